@@ -1,0 +1,76 @@
+# Needs Python 3.10 or newer and make (GNU make 3.81 or newer). Everything else goes into .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+# On Linux the default torch brings several GB of CUDA packages. CPU=1 takes PyTorch's own CPU build.
+ifeq ($(CPU),1)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+endif
+
+VENV_PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+PIP_INSTALL := $(VENV_PYTHON) -m pip install --disable-pip-version-check -c constraints.txt
+# What the notebooks see when they run unattended: fewer steps, no progress bars, no network.
+UNATTENDED := KOLORS_COURSE_FAST=1 TQDM_DISABLE=1 HF_HUB_OFFLINE=1 \
+	MPLBACKEND=module://matplotlib_inline.backend_inline
+
+.PHONY: help demo test lab render mini bench lint
+
+help:
+	@echo "make demo    train a style LoRA on Kolors-mini and draw the 8-picture story"
+	@echo "make test    check the code, run the unit tests and every notebook"
+	@echo "make lab     open the notebooks in JupyterLab on this machine"
+	@echo "make render  run the notebooks top to bottom and save their outputs"
+	@echo "make mini    train Kolors-mini again from scratch (hours on a CPU; can be resumed)"
+	@echo "make bench   measure speed and memory"
+	@echo "make lint    check code style only"
+	@echo
+	@echo "The first run sets up $(VENV); later runs reuse it. Options, written as NAME=value:"
+	@echo "  ARGS='...'           passed on to the command (make test: to pytest on tests/)"
+	@echo "  CPU=1                install PyTorch's CPU build: a far smaller download on Linux"
+	@echo "  TORCH_INDEX=<url>    install torch from this package index"
+	@echo "  PYTHON=python3.12    the Python to build $(VENV) with (3.10 or newer)"
+
+demo: $(READY)
+	$(VENV_PYTHON) -m kolors_course demo $(ARGS)
+
+test: $(READY) lint
+	$(VENV_PYTHON) -m pytest tests $(ARGS)
+	$(UNATTENDED) $(VENV_PYTHON) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=180 notebooks/
+
+lab: $(READY)
+	$(VENV_PYTHON) -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. \
+		--LabApp.default_url=/lab/tree/notebooks $(ARGS)
+
+render: $(READY)
+	$(VENV_PYTHON) scripts/render_notebooks.py $(ARGS)
+
+mini: $(READY)
+	$(VENV_PYTHON) -m kolors_course train-mini $(ARGS)
+
+bench: $(READY)
+	$(VENV_PYTHON) benchmarks/run.py $(ARGS)
+
+lint: $(READY)
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+
+# pip >= 22 for editable installs. torch first and alone, so that its index serves nothing else; the pins
+# in constraints.txt decide its version.
+$(READY): pyproject.toml constraints.txt
+	@command -v $(firstword $(PYTHON)) >/dev/null || { \
+		echo "$(PYTHON) not found: install Python 3.10 or newer, or name one: make PYTHON=/path/to/python3" >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "$$($(PYTHON) --version 2>&1) is too old: 3.10 or newer is needed; name one: make PYTHON=python3.12" >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv module: on Debian or Ubuntu run: apt install python3-venv" >&2; \
+		exit 1; }
+	$(VENV_PYTHON) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(PIP_INSTALL) 'pip>=22'
+	$(PIP_INSTALL) --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PIP_INSTALL) -e '.[notebooks,dev]'
+	@touch $@

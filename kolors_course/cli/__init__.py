@@ -1,0 +1,73 @@
+"""The command `kolors-course`: one module for each subcommand, with `add_arguments` and `run`."""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from kolors_course import __version__
+from kolors_course.errors import CourseError
+
+# name -> (module, one line of help)
+COMMANDS = {
+    "doctor": ("doctor", "what this machine can run, and what is missing"),
+    "generate": ("generate", "draw a picture from a prompt"),
+    "check-dataset": ("check_dataset", "check a folder of pictures and captions"),
+    "train-lora": ("train_lora", "train a LoRA, with the flags of the camp's trainer"),
+    "story": ("story", "draw a storyboard as a page of pictures"),
+    "evaluate": ("evaluate", "measure prompt following and style on held-out prompts"),
+    "demo": ("demo", "the main job: train a style LoRA and draw a story before and after"),
+    "train-mini": ("train_mini", "train Kolors-mini from scratch (resumable)"),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all subcommands; importing their modules is left to the one that runs."""
+    parser = argparse.ArgumentParser(
+        prog="kolors-course",
+        description="Learn, train and ship Kolors LoRAs; KOLORS_PROFILE=kolors for full Kolors.",
+    )
+    parser.add_argument("--version", action="version", version=f"kolors-course {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, text) in COMMANDS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    return parser
+
+
+def _subparser(name: str, module) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"kolors-course {name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
+    return parser
+
+
+def _quiet_libraries() -> None:
+    """Keep other libraries' advice about optional packages out of our output."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 0 is success, 2 a mistake in the input, told in one line."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    name = build_parser().parse_args(argv[:1] or ["--help"]).command
+    _quiet_libraries()
+    module = importlib.import_module(f"kolors_course.cli.{COMMANDS[name][0]}")
+    arguments = _subparser(name, module).parse_args(argv[1:])
+    try:
+        return module.run(arguments) or 0
+    except CourseError as error:
+        if arguments.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command resumes from the last checkpoint", file=sys.stderr)
+        return 130

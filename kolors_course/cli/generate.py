@@ -1,0 +1,53 @@
+"""Draw pictures from a prompt.
+
+kolors-course generate --prompt 夜晚雪地上的一只兔子 -o rabbit.png
+kolors-course generate --prompt "a cat in the city at night" --lora data/loras/paper-cut.safetensors:0.8 -o cat.png
+"""
+
+import argparse
+from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from kolors_course.cli import options
+from kolors_course.files import atomic_path, ensure_folder
+from kolors_course.kolors import generate
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--prompt", required=True, help="what to draw, in Chinese or English")
+    parser.add_argument("--negative", default="", help="what to keep away from")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default %(default)s)")
+    parser.add_argument("--count", type=int, default=1, help="pictures, side by side, with seeds counting up")
+    parser.add_argument("--size", metavar="WxH", help="picture size (default: the model's own)")
+    parser.add_argument("--scale", type=int, default=1, help="enlarge the saved picture this many times")
+    parser.add_argument("-o", "--output", type=Path, default=Path("picture.png"), help="default %(default)s")
+    options.add_sampling(parser)
+    options.add_lora(parser)
+    options.add_model(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    ensure_folder(arguments.output.parent)
+    sampling = options.sampling_of(arguments)
+    model = options.model_of(arguments)
+    count = max(1, arguments.count)
+    seeds = range(arguments.seed, arguments.seed + count)
+    pictures = generate(
+        model, [arguments.prompt] * count, seeds, sampling, options.picture_progress(count, "drawing")
+    )
+    width, height = pictures[0].size
+    sheet = Image.new("RGB", (width * count, height))
+    for i, picture in enumerate(pictures):
+        sheet.paste(picture, (i * width, 0))
+    if arguments.scale > 1:
+        factor = arguments.scale
+        sheet = sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.LANCZOS)
+    facts = PngInfo()
+    for key in ("prompt", "negative", "seed", "steps", "guidance", "sampler", "lora"):
+        facts.add_itxt(key, str(getattr(arguments, key)))
+    with atomic_path(arguments.output) as path:
+        sheet.save(path, pnginfo=facts if path.suffix.lower() == ".png" else None)
+    print(f"wrote {arguments.output}")
+    return 0

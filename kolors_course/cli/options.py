@@ -1,0 +1,104 @@
+"""Flags that several commands share."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from kolors_course.diffusion import SAMPLERS
+from kolors_course.errors import CourseError
+from kolors_course.files import atomic_path
+from kolors_course.kolors import KolorsModel, Sampling, current_profile, load_model, load_profile
+from kolors_course.lora import load_lora, parse_lora_argument
+from kolors_course.platform.device import pick_device
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", metavar="DIR", help="model in diffusers layout (default: that of KOLORS_PROFILE)"
+    )
+    parser.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
+
+
+def add_sampling(parser: argparse.ArgumentParser, guidance: float = 5.0) -> None:
+    parser.add_argument("--steps", type=int, default=25, help="sampling steps (default %(default)s)")
+    parser.add_argument(
+        "--guidance", type=float, default=guidance, help="guidance scale; 1 is none (default %(default)s)"
+    )
+    parser.add_argument(
+        "--sampler", default="euler", help=f"one of {', '.join(SAMPLERS)} (default %(default)s)"
+    )
+    parser.add_argument("--batch-size", type=int, default=8, help="pictures at a time (default %(default)s)")
+
+
+def add_lora(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--lora",
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="LoRA to apply; may be given again",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the report as JSON")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "64x64" -> (64, 64), width first.
+
+    Raises:
+        CourseError: it is not two whole numbers.
+    """
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() for part in parts):
+        raise CourseError(f"size '{text}': write width x height in pixels, such as 64x64")
+    return int(parts[0]), int(parts[1])
+
+
+def sampling_of(arguments: argparse.Namespace) -> Sampling:
+    if arguments.batch_size < 1:
+        raise CourseError(f"--batch-size must be at least 1, not {arguments.batch_size}")
+    return Sampling(
+        steps=arguments.steps,
+        guidance_scale=arguments.guidance,
+        sampler=arguments.sampler,
+        size=parse_size(arguments.size) if getattr(arguments, "size", None) else None,
+        negative_prompt=getattr(arguments, "negative", ""),
+        batch_size=arguments.batch_size,
+    )
+
+
+def model_of(arguments: argparse.Namespace) -> KolorsModel:
+    """Load --model (or the profile's) with every --lora, telling what was applied."""
+    profile = current_profile()
+    if arguments.model:
+        model = load_model(arguments.model, pick_device(arguments.device), profile.dtype)
+    else:
+        model = load_profile(profile, arguments.device)
+    for text in getattr(arguments, "lora", []):
+        path, strength = parse_lora_argument(text)
+        report = load_lora(model.unet, path, strength)
+        print(f"LoRA {path}: {report.matched} of {report.expected} tensors, strength {strength:g}")
+    return model
+
+
+def picture_progress(total: int, description: str):
+    """A progress bar and the callback that moves it."""
+    bar = tqdm(total=total, desc=description, unit="picture")
+
+    def advance(done: int) -> None:
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.close()
+
+    return advance
+
+
+def write_json(path: Path | None, report: dict[str, Any]) -> None:
+    if path:
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,194 @@
+"""A small network that looks at a picture and says what is in it: the judge of prompt following and style.
+
+It is trained on rendered scenes only, in all styles, where the truth is known, and never sees a generated picture.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+
+from kolors_course.art import (
+    PLACES,
+    POSITIONS,
+    SIZES,
+    STYLES,
+    TIMELESS,
+    TIMES,
+    Scene,
+    subject_index,
+    subjects,
+)
+from kolors_course.errors import CourseError
+from kolors_course.files import atomic_path
+
+CLASSES: dict[str, tuple[str, ...]] = {
+    "place": PLACES,
+    "time": (*TIMES, TIMELESS),
+    "size": SIZES,
+    "position": POSITIONS,
+    "count": ("1", "2"),
+    "style": STYLES,
+}
+
+
+class _Block(nn.Module):
+    """Residual block of two 3 x 3 convolutions."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.norms[0](self.first(x)))
+        return F.relu(x + self.norms[1](self.second(h)))
+
+
+class Probe(nn.Module):
+    """Convolutional trunk with one linear head per question.
+
+    Input: pictures (B, 3, 64, 64) in -1..1. Output: logits by question; "subject" is multi-label (B, S), every
+    other question of `CLASSES` is one choice.
+    """
+
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 128, 192), features: int = 256):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in zip((3, *widths), widths, strict=False):
+            layers += [
+                nn.Conv2d(before, after, 4, stride=2, padding=1),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
+                _Block(after),
+            ]
+        self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.2))
+        self.features = nn.Sequential(nn.Linear(widths[-1] * 16, features), nn.ReLU(), nn.Dropout(0.2))
+        outputs = {"subject": len(subjects())} | {key: len(values) for key, values in CLASSES.items()}
+        self.heads = nn.ModuleDict({key: nn.Linear(features, n) for key, n in outputs.items()})
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        features = self.features(self.trunk(pixels))
+        return {key: head(features) for key, head in self.heads.items()}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the probe sees in one picture. `subjects` are the English names, as many as `count` says."""
+
+    subjects: tuple[str, ...]
+    ranking: tuple[str, ...]
+    place: str
+    time: str
+    size: str
+    position: str
+    count: int
+    style: str
+
+
+def truth_tensors(scenes: Sequence[Scene], styles: Sequence[str]) -> dict[str, Tensor]:
+    """Training targets: "subject" (N, S) of 0/1, the others (N,) class indices, -1 where it does not apply.
+
+    Size and position mean nothing for pairs; a style that repaints the whole picture keeps both.
+    """
+    index = subject_index()
+    subject = torch.zeros(len(scenes), len(index))
+    for row, scene in enumerate(scenes):
+        subject[row, [index[s.en] for s in scene.subjects]] = 1
+    pairs = [len(scene.subjects) == 2 for scene in scenes]
+
+    def column(key: str, values: Sequence[str], blank: Sequence[bool] | None = None) -> Tensor:
+        codes = [CLASSES[key].index(v) for v in values]
+        return torch.tensor([-1 if blank and blank[i] else c for i, c in enumerate(codes)])
+
+    return {
+        "subject": subject,
+        "place": column("place", [s.place for s in scenes]),
+        "time": column("time", [s.time for s in scenes]),
+        "size": column("size", [s.size for s in scenes], pairs),
+        "position": column("position", [s.position for s in scenes], pairs),
+        "count": column("count", [str(len(s.subjects)) for s in scenes]),
+        "style": column("style", list(styles)),
+    }
+
+
+def probe_loss(logits: dict[str, Tensor], truth: dict[str, Tensor]) -> Tensor:
+    """Softmax cross-entropy over subjects (halves for pairs) plus cross-entropy of every other question."""
+    target = truth["subject"] / truth["subject"].sum(1, keepdim=True)
+    loss = 2 * F.cross_entropy(logits["subject"], target)
+    for key in CLASSES:
+        loss = loss + F.cross_entropy(logits[key], truth[key], ignore_index=-1)
+    return loss
+
+
+def pixels_of(pictures: Sequence[Image.Image], side: int = 64) -> Tensor:
+    """Pictures of any size -> (N, 3, side, side) in -1..1."""
+    import numpy as np
+
+    arrays = [np.array(p.convert("RGB").resize((side, side), Image.Resampling.BOX)) for p in pictures]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@torch.no_grad()
+def look(probe: Probe, pictures: Sequence[Image.Image], batch_size: int = 100) -> list[Verdict]:
+    """Ask the probe about pictures."""
+    names = [s.en for s in subjects()]
+    verdicts = []
+    for start in range(0, len(pictures), batch_size):
+        logits = probe(pixels_of(pictures[start : start + batch_size]))
+        best = {key: logits[key].argmax(1).tolist() for key in CLASSES}
+        order = logits["subject"].argsort(dim=1, descending=True)[:, :5].tolist()
+        for row, top in enumerate(order):
+            said = {key: CLASSES[key][best[key][row]] for key in CLASSES}
+            count = int(said.pop("count"))
+            ranking = tuple(names[i] for i in top)
+            verdicts.append(Verdict(ranking[:count], ranking, count=count, **said))
+    return verdicts
+
+
+def agreement(scene: Scene, verdict: Verdict) -> dict[str, bool]:
+    """Which of the scene's facts the probe sees; facts that do not apply are left out.
+
+    A pair counts as right on "subject" if both are the probe's first two.
+    """
+    wanted = {s.en for s in scene.subjects}
+    right = {
+        "subject": set(verdict.ranking[: len(wanted)]) == wanted,
+        "place": verdict.place == scene.place,
+        "count": verdict.count == len(wanted),
+    }
+    if scene.time != TIMELESS:
+        right["time"] = verdict.time == scene.time
+    if len(wanted) == 1:
+        right |= {"size": verdict.size == scene.size, "position": verdict.position == scene.position}
+    return right
+
+
+def save_probe(probe: Probe, path: Path, card: dict) -> None:
+    """Write the probe in half precision, with its measured card as JSON metadata."""
+    with atomic_path(path) as temporary:
+        save_model(probe.half(), str(temporary), metadata={"card": json.dumps(card)})
+    probe.float()
+
+
+def load_probe(path: Path) -> Probe:
+    """Read a probe written by `save_probe`.
+
+    Raises:
+        CourseError: the file is missing or damaged.
+    """
+    probe = Probe().half()
+    try:
+        load_model(probe, str(path))
+    except Exception as error:
+        raise CourseError(
+            f"cannot read the probe {path}: {error}; restore it with git checkout or make mini"
+        ) from error
+    return probe.float().eval()

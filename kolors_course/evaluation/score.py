@@ -1,0 +1,84 @@
+"""How well does a model follow prompts, and whose style does it draw in?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+from PIL import Image, ImageDraw
+
+from kolors_course.art import BASE_STYLE
+from kolors_course.evaluation.probes import Probe, Verdict, agreement, look
+from kolors_course.evaluation.prompts import TestPrompt
+from kolors_course.kolors.generate import Sampling, generate
+from kolors_course.kolors.model import KolorsModel
+
+QUESTIONS = ("subject", "place", "time", "size", "position", "count")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Shares of right answers (0..1) by question, and the share of pictures in the wanted style."""
+
+    prompts: int
+    accuracy: dict[str, float]
+    style: float
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Pictures with what was asked and what the probe saw."""
+
+    prompts: tuple[TestPrompt, ...]
+    pictures: tuple[Image.Image, ...]
+    verdicts: tuple[Verdict, ...]
+
+    def scores(self, style: str = BASE_STYLE, language: str | None = None) -> Scores:
+        """Scores over all prompts or one language's."""
+        rows = [i for i, p in enumerate(self.prompts) if language in (None, p.language)]
+        answers = [agreement(self.prompts[i].scene, self.verdicts[i]) for i in rows]
+        accuracy = {}
+        for question in QUESTIONS:
+            known = [answer[question] for answer in answers if question in answer]
+            if known:
+                accuracy[question] = sum(known) / len(known)
+        in_style = sum(self.verdicts[i].style == style for i in rows)
+        return Scores(len(rows), accuracy, in_style / len(rows))
+
+
+def evaluate(
+    model: KolorsModel,
+    probe: Probe,
+    prompts: Sequence[TestPrompt],
+    sampling: Sampling,
+    progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Draw every test prompt and let the probe look at the pictures."""
+    pictures = generate(model, [p.prompt for p in prompts], [p.seed for p in prompts], sampling, progress)
+    return Evaluation(tuple(prompts), tuple(pictures), tuple(look(probe, pictures)))
+
+
+def score_table(columns: dict[str, Scores]) -> list[str]:
+    """A Markdown table: one row for each question, one column for each entry."""
+    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    for question in QUESTIONS:
+        cells = (s.accuracy.get(question) for s in columns.values())
+        lines.append(f"| {question} | " + " | ".join("–" if c is None else f"{c:.1%}" for c in cells) + " |")
+    lines.append("| style | " + " | ".join(f"{s.style:.1%}" for s in columns.values()) + " |")
+    lines.append("| prompts | " + " | ".join(str(s.prompts) for s in columns.values()) + " |")
+    return lines
+
+
+def picture_sheet(evaluation: Evaluation, count: int = 48, columns: int = 12) -> Image.Image:
+    """The first pictures, two times enlarged, with a red frame where the probe misses a subject."""
+    pictures = evaluation.pictures[:count]
+    width, height = (2 * side for side in pictures[0].size)
+    sheet = Image.new("RGB", (columns * (width + 6), -(-len(pictures) // columns) * (height + 6)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, picture in enumerate(pictures):
+        x, y = (i % columns) * (width + 6) + 3, (i // columns) * (height + 6) + 3
+        if not agreement(evaluation.prompts[i].scene, evaluation.verdicts[i])["subject"]:
+            draw.rectangle((x - 3, y - 3, x + width + 2, y + height + 2), fill=(214, 40, 40))
+        sheet.paste(picture.resize((width, height), Image.Resampling.BICUBIC), (x, y))
+    return sheet

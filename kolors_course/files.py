@@ -1,0 +1,48 @@
+"""Writing files so that nothing half-written is ever left behind."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kolors_course.errors import CourseError
+
+
+def ensure_folder(folder: str | Path) -> Path:
+    """Make `folder` (and parents) and prove that it can be written to.
+
+    Raises:
+        CourseError: the folder cannot be made, is a file, or cannot be written to.
+    """
+    folder = Path(folder)
+    probe = folder / f".write-{uuid.uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise CourseError(
+            f"cannot write to {folder}: {reason}; choose another output folder or mend its permissions"
+        ) from error
+    return folder
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it becomes `path`, on failure it vanishes.
+
+    The temporary name keeps the suffix, because many writers choose the format from it.
+
+    Raises:
+        CourseError: the folder of `path` cannot be written to.
+    """
+    path = Path(path)
+    ensure_folder(path.parent)
+    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

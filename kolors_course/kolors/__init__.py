@@ -1,0 +1,33 @@
+"""Kolors itself: loading it (mini or full), reading prompts, drawing pictures."""
+
+from kolors_course.kolors.generate import (
+    Sampling,
+    decode_latents,
+    generate,
+    initial_latents,
+    sample_latents,
+    time_ids,
+)
+from kolors_course.kolors.model import KolorsModel, ModelPaths, diffusers_layout, load_model, three_paths
+from kolors_course.kolors.profiles import Profile, current_profile, load_profile
+from kolors_course.kolors.prompts import PromptEmbeds, encode_prompts, encode_prompts_padded
+
+__all__ = [
+    "KolorsModel",
+    "ModelPaths",
+    "Profile",
+    "PromptEmbeds",
+    "Sampling",
+    "current_profile",
+    "decode_latents",
+    "diffusers_layout",
+    "encode_prompts",
+    "encode_prompts_padded",
+    "generate",
+    "initial_latents",
+    "load_model",
+    "load_profile",
+    "sample_latents",
+    "three_paths",
+    "time_ids",
+]

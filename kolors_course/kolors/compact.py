@@ -1,0 +1,86 @@
+"""Exact shortening of padded prompts: drop repeated pad rows, keep their weight.
+
+Kolors pads every prompt on the left to 256 tokens and masks nothing in the U-Net, so pad rows take part in
+cross-attention. But all pad rows of a prompt are identical. Softmax attention over m equal keys equals attention
+over k of them with log(m / k) added to their scores:
+
+    m·exp(s) = k·exp(s + log(m / k))
+
+so a prompt of n real tokens needs n + 1 rows instead of 256, in the text encoder and in the U-Net alike.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor2_0
+from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
+from torch import Tensor, nn
+
+
+class TextBiasAttnProcessor(AttnProcessor2_0):
+    """Attention that adds `text_bias` (B, L) to the scores of the text rows; self-attention is left alone."""
+
+    def __call__(
+        self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None, text_bias=None
+    ):
+        if encoder_hidden_states is not None and text_bias is not None:
+            attention_mask = text_bias[:, None, :].to(hidden_states.dtype)
+        return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+
+
+def enable_text_bias(unet: UNet2DConditionModel) -> None:
+    """Let `unet(..., cross_attention_kwargs={"text_bias": bias})` accept compacted prompts."""
+    unet.set_attn_processor(TextBiasAttnProcessor())
+
+
+class _AdditiveCoreAttention(nn.Module):
+    """ChatGLM's attention core with an additive float mask where the stock one takes a boolean mask.
+
+    Shapes as in the stock class: query, key and value (L, B, heads, channels), result (L, B, heads·channels).
+    """
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor) -> Tensor:
+        query, key, value = (x.permute(1, 2, 0, 3) for x in (query, key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value, attention_mask.to(query.dtype))
+        return mixed.permute(2, 0, 1, 3).flatten(2)
+
+
+@contextmanager
+def additive_attention(text_encoder: ChatGLMModel) -> Iterator[None]:
+    """Within this context the encoder's `full_attention_mask` is added to the attention scores."""
+    layers = [layer.self_attention for layer in text_encoder.encoder.layers]
+    stock = [layer.core_attention for layer in layers]
+    for layer in layers:
+        layer.core_attention = _AdditiveCoreAttention()
+    try:
+        yield
+    finally:
+        for layer, core in zip(layers, stock, strict=True):
+            layer.core_attention = core
+
+
+def compact_inputs(lengths: Tensor, max_sequence_length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Masks for left-padded prompts cut to L = max(lengths) + 1 rows (never more than the full length).
+
+    Args:
+        lengths: (B,) number of real tokens of each prompt, prefix included.
+        max_sequence_length: the padded length that is to be matched exactly, 256 for Kolors.
+
+    Returns:
+        real (B, L) bool: which rows are real; text_bias (B, L): what to add to the score of each row; and
+        full_attention_mask (B, 1, L, L), additive, for the text encoder: real rows look back at real rows,
+        pad rows look at everything (as ChatGLMModel.get_masks has it).
+    """
+    rows = min(int(lengths.max()) + 1, max_sequence_length)
+    pads = rows - lengths
+    real = torch.arange(rows, device=lengths.device)[None] >= pads[:, None]
+    ratio = (max_sequence_length - lengths).clamp(min=1) / pads.clamp(min=1)
+    text_bias = torch.where(real, 0.0, ratio.log()[:, None])
+    causal = torch.ones(rows, rows, dtype=torch.bool, device=lengths.device).tril()
+    allowed = causal[None] & real[:, None, :]
+    full = torch.where(allowed, 0.0, float("-inf"))
+    full = torch.where(real[:, :, None], full, text_bias[:, None, :])
+    return real, text_bias, full[:, None]

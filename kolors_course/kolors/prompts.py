@@ -1,0 +1,126 @@
+"""Prompts as Kolors reads them: ChatGLM's penultimate layer for cross-attention, its last token as a summary.
+
+The same numbers as `KolorsPipeline.encode_prompt`: prefix [gMASK] sop, padding on the left to 256 tokens,
+position 0 on the pads, `hidden_states[-2]` as prompt_embeds, last row of `hidden_states[-1]` as pooled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
+from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
+from torch import Tensor
+
+from kolors_course.kolors.compact import additive_attention, compact_inputs
+
+MAX_SEQUENCE_LENGTH = 256
+
+
+@dataclass(frozen=True)
+class PromptEmbeds:
+    """An encoded batch of prompts.
+
+    Attributes:
+        prompt_embeds: (B, L, D) rows for cross-attention. L is 256, or less when compacted.
+        pooled_prompt_embeds: (B, D).
+        text_bias: (B, L), added to the cross-attention scores of each row; zeros when nothing was compacted.
+    """
+
+    prompt_embeds: Tensor
+    pooled_prompt_embeds: Tensor
+    text_bias: Tensor
+
+    def __len__(self) -> int:
+        return len(self.prompt_embeds)
+
+    def rows(self, index: Tensor | slice | Sequence[int]) -> "PromptEmbeds":
+        """The prompts at `index`, as a batch."""
+        return PromptEmbeds(
+            self.prompt_embeds[index], self.pooled_prompt_embeds[index], self.text_bias[index]
+        )
+
+    def with_length(self, length: int) -> "PromptEmbeds":
+        """The same prompts in `length` rows; the rows added on the left weigh nothing."""
+        missing = length - self.prompt_embeds.shape[1]
+        embeds = torch.nn.functional.pad(self.prompt_embeds, (0, 0, missing, 0))
+        bias = torch.nn.functional.pad(self.text_bias, (missing, 0), value=float("-inf"))
+        return PromptEmbeds(embeds, self.pooled_prompt_embeds, bias)
+
+
+def join(batches: Sequence[PromptEmbeds]) -> PromptEmbeds:
+    """One batch out of several."""
+    length = max(b.prompt_embeds.shape[1] for b in batches)
+    batches = [b.with_length(length) for b in batches]
+    return PromptEmbeds(
+        torch.cat([b.prompt_embeds for b in batches]),
+        torch.cat([b.pooled_prompt_embeds for b in batches]),
+        torch.cat([b.text_bias for b in batches]),
+    )
+
+
+def token_ids(
+    tokenizer: ChatGLMTokenizer, prompt: str, max_sequence_length: int = MAX_SEQUENCE_LENGTH
+) -> list[int]:
+    """Ids of one prompt with the prefix [gMASK] sop, cut to `max_sequence_length`, without padding."""
+    return (tokenizer.get_prefix_tokens() + tokenizer.tokenizer.encode(prompt))[:max_sequence_length]
+
+
+def encode_ids(
+    text_encoder: ChatGLMModel, ids: Sequence[Sequence[int]], max_sequence_length: int = MAX_SEQUENCE_LENGTH
+) -> PromptEmbeds:
+    """Encode tokenised prompts, compacted: exact to float rounding against the fully padded encoding."""
+    device = text_encoder.get_input_embeddings().weight.device
+    lengths = torch.tensor([len(row) for row in ids], device=device)
+    real, text_bias, mask = compact_inputs(lengths, max_sequence_length)
+    length = real.shape[1]
+    input_ids = torch.tensor([[0] * (length - len(row)) + list(row) for row in ids], device=device)
+    position_ids = (real.cumsum(1) - 1).clamp(min=0)
+    with additive_attention(text_encoder):
+        hidden_states = text_encoder(
+            input_ids=input_ids,
+            position_ids=position_ids,
+            full_attention_mask=mask,
+            use_cache=False,
+            output_hidden_states=True,
+            return_dict=True,
+        ).hidden_states
+    return PromptEmbeds(hidden_states[-2].transpose(0, 1), hidden_states[-1][-1], text_bias)
+
+
+def encode_prompts(
+    tokenizer: ChatGLMTokenizer,
+    text_encoder: ChatGLMModel,
+    prompts: Sequence[str],
+    max_sequence_length: int = MAX_SEQUENCE_LENGTH,
+) -> PromptEmbeds:
+    """Encode prompts; see `encode_ids`."""
+    return encode_ids(
+        text_encoder, [token_ids(tokenizer, p, max_sequence_length) for p in prompts], max_sequence_length
+    )
+
+
+def encode_prompts_padded(
+    tokenizer: ChatGLMTokenizer,
+    text_encoder: ChatGLMModel,
+    prompts: Sequence[str],
+    max_sequence_length: int = MAX_SEQUENCE_LENGTH,
+) -> PromptEmbeds:
+    """Encode prompts in the plain way, with every pad row, as the stock pipeline does it."""
+    device = text_encoder.get_input_embeddings().weight.device
+    inputs = tokenizer(
+        list(prompts),
+        padding="max_length",
+        max_length=max_sequence_length,
+        truncation=True,
+        return_tensors="pt",
+    ).to(device)
+    hidden_states = text_encoder(
+        input_ids=inputs["input_ids"],
+        attention_mask=inputs["attention_mask"],
+        position_ids=inputs["position_ids"],
+        output_hidden_states=True,
+        return_dict=True,
+    ).hidden_states
+    embeds = hidden_states[-2].transpose(0, 1)
+    return PromptEmbeds(embeds, hidden_states[-1][-1], torch.zeros(embeds.shape[:2], device=device))

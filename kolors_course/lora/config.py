@@ -1,0 +1,92 @@
+"""The shape of a LoRA: rank, alpha, and the layers it is attached to."""
+
+import math
+from dataclasses import dataclass
+
+from kolors_course.errors import CourseError
+from kolors_course.lora.maths import lora_scale
+
+ATTENTION_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+INITIALISATIONS = ("gaussian", "kaiming")
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """What has to be known, besides the tensors, to use a LoRA at the strength it was trained at.
+
+    Attributes:
+        rank: r, the inner size of the two factors A (r x in) and B (out x r).
+        alpha: the numerator of the scale.
+        target_modules: names of the layers to adapt: whole names, or endings that begin after a dot.
+        use_rslora: scale alpha/sqrt(r) instead of alpha/r (rsLoRA, arXiv 2312.03732).
+        use_dora: learn the length of each weight row apart from its direction (DoRA, arXiv 2402.09353).
+        init: how A starts; B always starts at zero. "gaussian" has a standard deviation of 1/r, "kaiming"
+            is the uniform distribution that `torch.nn.Linear` uses.
+
+    Raises:
+        CourseError: a value is out of range.
+    """
+
+    rank: int = 16
+    alpha: float = 16.0
+    target_modules: tuple[str, ...] = ATTENTION_TARGETS
+    use_rslora: bool = False
+    use_dora: bool = False
+    init: str = "gaussian"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.rank, int) or isinstance(self.rank, bool) or self.rank < 1:
+            raise CourseError(f"LoRA rank must be a whole number of at least 1, not {self.rank!r}")
+        if not _is_number(self.alpha) or self.alpha <= 0:
+            raise CourseError(f"LoRA alpha must be a finite number above 0, not {self.alpha!r}")
+        if self.init not in INITIALISATIONS:
+            raise CourseError(f"LoRA init must be one of {', '.join(INITIALISATIONS)}, not {self.init!r}")
+        _check_targets(self.target_modules)
+        # A list is accepted, but a frozen value must not change when the caller's list does.
+        object.__setattr__(self, "target_modules", tuple(self.target_modules))
+        object.__setattr__(self, "alpha", float(self.alpha))
+
+    @property
+    def scale(self) -> float:
+        """The factor in front of B @ A: alpha/r, or alpha/sqrt(r) for rsLoRA."""
+        return lora_scale(self.rank, self.alpha, self.use_rslora)
+
+
+def parse_target_modules(text: str) -> tuple[str, ...]:
+    """Read the value of `--lora_target_modules`, a comma-separated list such as "to_q,to_k,to_v,to_out".
+
+    The camp's command says `to_out` because that is a linear layer in the U-Net of DiffSynth-Studio. In a
+    diffusers U-Net `to_out` is a `ModuleList` of a linear layer and a dropout, which cannot be adapted, so
+    `to_out` becomes `to_out.0`, the same linear layer.
+
+    Raises:
+        CourseError: the list, or a name in it, is empty.
+    """
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise CourseError(f"target modules {text!r}: a name is empty; write them as to_q,to_k,to_v,to_out")
+    names = [f"{name}.0" if name.split(".")[-1] == "to_out" else name for name in names]
+    return tuple(dict.fromkeys(names))
+
+
+def check_strength(strength: float) -> float:
+    """Return `strength` as a float; 1 is the trained strength, 0 none, and negative values push away.
+
+    Raises:
+        CourseError: it is not a finite number.
+    """
+    if not _is_number(strength):
+        raise CourseError(f"LoRA strength must be a finite number such as 0.8, not {strength!r}")
+    return float(strength)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_targets(target_modules: object) -> None:
+    is_list = isinstance(target_modules, (tuple, list)) and len(target_modules) > 0
+    if not is_list or not all(isinstance(name, str) and name for name in target_modules):
+        raise CourseError(
+            f"target_modules must be names such as {', '.join(ATTENTION_TARGETS)}, not {target_modules!r}"
+        )

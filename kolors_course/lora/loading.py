@@ -1,0 +1,188 @@
+"""Using LoRA files: loading several at their strengths, taking them off, merging them into the weights."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from kolors_course.errors import CourseError
+from kolors_course.lora.adapter import (
+    active_adapters,
+    adaptable_layers,
+    attach_adapter,
+    first_few,
+    load_lora_state_dict,
+    loaded_adapters,
+    lora_layers,
+    match_layers,
+)
+from kolors_course.lora.config import LoraSettings, check_strength
+from kolors_course.lora.files import LoraFile, read_lora, split_tensor_name
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What `load_lora` did.
+
+    Attributes:
+        adapter_name: the name by which `set_lora_strengths` knows it.
+        matched: tensors of the file that went into the U-Net.
+        expected: tensors that the LoRA's target modules need in this U-Net; equal to `matched`.
+        strength: 1 is the trained strength.
+        settings: rank, alpha and targets from the file.
+        base_model: the model it was trained on.
+    """
+
+    adapter_name: str
+    matched: int
+    expected: int
+    strength: float
+    settings: LoraSettings
+    base_model: str
+
+
+def load_lora(
+    unet: nn.Module,
+    path: str | Path,
+    strength: float = 1.0,
+    *,
+    adapter_name: str | None = None,
+    alpha: float | None = None,
+) -> LoadReport:
+    """Load a LoRA file beside those already loaded; W x becomes W x + Σ strength · scale · B A x.
+
+    Strict: either every tensor finds its layer, or the U-Net is left as it was. The new tensors are frozen
+    and of the U-Net's dtype, as in stock diffusers. Of a DoRA, strength scales B A only, as in peft; its
+    learned row lengths stay.
+
+    Args:
+        unet: a diffusers `UNet2DConditionModel`, changed in place.
+        strength: 1 is the trained strength, 0 none.
+        adapter_name: the default is made from the name of the file.
+        alpha: only for a file that does not say its alpha, see `read_lora`.
+
+    Raises:
+        CourseError: the file cannot be read (see `read_lora`), does not fit this U-Net, or the strength or
+            the adapter name is not usable.
+    """
+    strength = check_strength(strength)
+    lora = read_lora(path, alpha=alpha)
+    expected = _check_fit(unet, lora)
+    if adapter_name is None:
+        adapter_name = _free_name(unet, lora.path.stem)
+    attach_adapter(unet, lora.settings, adapter_name, seed=0)
+    load_lora_state_dict(unet, lora.state_dict, adapter_name)
+    set_lora_strengths(unet, {adapter_name: strength})
+    return LoadReport(adapter_name, len(lora.state_dict), expected, strength, lora.settings, lora.base_model)
+
+
+def set_lora_strengths(unet: nn.Module, strengths: Mapping[str, float]) -> None:
+    """Change the strength of loaded LoRAs by adapter name; the others keep theirs.
+
+    Raises:
+        CourseError: no LoRA has that name, or a strength is not a finite number.
+    """
+    checked = {name: check_strength(strength) for name, strength in strengths.items()}
+    if unknown := sorted(checked.keys() - set(loaded_adapters(unet))):
+        loaded = first_few(loaded_adapters(unet)) or "none"
+        raise CourseError(f"no LoRA called {first_few(unknown)} is loaded (loaded: {loaded})")
+    for layer in lora_layers(unet).values():
+        for name, strength in checked.items():
+            layer.set_scale(name, strength)
+
+
+def unload_lora(unet: nn.Module) -> None:
+    """Take every LoRA off: the U-Net computes again exactly what it did before the first."""
+    unet.unload_lora()
+
+
+def merge_lora(unet: nn.Module) -> int:
+    """Add the active LoRAs at their strengths to the weights, W += strength · scale · B A.
+
+    The U-Net then is a plain one of the new weights; LoRAs that were not active are dropped.
+
+    Returns:
+        The number of layers changed.
+
+    Raises:
+        CourseError: no LoRA is active, or a merged weight overflows; then load the U-Net again.
+    """
+    active = set(active_adapters(unet))
+    layers = [layer for layer in lora_layers(unet).values() if active & layer.lora_A.keys()]
+    if not layers:
+        raise CourseError("there is no LoRA to merge into this U-Net; load one first")
+    for layer in layers:
+        try:
+            layer.merge(safe_merge=True)
+        except ValueError as error:
+            raise CourseError(f"{error}: load the U-Net again, in float32, or use less strength") from error
+    unet.unload_lora()
+    return len(layers)
+
+
+def parse_lora_argument(text: str) -> tuple[Path, float]:
+    """Read `FILE[:STRENGTH]` from the command line; without a strength it is 1.
+
+    A colon inside the path is left alone (`C:\\loras\\ink.safetensors`, `a:b/ink.safetensors`). A file
+    without an extension whose name has a colon needs its strength written out: `ink:v2:1`.
+
+    Raises:
+        CourseError: there is no file name, or the strength is not a finite number.
+    """
+    head, colon, tail = text.rpartition(":")
+    # An extension starts with a letter, which the decimals of a number do not.
+    tail_is_path = re.search(r"[/\\]|\.[A-Za-z]\w*$", tail) is not None
+    file, strength = (head, tail) if colon and not tail_is_path else (text, "1")
+    if not file:
+        raise CourseError(f"LoRA {text!r}: the file name is missing; write FILE or FILE:STRENGTH")
+    try:
+        return Path(file), check_strength(float(strength))
+    except (ValueError, CourseError) as error:
+        raise CourseError(
+            f"LoRA {text!r}: the strength {strength!r} is not a finite number; write for example {file}:0.8"
+        ) from error
+
+
+def _free_name(unet: nn.Module, stem: str) -> str:
+    # The number keeps "train.safetensors" from clashing with a method of ModuleDict.
+    stem, taken = re.sub(r"\W", "_", stem), loaded_adapters(unet)
+    return next(name for n in range(1, len(taken) + 2) if (name := f"{stem}_{n}") not in taken)
+
+
+def _check_fit(unet: nn.Module, lora: LoraFile) -> int:
+    """Return how many tensors the target modules of `lora` need in `unet`; raise if it has others."""
+    layers = adaptable_layers(unet)
+    needed = {
+        f"{module}.{part}": shape
+        for module, layer in match_layers(layers, lora.settings.target_modules).items()
+        for part, shape in _tensor_shapes(layer, lora.settings).items()
+    }
+    total = len(lora.state_dict)
+    origin = f"the file was trained on {lora.base_model}: choose the base model it belongs to"
+    if strange := [name for name in lora.state_dict if split_tensor_name(name)[0] not in layers]:
+        raise CourseError(
+            f"{lora.path}: {len(strange)} of {total} tensors name layers that this U-Net does not have "
+            f"(first: {first_few(strange)}); {origin}"
+        )
+    if odd := sorted(needed.keys() ^ lora.state_dict.keys()):
+        raise CourseError(
+            f"{lora.path}: its tensors and its target modules disagree about {len(odd)} tensors "
+            f"(first: {first_few(odd)}); {origin}"
+        )
+    for name, tensor in lora.state_dict.items():
+        if tuple(tensor.shape) != needed[name]:
+            raise CourseError(
+                f"{lora.path}: {name} is {tuple(tensor.shape)}, but this U-Net needs {needed[name]}; {origin}"
+            )
+    return len(needed)
+
+
+def _tensor_shapes(layer: nn.Module, settings: LoraSettings) -> dict[str, tuple[int, ...]]:
+    out, *rest = layer.weight.shape
+    ones = (1,) * (len(rest) - 1)
+    shapes = {"lora_A.weight": (settings.rank, *rest), "lora_B.weight": (out, settings.rank, *ones)}
+    if settings.use_dora:
+        shapes["lora_magnitude_vector"] = (1, out, *ones) if ones else (out,)
+    return shapes

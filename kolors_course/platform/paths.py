@@ -1,0 +1,34 @@
+"""Where the course's own files lie."""
+
+import os
+from pathlib import Path
+
+from kolors_course.errors import CourseError
+from kolors_course.files import ensure_folder
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def data_dir() -> Path:
+    """The folder `data/`: $KOLORS_COURSE_DATA, or the one of this checkout.
+
+    Raises:
+        CourseError: it does not exist.
+    """
+    folder = Path(os.environ.get("KOLORS_COURSE_DATA") or REPOSITORY / "data")
+    if not folder.is_dir():
+        raise CourseError(f"no folder {folder}; set KOLORS_COURSE_DATA to the repository's data/ folder")
+    return folder
+
+
+def outputs_dir() -> Path:
+    """The folder for results, made when needed: `outputs/` of this checkout.
+
+    A library that was installed without its checkout has none; there it is `outputs/` where Python was
+    started.
+
+    Raises:
+        CourseError: it cannot be made or written to.
+    """
+    checkout = (REPOSITORY / "pyproject.toml").is_file()
+    return ensure_folder((REPOSITORY if checkout else Path.cwd()) / "outputs")

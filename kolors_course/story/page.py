@@ -1,0 +1,235 @@
+"""A story on one page: first every box gets its place, then everything is painted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFilter
+
+from kolors_course.errors import CourseError
+from kolors_course.story.storyboard import Panel, Storyboard
+from kolors_course.story.typeset import TextBox, font_file, load_font, wrap
+
+PAGE_WIDTH, MARGIN, GAP = 1400, 64, 24  # px, as all lengths here
+CONTENT = PAGE_WIDTH - 2 * MARGIN
+CARD_WIDTH = 400  # at most, so that a story of two panels does not fill the page with two pictures
+INSET = 12  # from the card's edge to its picture
+CORNER, PICTURE_CORNER = 18, 10
+# Columns for 1, 2, ... 16 panels: near-square grids, wider than high, with few empty places.
+COLUMNS = (1, 2, 3, 2, 3, 3, 4, 4, 3, 5, 4, 4, 5, 5, 5, 4)
+BASE_COLUMNS, BASE_GAP, BASE_SIDE = 8, 16, 138
+BASE_LABEL = ("同样的提示词与种子，没有 LoRA", "same prompts and seeds, without the LoRA")
+
+PAPER, CARD, BAND, SHADOW = "#f6eddc", "#fffdf8", "#ede0c8", "#5a4630"
+INK, SOFT_INK, SEAL, FRAME = "#33271f", "#7d6b5a", "#b93a26", "#e2d3b8"
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle on the page."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def bottom(self) -> int:
+        return self.top + self.height
+
+    @property
+    def right(self) -> int:
+        return self.left + self.width
+
+    @property
+    def corners(self) -> tuple[int, int, int, int]:
+        return self.left, self.top, self.right - 1, self.bottom - 1
+
+
+@dataclass
+class Layout:
+    """Where everything stands; filled from top to bottom, `bottom` is how far."""
+
+    font: Path
+    bottom: int = MARGIN
+    texts: list[TextBox] = field(default_factory=list)
+    badges: list[Box] = field(default_factory=list)
+    cards: list[Box] = field(default_factory=list)
+    pictures: list[Box] = field(default_factory=list)
+    band: Box | None = None
+    base_pictures: list[Box] = field(default_factory=list)
+
+    def write(
+        self, text: str, size: int, colour: str, left: int, top: int, width: int, centred: bool = True
+    ) -> TextBox:
+        """Place wrapped text and return its box; it is drawn when the page is painted."""
+        font = load_font(self.font, size)
+        box = TextBox(wrap(text, font, width), font, colour, left, top, width, centred)
+        self.texts.append(box)
+        return box
+
+
+def lay_out_page(
+    storyboard: Storyboard,
+    aspect: float = 1.0,
+    with_base: bool = True,
+    style_name: tuple[str, str] | None = None,
+    footer: str = "",
+) -> Layout:
+    """Give every picture and text of the page its box. `aspect` is height by width of the panels.
+
+    Raises:
+        CourseError: a character that no font here can draw. Ask before the pictures are made.
+    """
+    captions = [text for panel in storyboard.panels for text in (panel.caption_zh, panel.caption_en)]
+    everything = [
+        storyboard.title_zh,
+        storyboard.title_en,
+        *captions,
+        *BASE_LABEL,
+        *(style_name or ()),
+        footer,
+    ]
+    page = Layout(font_file("".join(everything)))
+    _lay_out_header(page, storyboard, style_name)
+    columns = COLUMNS[len(storyboard.panels) - 1]
+    for start in range(0, len(storyboard.panels), columns):
+        _lay_out_row(page, storyboard.panels[start : start + columns], columns, aspect)
+    if with_base:
+        _lay_out_base(page, len(storyboard.panels), aspect)
+    if footer:
+        page.bottom = page.write(footer, 17, SOFT_INK, MARGIN, page.bottom + 20, CONTENT).bottom
+    page.bottom += MARGIN - 16
+    return page
+
+
+def _lay_out_header(page: Layout, storyboard: Storyboard, style_name: tuple[str, str] | None) -> None:
+    title = page.write(storyboard.title_zh, 58, INK, MARGIN, page.bottom - 16, CONTENT)
+    subtitle = page.write(storyboard.title_en, 27, SOFT_INK, MARGIN, title.bottom + 2, CONTENT)
+    page.bottom = subtitle.bottom
+    if style_name:
+        badge = page.write(" · ".join(style_name), 19, CARD, MARGIN + 24, page.bottom + 18, CONTENT - 48)
+        width = 48 + round(max(badge.font.getlength(line) for line in badge.lines))
+        page.badges.append(
+            Box((PAGE_WIDTH - width) // 2, badge.top - 7, width, badge.bottom - badge.top + 14)
+        )
+        page.bottom = badge.bottom + 7
+    page.bottom += 32
+
+
+def _lay_out_row(page: Layout, panels: Sequence[Panel], columns: int, aspect: float) -> None:
+    """One row of cards, all as high as the longest captions need; a short last row stands in the middle."""
+    width = min(CARD_WIDTH, (CONTENT - (columns - 1) * GAP) // columns)
+    left = (PAGE_WIDTH - len(panels) * width - (len(panels) - 1) * GAP) // 2
+    side, top, bottoms = width - 2 * INSET, page.bottom, []
+    for i, panel in enumerate(panels):
+        x = left + i * (width + GAP) + INSET
+        page.pictures.append(Box(x, top + INSET, side, round(side * aspect)))
+        zh = page.write(panel.caption_zh, 21, INK, x, page.pictures[-1].bottom + 12, side)
+        bottoms.append(page.write(panel.caption_en, 15, SOFT_INK, x, zh.bottom + 1, side).bottom)
+    height = max(bottoms) + 12 - top
+    page.cards += [Box(left + i * (width + GAP), top, width, height) for i in range(len(panels))]
+    page.bottom = top + height + GAP
+
+
+def _lay_out_base(page: Layout, count: int, aspect: float) -> None:
+    top = page.bottom + 12
+    zh = page.write(BASE_LABEL[0], 19, INK, MARGIN + GAP, top + 16, CONTENT - 2 * GAP)
+    en = page.write(BASE_LABEL[1], 15, SOFT_INK, MARGIN + GAP, zh.bottom, CONTENT - 2 * GAP)
+    y, height = en.bottom + 14, round(BASE_SIDE * aspect)
+    for start in range(0, count, BASE_COLUMNS):
+        here = min(BASE_COLUMNS, count - start)
+        left = (PAGE_WIDTH - here * BASE_SIDE - (here - 1) * BASE_GAP) // 2
+        page.base_pictures += [
+            Box(left + i * (BASE_SIDE + BASE_GAP), y, BASE_SIDE, height) for i in range(here)
+        ]
+        y += height + BASE_GAP
+    page.bottom = y - BASE_GAP + GAP
+    page.band = Box(MARGIN, top, CONTENT, page.bottom - top)
+
+
+def story_page(
+    storyboard: Storyboard,
+    panels: Sequence[Image.Image],
+    base_panels: Sequence[Image.Image] | None = None,
+    *,
+    style_name: tuple[str, str] | None = None,
+    footer: str = "",
+) -> Image.Image:
+    """The story as one picture, RGB, 1400 px wide and as high as it needs.
+
+    Args:
+        panels: one picture for each panel, all of one size.
+        base_panels: the same panels drawn without the LoRA; shown small below the story.
+        style_name: (Chinese, English), shown under the title.
+        footer: for example the measured scores.
+
+    Raises:
+        CourseError: pictures that do not fit the storyboard, or a character that no font here can draw.
+    """
+    pictures = [*panels, *(base_panels or ())]
+    _check_pictures(storyboard, panels, "panels")
+    if base_panels is not None:
+        _check_pictures(storyboard, base_panels, "base panels")
+    sizes = {picture.size for picture in pictures}
+    if len(sizes) > 1:
+        named = ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
+        raise CourseError(f"the pictures of one page must have one size, not {named}")
+    width, height = pictures[0].size
+    layout = lay_out_page(storyboard, height / width, base_panels is not None, style_name, footer)
+    return _paint(layout, pictures)
+
+
+def _check_pictures(storyboard: Storyboard, pictures: Sequence[Image.Image], name: str) -> None:
+    if len(pictures) != len(storyboard.panels):
+        raise CourseError(
+            f"{storyboard.path} has {len(storyboard.panels)} panels, but there are {len(pictures)} {name}"
+        )
+
+
+def _paint(layout: Layout, pictures: Sequence[Image.Image]) -> Image.Image:
+    page = Image.new("RGB", (PAGE_WIDTH, layout.bottom), PAPER)
+    if layout.band:
+        _fill(page, layout.band, BAND, CORNER)
+    _cast_shadows(page, layout.cards)
+    for card in layout.cards:
+        _fill(page, card, CARD, CORNER)
+    for badge in layout.badges:
+        _fill(page, badge, SEAL, badge.height // 2)
+    for box, picture in zip([*layout.pictures, *layout.base_pictures], pictures, strict=True):
+        _fill(page, Box(box.left - 1, box.top - 1, box.width + 2, box.height + 2), FRAME, PICTURE_CORNER + 1)
+        picture = picture.convert("RGB").resize((box.width, box.height), Image.Resampling.LANCZOS)
+        page.paste(picture, (box.left, box.top), _rounded(box.width, box.height, PICTURE_CORNER))
+    for number, box in enumerate(layout.pictures, start=1):
+        _paint_number(page, layout.font, number, box)
+    draw = ImageDraw.Draw(page)
+    for text in layout.texts:
+        text.draw(draw)
+    return page
+
+
+def _paint_number(page: Image.Image, font: Path, number: int, box: Box) -> None:
+    """A seal on the picture's upper left corner."""
+    radius = 17
+    x, y = box.left + 8, box.top + 8
+    _fill(page, Box(x - radius - 3, y - radius - 3, 2 * radius + 6, 2 * radius + 6), CARD, radius + 3)
+    _fill(page, Box(x - radius, y - radius, 2 * radius, 2 * radius), SEAL, radius)
+    ImageDraw.Draw(page).text((x, y + 7), str(number), CARD, load_font(font, 19), "ms")
+
+
+def _cast_shadows(page: Image.Image, cards: Sequence[Box]) -> None:
+    mask = Image.new("L", page.size)
+    for card in cards:
+        mask.paste(70, (card.left, card.top + 6), _rounded(card.width, card.height, CORNER))
+    page.paste(SHADOW, mask=mask.filter(ImageFilter.GaussianBlur(9)))
+
+
+def _fill(page: Image.Image, box: Box, colour: str, radius: int) -> None:
+    page.paste(colour, (box.left, box.top, box.right, box.bottom), _rounded(box.width, box.height, radius))
+
+
+def _rounded(width: int, height: int, radius: int) -> Image.Image:
+    """An L mask of a rounded rectangle; drawn four times as large, so that its corners are smooth."""
+    mask = Image.new("L", (4 * width, 4 * height))
+    ImageDraw.Draw(mask).rounded_rectangle((0, 0, 4 * width - 1, 4 * height - 1), 4 * radius, fill=255)
+    return mask.resize((width, height), Image.Resampling.BOX)

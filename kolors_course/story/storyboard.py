@@ -1,0 +1,193 @@
+"""A storyboard: the panels of a story, read strictly from a YAML file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from kolors_course.art import TIMELESS, Scene, find_subject
+from kolors_course.errors import CourseError
+
+MAX_PANELS = 16
+SEED_LIMIT = 2**63  # what torch.Generator.manual_seed takes without wrapping round
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a story.
+
+    Attributes:
+        prompt: what the model reads.
+        caption_zh, caption_en: what the reader reads under the picture.
+        seed: of the initial noise.
+        scene: the facts that the prompt asks for, with the panel's seed; None where they are not written
+            down, and then the picture cannot be scored.
+    """
+
+    prompt: str
+    caption_zh: str
+    caption_en: str
+    seed: int
+    scene: Scene | None = None
+
+
+@dataclass(frozen=True)
+class Storyboard:
+    """A title in two languages, the panels in their order, and the file they come from.
+
+    Raises:
+        CourseError: no panels, or more than `MAX_PANELS`.
+    """
+
+    title_zh: str
+    title_en: str
+    panels: tuple[Panel, ...]
+    path: Path
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.panels) <= MAX_PANELS:
+            raise CourseError(
+                f"{self.path}: 'panels' holds {len(self.panels)} panels; a story has 1 to {MAX_PANELS}, usually 8"
+            )
+
+
+def read_storyboard(path: str | Path) -> Storyboard:
+    """Read a story from YAML.
+
+    The file holds `title_zh`, `title_en`, `panels` and optionally `seed` (0 if left out). Each panel holds
+    `prompt`, `caption_zh`, `caption_en` and optionally `seed` (the story's seed plus the panel's place,
+    counted from 0) and `scene`: `subjects` (one or two names), `place`, `time`, `size`, `position`. Line
+    breaks and repeated spaces inside a text become one space.
+
+    Raises:
+        CourseError: no such file, not UTF-8, not YAML, a key that is missing, unknown or written twice, an
+            empty text, a seed that is no whole number from 0, a scene outside the world, no panels.
+    """
+    path = Path(path)
+    story = _Entry(_parse(path, _read_text(path)), str(path), ("title_zh", "title_en", "panels"), ("seed",))
+    panels = story.values["panels"]
+    if not isinstance(panels, list):
+        raise CourseError(f"{path}: 'panels' must be a list; write one '- prompt: ...' for each picture")
+    seed = story.seed("seed", 0)
+    return Storyboard(
+        story.text("title_zh"),
+        story.text("title_en"),
+        tuple(_panel(values, f"{path} panel {i + 1}", seed + i) for i, values in enumerate(panels)),
+        path,
+    )
+
+
+class _Entry:
+    """A mapping of the file whose keys are known to be right; `where` begins every message about it."""
+
+    def __init__(self, values: object, where: str, required: tuple[str, ...], optional: tuple[str, ...]):
+        if not isinstance(values, dict):
+            raise CourseError(f"{where}: expected 'key: value' lines with the keys {', '.join(required)}")
+        for key in values:
+            if key not in required + optional:
+                allowed = ", ".join(required + optional)
+                raise CourseError(f"{where}: unknown key '{key}'; the keys are {allowed}")
+        for key in required:
+            if key not in values:
+                raise CourseError(f"{where}: key '{key}' is missing; add a line '{key}: ...'")
+        self.values, self.where = values, where
+
+    def text(self, key: str) -> str:
+        value = self.values[key]
+        if value is None or (isinstance(value, str) and not value.strip()):
+            raise CourseError(f"{self.where}: '{key}' is empty; write a few words")
+        if not isinstance(value, str):
+            kind = type(value).__name__
+            raise CourseError(
+                f"{self.where}: '{key}' must be text, but YAML reads it as {kind}; put it in quotes"
+            )
+        return " ".join(value.split())
+
+    def seed(self, key: str, default: int) -> int:
+        value = self.values.get(key, default)
+        # True and False are integers to Python, but nobody means them as seeds.
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < SEED_LIMIT:
+            raise CourseError(
+                f"{self.where}: '{key}' must be a whole number from 0 to 2^63 - 1, not {value!r}"
+            )
+        return value
+
+
+def _panel(values: object, where: str, default_seed: int) -> Panel:
+    entry = _Entry(values, where, ("prompt", "caption_zh", "caption_en"), ("seed", "scene"))
+    seed = entry.seed("seed", default_seed)
+    scene = None
+    if "scene" in entry.values:
+        try:
+            scene = _scene(entry.values["scene"], seed)
+        except CourseError as error:
+            raise CourseError(f"{where}: {error}") from error
+    return Panel(entry.text("prompt"), entry.text("caption_zh"), entry.text("caption_en"), seed, scene)
+
+
+def _scene(values: object, seed: int) -> Scene:
+    entry = _Entry(values, "scene", ("subjects", "place"), ("time", "size", "position"))
+    names = entry.values["subjects"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CourseError(f"scene: 'subjects' must be a list of names such as [rabbit], not {names!r}")
+    found = tuple(find_subject(name) for name in names)
+    words = {key: entry.text(key) for key in entry.values if key != "subjects"}
+    if len(found) == 2:
+        if found[0] == found[1]:
+            raise CourseError(
+                f"scene: '{names[0]}' and '{names[1]}' are the same subject; name two different ones"
+            )
+        if {"size", "position"} & set(words):
+            raise CourseError(
+                "scene: two subjects stand left and right in normal size; remove size and position"
+            )
+    if words["place"] == "space":
+        words.setdefault("time", TIMELESS)
+    elif "time" not in words:
+        raise CourseError("scene: key 'time' is missing; only place 'space' goes without")
+    return Scene(found, **words, seed=seed)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML's own rule, which PyYAML does not enforce: no key twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in keys:
+                problem = f"key '{key.value}' is written twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            keys.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+        return super().construct_mapping(node, deep)
+
+
+def _read_text(path: Path) -> str:
+    if not path.is_file():
+        fault = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise CourseError(
+            f"storyboard {path} {fault}; give a YAML file such as data/stories/moon_rabbit.yaml"
+        )
+    try:
+        data = path.read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise CourseError(f"cannot read {path}: {error.strerror or error}; mend its permissions") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise CourseError(f"{path} line {line} is not UTF-8; save the file again as UTF-8") from error
+
+
+def _parse(path: Path, text: str) -> object:
+    try:
+        return yaml.load(text, _StrictLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where, problem = f"{path} line {mark.line + 1}", error.problem or error.context
+    except yaml.reader.ReaderError as error:
+        where = f"{path} line {text.count(chr(10), 0, error.position) + 1}"
+        problem = f"character U+{error.character:04X} is not allowed"
+    except (ValueError, RecursionError) as error:  # an impossible date; lists thousands deep
+        where, problem = str(path), str(error)
+    raise CourseError(
+        f"{where}: not valid YAML ({problem}); check the indentation, and put texts with ': ' or '#' in quotes"
+    )

@@ -1,0 +1,123 @@
+"""Chinese and English text in boxes: finding a font, breaking lines, drawing."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from PIL import ImageDraw, ImageFont
+
+from kolors_course.errors import CourseError
+from kolors_course.platform.fonts import cjk_font_path, missing_characters
+
+NOT_FIRST = set("，。！？；：、）》」』】”’…—,.!?;:)]}%")  # may not begin a line
+NOT_LAST = set("（《「『【“‘([{")  # may not end a line
+# In parts of the font size. Hanzi reach 0.88 above the baseline, Latin tails 0.29 below it.
+LINE_HEIGHT, BASELINE = 1.4, 1.05
+BALANCE_STEP = 4  # px by which the measure is narrowed to make lines equally long
+
+
+def font_file(text: str) -> Path:
+    """A font that can draw every character of `text`: the course's own, or else one of the machine's.
+
+    Raises:
+        CourseError: no font draws Chinese, or none draws all of `text`.
+    """
+    file = cjk_font_path(text)
+    if file is None:
+        raise CourseError("no font with Chinese characters; restore data/fonts/NotoSansSC-subset.ttf")
+    missing = missing_characters(file, text)
+    if missing:
+        named = ", ".join(f"'{character}' (U+{ord(character):04X})" for character in missing[:5])
+        raise CourseError(
+            f"no font here draws {named}; use other words, or install a font with them (for example Noto Sans CJK)"
+        )
+    return file
+
+
+def load_font(file: Path, size: int) -> ImageFont.FreeTypeFont:
+    """`file` at `size` px, with the layout engine that every Pillow has: the same page on every machine."""
+    return ImageFont.truetype(str(file), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+@dataclass(frozen=True)
+class TextBox:
+    """Lines of text at a place on the page; all numbers in px. Ink stays inside the box."""
+
+    lines: tuple[str, ...]
+    font: ImageFont.FreeTypeFont
+    colour: str
+    left: int
+    top: int
+    width: int
+    centred: bool = True
+
+    @property
+    def bottom(self) -> int:
+        return self.top + len(self.lines) * line_height(self.font)
+
+    def draw(self, draw: ImageDraw.ImageDraw) -> None:
+        x, anchor = (self.left + self.width / 2, "ms") if self.centred else (self.left, "ls")
+        for i, line in enumerate(self.lines):
+            baseline = self.top + i * line_height(self.font) + round(BASELINE * self.font.size)
+            draw.text((x, baseline), line, self.colour, self.font, anchor)
+
+
+def line_height(font: ImageFont.FreeTypeFont) -> int:
+    return round(LINE_HEIGHT * font.size)
+
+
+def wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> tuple[str, ...]:
+    """Break `text` into lines of at most `width` px, as few as possible and then equally long.
+
+    Lines break at spaces and between Chinese characters, never before a comma or after an opening bracket;
+    a word wider than the line is cut.
+    """
+    text = "".join(c for c in " ".join(text.split()) if c.isprintable())
+    lines = _fill(text, font, width)
+    while len(lines) > 1 and width > BALANCE_STEP:
+        width -= BALANCE_STEP
+        narrower = _fill(text, font, width)
+        if len(narrower) > len(lines):
+            break
+        lines = narrower
+    return tuple(lines)
+
+
+def _fill(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    lines = [""]
+    for piece in _pieces(text):
+        if font.getlength((lines[-1] + piece).rstrip()) <= width:
+            lines[-1] += piece
+            continue
+        lines.append("")
+        for character in piece:
+            if lines[-1] and font.getlength(lines[-1] + character) > width and character != " ":
+                lines.append("")
+            lines[-1] += character
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _pieces(text: str) -> list[str]:
+    """Cut `text` wherever a line may end."""
+    pieces = [text[:1]]
+    for before, after in pairwise(text):
+        if _may_break(before, after):
+            pieces.append(after)
+        else:
+            pieces[-1] += after
+    return pieces
+
+
+def _may_break(before: str, after: str) -> bool:
+    if after == " " or after in NOT_FIRST or before in NOT_LAST:
+        return False
+    return before == " " or _is_wide(before) or _is_wide(after)
+
+
+def _is_wide(character: str) -> bool:
+    """Chinese characters and full-width punctuation."""
+    return (
+        "\u2e80" <= character <= "\u9fff"
+        or "\uf900" <= character <= "\ufaff"
+        or "\uff00" <= character <= "\uffef"
+    )

@@ -1,0 +1,69 @@
+"""Scenes rendered in bulk, in parallel, for training and measuring: pictures with their truth."""
+
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from kolors_course.art import BASE_STYLE, STYLES, Scene, draw_scene, render, style_train_subjects
+
+
+@dataclass(frozen=True)
+class PictureSpec:
+    """Which scenes to draw: `count` scenes from `seed`, a share of them in one of the six styles.
+
+    `style_subjects` is "train" (styled scenes use only the subjects that style data sets may show) or "all".
+    """
+
+    count: int
+    seed: int
+    size: int = 64
+    style_share: float = 0.0
+    style_subjects: str = "train"
+
+
+def _draw_chunk(job: tuple[PictureSpec, int, int]) -> tuple[np.ndarray, list[Scene], list[str]]:
+    spec, start, stop = job
+    pictures, scenes, styles = [], [], []
+    for index in range(start, stop):
+        rng = np.random.default_rng((spec.seed, index))
+        styled = rng.random() < spec.style_share
+        pool = style_train_subjects() if styled and spec.style_subjects == "train" else None
+        scenes.append(draw_scene(rng, pool=pool))
+        styles.append(STYLES[1 + rng.integers(len(STYLES) - 1)] if styled else BASE_STYLE)
+        pictures.append(np.asarray(render(scenes[-1], spec.size, styles[-1])))
+    return np.stack(pictures), scenes, styles
+
+
+def draw_pictures(
+    spec: PictureSpec, workers: int | None = None
+) -> tuple[torch.Tensor, list[Scene], list[str]]:
+    """Draw `spec.count` scenes of the training split.
+
+    Returns:
+        uint8 pictures (N, 3, size, size), the scenes and their styles. Picture i depends on `spec` and i only.
+    """
+    step = 250
+    jobs = [(spec, i, min(i + step, spec.count)) for i in range(0, spec.count, step)]
+    workers = workers or os.cpu_count() or 1
+    if len(jobs) == 1:
+        chunks = [_draw_chunk(jobs[0])]
+    else:
+        # "spawn": forking a process in which torch already runs threads can hang.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            chunks = list(tqdm(pool.map(_draw_chunk, jobs), total=len(jobs), desc="drawing scenes"))
+    pictures = (
+        torch.from_numpy(np.concatenate([chunk[0] for chunk in chunks])).permute(0, 3, 1, 2).contiguous()
+    )
+    scenes = [scene for chunk in chunks for scene in chunk[1]]
+    return pictures, scenes, [style for chunk in chunks for style in chunk[2]]
+
+
+def to_model(pictures: torch.Tensor) -> torch.Tensor:
+    """uint8 0..255 -> float -1..1."""
+    return pictures.float() / 127.5 - 1

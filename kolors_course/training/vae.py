@@ -1,0 +1,142 @@
+"""Train Kolors-mini's AutoencoderKL on rendered scenes in all styles (arXiv 1312.6114, 2112.10752)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+from tqdm.auto import tqdm
+
+from kolors_course.files import atomic_path
+from kolors_course.training.pictures import PictureSpec, draw_pictures, to_model
+from kolors_course.training.run import RunFolder, warmup_cosine
+
+
+@dataclass(frozen=True)
+class VaeConfig:
+    """The recipe. Losses are means over pixels in -1..1; `kl_weight` multiplies the mean KL per latent value."""
+
+    steps: int = 6000
+    batch_size: int = 24
+    learning_rate: float = 2e-3
+    warmup: int = 100
+    mse_weight: float = 4.0
+    l1_weight: float = 0.5
+    kl_weight: float = 1e-4
+    block_out_channels: tuple[int, ...] = (24, 48, 96)
+    size: int = 64
+    pictures: int = 16000
+    style_share: float = 0.45
+    seed: int = 0
+    checkpoint_every: int = 500
+
+
+def build_vae(config: VaeConfig) -> AutoencoderKL:
+    """An untrained AutoencoderKL with Kolors' four latent channels and no attention in the middle."""
+    levels = len(config.block_out_channels)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=config.block_out_channels,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=8,
+        sample_size=config.size,
+        mid_block_add_attention=False,
+        force_upcast=False,
+    )
+
+
+def vae_loss(
+    vae: AutoencoderKL, pixels: torch.Tensor, config: VaeConfig, noise: torch.Tensor
+) -> torch.Tensor:
+    """Negative ELBO up to constants: weighted MSE and L1 plus a small KL to the unit Gaussian.
+
+    `pixels` (B, 3, H, W) in -1..1; `noise` (B, 4, H/f, W/f), standard normal, drives the reparametrisation.
+    """
+    posterior = vae.encode(pixels).latent_dist
+    decoded = vae.decode(posterior.mean + posterior.std * noise).sample.float()
+    kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).float().mean()
+    difference = decoded - pixels
+    mse, l1 = difference.square().mean(), difference.abs().mean()
+    return config.mse_weight * mse + config.l1_weight * l1 + config.kl_weight * kl
+
+
+def psnr(vae: AutoencoderKL, pictures: torch.Tensor) -> float:
+    """Mean peak signal-to-noise ratio in dB of reconstructions (posterior mean) of uint8 pictures."""
+    errors = []
+    with torch.no_grad():
+        for batch in pictures.split(50):
+            pixels = to_model(batch)
+            decoded = vae.decode(vae.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
+            errors.append(((decoded - pixels) / 2).square().mean((1, 2, 3)))
+    return float((-10 * torch.log10(torch.cat(errors))).mean())
+
+
+def reconstruction_sheet(vae: AutoencoderKL, pictures: torch.Tensor) -> Image.Image:
+    """Originals above their reconstructions, one column each."""
+    with torch.no_grad():
+        decoded = vae.decode(vae.encode(to_model(pictures)).latent_dist.mean).sample
+    decoded = ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte()
+    rows = torch.cat([torch.cat(list(row), dim=2) for row in (pictures, decoded)], dim=1)
+    return Image.fromarray(rows.permute(1, 2, 0).numpy())
+
+
+def _batches(pictures: torch.Tensor, config: VaeConfig, generator: torch.Generator) -> Iterator[torch.Tensor]:
+    while True:
+        for rows in torch.randperm(len(pictures), generator=generator).split(config.batch_size):
+            if len(rows) == config.batch_size:
+                yield to_model(pictures[rows])
+
+
+def train_vae(config: VaeConfig, output: Path) -> AutoencoderKL:
+    """Train (or resume) the VAE in `output`; writes log.jsonl, samples.png and, at the end, vae/.
+
+    The saved `scaling_factor` makes the latents of the base look unit variance, as Stable Diffusion does it
+    (arXiv 2112.10752, appendix G).
+    """
+    torch.manual_seed(config.seed)
+    vae = build_vae(config).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(
+        vae.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
+    )
+    run, start = RunFolder(output), 0
+    if state := run.resume(config):
+        vae.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        start = state["step"]
+    pictures, _, _ = draw_pictures(PictureSpec(config.pictures, config.seed, config.size, config.style_share))
+    fresh, _, _ = draw_pictures(PictureSpec(200, config.seed + 1, config.size, config.style_share, "all"))
+    generator = torch.Generator().manual_seed(config.seed + start)
+    batches = _batches(pictures, config, generator)
+    latent = (config.batch_size, 4, *[config.size >> (len(config.block_out_channels) - 1)] * 2)
+    progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="VAE")
+    for step in progress:
+        rate = config.learning_rate * warmup_cosine(step, config.steps, config.warmup)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        pixels = next(batches).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = vae_loss(vae, pixels, config, torch.randn(latent, generator=generator))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        if step % 20 == 0:
+            run.log(step, loss=loss.item(), learning_rate=rate)
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+            run.save(config, model=vae.state_dict(), optimizer=optimizer.state_dict(), step=step + 1)
+            quality = psnr(vae.eval(), fresh)
+            run.log(step, psnr=quality)
+            progress.set_postfix(psnr=f"{quality:.2f} dB")
+            with atomic_path(run.path / "samples.png") as path:
+                reconstruction_sheet(vae, fresh[:16]).save(path)
+            vae.train()
+    base = pictures[:500]
+    with torch.no_grad():
+        std = vae.eval().encode(to_model(base)).latent_dist.mean.std()
+    vae.register_to_config(scaling_factor=round(1 / float(std), 5))
+    vae.save_pretrained(run.path / "vae")
+    return vae

@@ -1,0 +1,15 @@
+"""Write the ready-made LoRA data sets: data/datasets/paper-cut and data/datasets/ink, 48 pictures each."""
+
+import shutil
+from pathlib import Path
+
+from kolors_course.dataset import write_dataset
+from kolors_course.dataset.style import style_pictures
+
+DATASETS = Path(__file__).resolve().parents[1] / "data" / "datasets"
+
+if __name__ == "__main__":
+    for seed, style in enumerate(("paper-cut", "ink"), start=1):
+        shutil.rmtree(DATASETS / style, ignore_errors=True)
+        write_dataset(DATASETS / style, style_pictures(style, seed=seed))
+        print(f"{style}: 48 pictures")

@@ -1,0 +1,157 @@
+"""Run notebooks from top to bottom and save their outputs, or only check what is saved.
+
+    python scripts/render_notebooks.py                         # every notebook under notebooks/
+    python scripts/render_notebooks.py notebooks/08_*.ipynb    # some
+    python scripts/render_notebooks.py --check                 # run nothing
+
+A notebook runs in its own folder, offline, without progress bars. It is saved only if every cell succeeded
+and `problems` finds nothing, so a committed notebook is always complete, tidy and free of machine paths.
+"""
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode, ValidationError
+
+from kolors_course.files import atomic_path
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+KEPT_CELL_METADATA = ("tags", "jupyter")
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+MACHINE_PATH = re.compile(r"(?:/(?:home|Users|root|tmp|work|var/folders)/|[A-Z]:\\\\?Users\\)[^\s\"'<>)]*")
+EMBEDDED_FILE = re.compile(r"base64,[A-Za-z0-9+/=\s\\]+")
+MAX_BYTES = 1_500_000
+CELL_TIMEOUT = 900  # seconds
+UNATTENDED = {
+    "HF_HUB_OFFLINE": "1",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "TQDM_DISABLE": "1",
+}
+
+
+def find_notebooks(folder: Path = NOTEBOOKS) -> list[Path]:
+    """Every notebook below `folder`, without Jupyter's own backups."""
+    return sorted(path for path in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+
+
+def execute(path: Path) -> NotebookNode:
+    """Run the notebook at `path` in a fresh kernel and return it tidied.
+
+    Raises:
+        CellExecutionError, CellTimeoutError, DeadKernelError: a cell failed.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=CELL_TIMEOUT,
+        resources={"metadata": {"path": str(path.parent)}},
+        record_timing=False,
+        coalesce_streams=True,
+    )
+    # The committed outputs are those of the full lesson, not of the shortened run that the tests make.
+    environment = {name: value for name, value in os.environ.items() if name != "KOLORS_COURSE_FAST"}
+    client.execute(env={**environment, **UNATTENDED})
+    return tidied(notebook)
+
+
+def tidied(notebook: NotebookNode) -> NotebookNode:
+    """`notebook` with only the metadata a reader needs, and without widgets, which die with the kernel."""
+    notebook.metadata = nbformat.from_dict(METADATA)
+    for cell in notebook.cells:
+        cell.metadata = nbformat.from_dict(
+            {name: value for name, value in cell.metadata.items() if name in KEPT_CELL_METADATA}
+        )
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET_VIEW not in output.get("data", {})]
+    return notebook
+
+
+def problems(notebook: NotebookNode) -> list[str]:
+    """What keeps `notebook` from being committed; empty when nothing does."""
+    try:
+        nbformat.validate(notebook)
+    except ValidationError as error:
+        return [f"not a valid notebook: {error.message}"]
+    found = list(_problems_of_the_whole(notebook))
+    for number, cell in enumerate(notebook.cells):
+        found += [f"cell {number}: {problem}" for problem in _problems_of_a_cell(cell)]
+    return found
+
+
+def _problems_of_the_whole(notebook: NotebookNode) -> Iterator[str]:
+    if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
+        yield "its kernel is not python3"
+    if "widgets" in notebook.metadata:
+        yield "it stores widget state"
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    counts = [cell.execution_count for cell in code]
+    if counts != list(range(1, len(code) + 1)):
+        yield f"it was not run once from top to bottom: its execution counts are {counts}"
+    if not any(re.search(r"^\s*(from|import) kolors_course\b", cell.source, re.MULTILINE) for cell in code):
+        yield "it does not import kolors_course"
+    size = len(nbformat.writes(notebook).encode())
+    if size > MAX_BYTES:
+        yield f"it has {size / 1e6:.2f} MB, more than {MAX_BYTES / 1e6:.1f}"
+
+
+def _problems_of_a_cell(cell: NotebookNode) -> Iterator[str]:
+    texts = [cell.source]
+    for output in cell.get("outputs", []):
+        data = output.get("data", {})
+        if output.output_type == "error" and "raises-exception" not in cell.metadata.get("tags", []):
+            yield f"it fails with {output.ename}"
+        if output.get("name") == "stderr":
+            yield f"it writes to stderr: {output.text.strip()[:200]}"
+        if WIDGET_VIEW in data:
+            yield "it stores a widget"
+        texts += [output.get("text", ""), "\n".join(output.get("traceback", []))]
+        texts += [str(value) for kind, value in data.items() if not kind.startswith("image/")]
+    for path in MACHINE_PATH.findall(EMBEDDED_FILE.sub("", "\n".join(texts))):
+        yield f"it names a path of one machine: {path}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("notebooks", type=Path, nargs="*", help="default: all")
+    parser.add_argument("--check", action="store_true", help="run nothing, only look at what is saved")
+    arguments = parser.parse_args()
+    paths = [path.resolve() for path in arguments.notebooks] or find_notebooks()
+    if not paths:
+        print(f"no notebooks in {NOTEBOOKS}", file=sys.stderr)
+        return 1
+    good = [handle(path, arguments.check) for path in paths]
+    return 0 if all(good) else 1
+
+
+def handle(path: Path, check_only: bool) -> bool:
+    """Check or render one notebook, say how it went, and return whether it went well."""
+    start = time.monotonic()
+    name = f"{path.parent.name}/{path.name}"  # English and Chinese notebooks share their file names
+    try:
+        notebook = nbformat.read(path, as_version=4) if check_only else execute(path)
+    except (CellExecutionError, CellTimeoutError, DeadKernelError, OSError, ValueError) as error:
+        print(f"{name}: FAILED\n{error}", flush=True)
+        return False
+    found = problems(notebook)
+    if not found and not check_only:
+        with atomic_path(path) as temporary:
+            nbformat.write(notebook, temporary)
+    print(f"{name}: {'; '.join(found) or 'good'} ({time.monotonic() - start:.0f} s)", flush=True)
+    return not found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

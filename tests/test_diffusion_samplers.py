@@ -1,0 +1,215 @@
+from itertools import pairwise
+from math import log2, sqrt
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
+
+from kolors_course.diffusion import SAMPLERS, SPACINGS, NoiseSchedule, dpmpp_2m, euler, get_sampler
+from kolors_course.errors import CourseError
+
+CONFIG = {
+    "beta_start": 0.00085,
+    "beta_end": 0.014,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1100,
+    "timestep_spacing": "leading",
+    "steps_offset": 1,
+}
+KOLORS = NoiseSchedule.kolors()
+
+
+def toy_denoise(sample, timestep):
+    """Not a model of anything: it depends on sample and timestep, and is not linear in the sample."""
+    return 0.3 * sample + 0.2 * torch.tanh(sample) + 0.1 * torch.sin(timestep / 100)
+
+
+@pytest.fixture
+def latents():
+    return torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(1))
+
+
+def reference_path(scheduler, latents, steps):
+    """The loop of the diffusers pipelines: every model input, then the clean latents."""
+    scheduler.set_timesteps(steps)
+    latents, path = latents * scheduler.init_noise_sigma, []
+    for timestep in scheduler.timesteps:
+        sample = scheduler.scale_model_input(latents, timestep)
+        path.append(sample)
+        latents = scheduler.step(toy_denoise(sample, timestep), timestep, latents).prev_sample
+    return [*path, latents]
+
+
+def assert_same_path(states, reference):
+    assert [state.step for state in states] == list(range(len(reference)))
+    for state, expected in zip(states, reference, strict=True):
+        # Both sides round in float32 at every step; samples have a size of about 1.
+        torch.testing.assert_close(state.sample, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("steps", [1, 4, 25, 50])
+def test_euler_equals_diffusers(latents, steps, spacing):
+    scheduler = EulerDiscreteScheduler(**CONFIG | {"timestep_spacing": spacing})
+    states = list(euler(toy_denoise, latents, KOLORS, steps, spacing=spacing))
+    assert_same_path(states, reference_path(scheduler, latents, steps))
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("steps", [1, 4, 25, 50])
+def test_dpmpp_2m_equals_diffusers(latents, steps, spacing):
+    kolors = EulerDiscreteScheduler(**CONFIG | {"timestep_spacing": spacing})
+    scheduler = DPMSolverMultistepScheduler.from_config(
+        kolors.config, algorithm_type="dpmsolver++", solver_order=2
+    )
+    states = list(dpmpp_2m(toy_denoise, latents, KOLORS, steps, spacing=spacing))
+    assert_same_path(states, reference_path(scheduler, latents, steps))
+
+
+@pytest.mark.parametrize("steps", [1, 4, 25, 50])
+def test_dpmpp_2m_karras_equals_diffusers(latents, steps):
+    scheduler = DPMSolverMultistepScheduler.from_config(CONFIG, use_karras_sigmas=True)
+    states = list(get_sampler("dpm++2m-karras")(toy_denoise, latents, KOLORS, steps))
+    assert_same_path(states, reference_path(scheduler, latents, steps))
+
+
+def test_sdxl_schedule_equals_diffusers(latents):
+    config = CONFIG | {"beta_end": 0.012, "num_train_timesteps": 1000}
+    states = list(euler(toy_denoise, latents, NoiseSchedule.sdxl(), 25))
+    assert_same_path(states, reference_path(EulerDiscreteScheduler(**config), latents, 25))
+
+
+def test_euler_is_ddim(latents):
+    scheduler = DDIMScheduler(**CONFIG, set_alpha_to_one=True, clip_sample=False)
+    states = list(euler(toy_denoise, latents, KOLORS, 25))
+    assert_same_path(states, reference_path(scheduler, latents, 25))
+
+
+def test_pred_original_sample_equals_diffusers(latents):
+    scheduler = EulerDiscreteScheduler(**CONFIG)
+    scheduler.set_timesteps(4)
+    *asked, last = euler(toy_denoise, latents, KOLORS, 4)
+    for state, timestep in zip(asked, scheduler.timesteps, strict=True):
+        sample = state.sample * sqrt(state.sigma**2 + 1)
+        scheduler.scale_model_input(sample, timestep)
+        step = scheduler.step(toy_denoise(state.sample, timestep), timestep, sample)
+        # x₀ is the difference of numbers of size σ ≈ 25.
+        torch.testing.assert_close(
+            state.pred_original_sample, step.pred_original_sample, rtol=1e-5, atol=1e-5
+        )
+    assert torch.equal(last.pred_original_sample, last.sample)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_states_describe_the_path(latents, name):
+    asked = []
+
+    def denoise(sample, timestep):
+        asked.append((sample, timestep))
+        return toy_denoise(sample, timestep)
+
+    *noisy, clean = get_sampler(name)(denoise, latents, KOLORS, 6)
+    assert len(asked) == len(noisy) == 6
+    for state, (sample, timestep) in zip(noisy, asked, strict=True):
+        assert torch.equal(state.sample, sample)
+        assert timestep.ndim == 0
+        assert timestep.dtype == torch.float32
+        assert state.timestep == timestep.item()
+        # σ belongs to the timestep; Karras' timesteps are rounded to whole ones.
+        at_timestep = KOLORS.sigmas[int(state.timestep)].item()
+        assert state.sigma == pytest.approx(at_timestep, rel=0.02 if "karras" in name else 1e-6)
+    assert (clean.step, clean.timestep, clean.sigma) == (6, 0, 0)
+    sigmas = [state.sigma for state in (*noisy, clean)]
+    assert sigmas == sorted(sigmas, reverse=True)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_type_of_the_latents_is_kept(latents, name, dtype):
+    states = list(get_sampler(name)(toy_denoise, latents.to(dtype), KOLORS, 8))
+    assert {state.sample.dtype for state in states} == {dtype}
+    assert {state.pred_original_sample.dtype for state in states} == {dtype}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_half_precision_is_only_in_the_model(latents, name):
+    """If the predicted noise is always ε, x₀ = x - σε exactly: a small difference of large numbers."""
+    latents = latents.bfloat16()
+    first, *_, clean = get_sampler(name)(lambda sample, timestep: latents, latents, KOLORS, 8)
+    exact = latents.double() * (sqrt(first.sigma**2 + 1) - first.sigma)
+    # One rounding to bfloat16 (2⁻⁸ relative) at the end, and float32's at σ ≈ 29 on the way; a path in
+    # bfloat16 would be off by about 29·2⁻⁸ = 0.1.
+    torch.testing.assert_close(clean.sample.double(), exact, rtol=2**-8, atol=2e-5)
+
+
+def test_latents_are_not_changed(latents):
+    before = latents.clone()
+    for name in SAMPLERS:
+        list(get_sampler(name)(toy_denoise, latents, KOLORS, 3))
+    assert torch.equal(latents, before)
+
+
+# --- Order of convergence on data where the answer is known ---------------------------------------------
+
+DATA_STD = 0.5
+
+
+def gaussian_denoise(sample, timestep):
+    """The exact noise prediction E[ε|x_t] for data N(0, s²): √(1-ᾱ)·x / (ᾱ·s² + 1-ᾱ)."""
+    ᾱ = KOLORS.alphas_cumprod[int(timestep)].double()
+    return (1 - ᾱ).sqrt() * sample / (ᾱ * DATA_STD**2 + 1 - ᾱ)
+
+
+def relative_error(sampler, steps, stop):
+    """Error at timestep `stop`; there the exact ODE solution is x(σ) = x(σ₀)·√((s²+σ²)/(s²+σ₀²))."""
+    states = list(sampler(gaussian_denoise, torch.ones(1, 1, dtype=torch.float64), KOLORS, steps))
+    first, last = states[0], next(state for state in states if state.timestep == stop)
+    shrink = sqrt((DATA_STD**2 + last.sigma**2) / (DATA_STD**2 + first.sigma**2))
+    scale = sqrt((first.sigma**2 + 1) / (last.sigma**2 + 1))
+    return abs(last.sample.item() / (first.sample.item() * shrink * scale) - 1)
+
+
+# Both leading grids of these sizes have spacings 44, 22 and 11 and meet at t = 221 (σ = 0.67). Below, steps
+# in log σ get too wide for the asymptotic order to show.
+@pytest.mark.parametrize(
+    ("sampler", "sizes", "order"), [(euler, (25, 50, 100), 1), (dpmpp_2m, (24, 49, 99), 2)]
+)
+def test_order_of_convergence(sampler, sizes, order):
+    errors = [relative_error(sampler, steps, stop=221) for steps in sizes]
+    orders = [log2(coarse / fine) for coarse, fine in pairwise(errors)]
+    assert orders == pytest.approx([order, order], abs=0.1)
+    assert errors[-1] < 0.005
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_exact_denoiser_turns_noise_into_data(name):
+    # The exact denoiser is linear in the sample, so unit noise 1 must end at one data deviation.
+    noise = torch.ones(1, 1, dtype=torch.float64)
+    *_, clean = get_sampler(name)(gaussian_denoise, noise, KOLORS, 50)
+    # Discretisation error at 50 steps: 5.3 % for Euler, 3.5 % and 0.1 % for the others.
+    assert clean.sample.item() == pytest.approx(DATA_STD, rel=0.08)
+
+
+# --- Bad input ------------------------------------------------------------------------------------------
+
+
+def test_unknown_sampler_lists_the_names():
+    with pytest.raises(CourseError, match=r'"heun".*euler, dpm\+\+2m, dpm\+\+2m-karras'):
+        get_sampler("heun")
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_zero_steps_are_refused(latents, name):
+    with pytest.raises(CourseError, match="num_inference_steps is 0"):
+        next(get_sampler(name)(toy_denoise, latents, KOLORS, 0))
+
+
+@pytest.mark.parametrize("sampler", [euler, dpmpp_2m])
+def test_unknown_spacing_is_refused(latents, sampler):
+    with pytest.raises(CourseError, match="sideways"):
+        next(sampler(toy_denoise, latents, KOLORS, 4, spacing="sideways"))
+
+
+def test_prediction_of_the_wrong_shape_is_refused(latents):
+    with pytest.raises(CourseError, match=r"\(2, 8, 3, 3\).*\(2, 4, 3, 3\)"):
+        next(euler(lambda sample, timestep: torch.cat([sample, sample], dim=1), latents, KOLORS, 4))
