@@ -27,3 +27,27 @@ def repository_files() -> list[Path]:
         for path, names in parts
         if not ignored & set(names) and not any(name.startswith(".") for name in names[:-1])
     ]
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Kolors in diffusers layout; copy it before changing it."""
+    from tiny import build_tiny
+
+    return build_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of four small pictures."""
+    from tiny import write_pictures
+
+    return write_pictures(tmp_path_factory.mktemp("datasets") / "four")
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tiny_folder: Path):
+    """The tiny Kolors, loaded; shared by the tests of one file, so leave it as it was."""
+    from kolors_course.kolors import load_model
+
+    return load_model(tiny_folder)

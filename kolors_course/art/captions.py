@@ -6,6 +6,7 @@ import numpy as np
 
 from kolors_course.art.scene import Scene
 from kolors_course.art.subjects import Subject
+from kolors_course.errors import CourseError
 
 LANGUAGES = ("en", "zh")
 LENGTHS = ("label", "sentence", "detailed")
@@ -143,8 +144,13 @@ def caption(
     "夜晚雪地上的一只兔子" / "a rabbit on a snowy field at night".
 
     Raises:
-        KeyError: unknown language or length.
+        CourseError: unknown language or length.
     """
+    if (language, length) not in _WRITE:
+        raise CourseError(
+            f"no caption of length '{length}' in language '{language}'; "
+            f"languages: {', '.join(LANGUAGES)}; lengths: {', '.join(LENGTHS)}"
+        )
     return _WRITE[language, length](scene, _Words(rng))
 
 

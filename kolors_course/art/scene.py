@@ -21,7 +21,8 @@ class Scene:
     """What a picture shows. Two subjects stand left and right, both of normal size.
 
     Raises:
-        CourseError: a word that is not one of the known values.
+        CourseError: a word that is not one of the known values, or a pair with a size, with a position or of
+            the same subject.
     """
 
     subjects: tuple[Subject, ...]
@@ -40,6 +41,17 @@ class Scene:
             raise CourseError(f"scene: only place 'space' goes with time '{TIMELESS}'")
         if len(self.subjects) not in (1, 2):
             raise CourseError(f"scene: one or two subjects, not {len(self.subjects)}")
+        if len(self.subjects) == 2:
+            self._check_pair()
+
+    def _check_pair(self) -> None:
+        first, second = self.subjects
+        if first == second:
+            raise CourseError(f"scene: the two subjects are both '{first.en}'; name two different ones")
+        if (self.size, self.position) != ("normal", "middle"):
+            raise CourseError(
+                "scene: two subjects stand left and right in normal size; leave size and position out"
+            )
 
     @property
     def triples(self) -> tuple[tuple[str, str, str], ...]:

@@ -4,8 +4,10 @@ import argparse
 import importlib
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from kolors_course import __version__
 from kolors_course.errors import CourseError
@@ -23,9 +25,16 @@ COMMANDS = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line, like all other errors of the command."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CourseError(f"{message}; see {self.prog} --help")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands; importing their modules is left to the one that runs."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="kolors-course",
         description="Learn, train and ship Kolors LoRAs; KOLORS_PROFILE=kolors for full Kolors.",
     )
@@ -37,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _subparser(name: str, module) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"kolors-course {name}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -48,26 +57,32 @@ def _subparser(name: str, module) -> argparse.ArgumentParser:
 
 
 def _quiet_libraries() -> None:
-    """Keep other libraries' advice about optional packages out of our output."""
+    """Keep other libraries' advice and progress bars out of our output."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 is success, 2 a mistake in the input, told in one line."""
+    """Run a command; 0 is success, 2 a mistake in the input (or a full disk), told in one line."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(argv)
+    except (CourseError, OSError) as error:
+        if "--debug" in argv:
+            raise
+        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; trainings resume from their last checkpoint when run again", file=sys.stderr)
+        return 130
+
+
+def _run(argv: list[str]) -> int:
     name = build_parser().parse_args(argv[:1] or ["--help"]).command
     _quiet_libraries()
     module = importlib.import_module(f"kolors_course.cli.{COMMANDS[name][0]}")
     arguments = _subparser(name, module).parse_args(argv[1:])
-    try:
-        return module.run(arguments) or 0
-    except CourseError as error:
-        if arguments.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command resumes from the last checkpoint", file=sys.stderr)
-        return 130
+    arguments.command_line = shlex.join(["kolors-course", *argv])
+    return module.run(arguments) or 0

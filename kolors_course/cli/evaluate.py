@@ -37,10 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.scenes < 1:
         raise CourseError(f"--scenes must be at least 1, not {arguments.scenes}")
-    folder = ensure_folder(arguments.output)
-    probe = load_probe(data_dir() / "probes" / "probe.safetensors")
     sampling = options.sampling_of(arguments)
+    probe = load_probe(data_dir() / "probes" / "probe.safetensors")
     model = options.model_of(arguments)
+    folder = ensure_folder(arguments.output)
     pool = None if arguments.style == BASE_STYLE else style_test_subjects()
     prompts = held_out_prompts(arguments.scenes, pool)
     result = evaluate(model, probe, prompts, sampling, options.picture_progress(len(prompts), "drawing"))

@@ -11,8 +11,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from kolors_course.cli import options
+from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.kolors import generate
+from kolors_course.kolors.generate import check_size
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +32,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_model(parser)
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    for name in ("count", "scale"):
+        if getattr(arguments, name) < 1:
+            raise CourseError(f"--{name} must be at least 1, not {getattr(arguments, name)}")
+    if arguments.output.suffix.lower() not in SUFFIXES or arguments.output.is_dir():
+        raise CourseError(f"--output {arguments.output}: give a file that ends in {', '.join(SUFFIXES)}")
+
+
 def run(arguments: argparse.Namespace) -> int:
-    ensure_folder(arguments.output.parent)
+    _check(arguments)
     sampling = options.sampling_of(arguments)
     model = options.model_of(arguments)
-    count = max(1, arguments.count)
+    check_size(model, sampling)
+    ensure_folder(arguments.output.parent)
+    count = arguments.count
     seeds = range(arguments.seed, arguments.seed + count)
     pictures = generate(
         model, [arguments.prompt] * count, seeds, sampling, options.picture_progress(count, "drawing")
@@ -45,8 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
         factor = arguments.scale
         sheet = sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.LANCZOS)
     facts = PngInfo()
-    for key in ("prompt", "negative", "seed", "steps", "guidance", "sampler", "lora"):
+    facts.add_itxt("model", model.name)
+    for key in ("prompt", "negative", "seed", "steps", "guidance", "sampler"):
         facts.add_itxt(key, str(getattr(arguments, key)))
+    facts.add_itxt("lora", " ".join(arguments.lora))
     with atomic_path(arguments.output) as path:
         sheet.save(path, pnginfo=facts if path.suffix.lower() == ".png" else None)
     print(f"wrote {arguments.output}")

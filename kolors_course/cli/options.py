@@ -27,9 +27,7 @@ def add_sampling(parser: argparse.ArgumentParser, guidance: float = 5.0) -> None
     parser.add_argument(
         "--guidance", type=float, default=guidance, help="guidance scale; 1 is none (default %(default)s)"
     )
-    parser.add_argument(
-        "--sampler", default="euler", help=f"one of {', '.join(SAMPLERS)} (default %(default)s)"
-    )
+    parser.add_argument("--sampler", default="euler", choices=tuple(SAMPLERS), help="default %(default)s")
     parser.add_argument("--batch-size", type=int, default=8, help="pictures at a time (default %(default)s)")
 
 
@@ -54,14 +52,12 @@ def parse_size(text: str) -> tuple[int, int]:
         CourseError: it is not two whole numbers.
     """
     parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
         raise CourseError(f"size '{text}': write width x height in pixels, such as 64x64")
     return int(parts[0]), int(parts[1])
 
 
 def sampling_of(arguments: argparse.Namespace) -> Sampling:
-    if arguments.batch_size < 1:
-        raise CourseError(f"--batch-size must be at least 1, not {arguments.batch_size}")
     return Sampling(
         steps=arguments.steps,
         guidance_scale=arguments.guidance,
@@ -75,12 +71,12 @@ def sampling_of(arguments: argparse.Namespace) -> Sampling:
 def model_of(arguments: argparse.Namespace) -> KolorsModel:
     """Load --model (or the profile's) with every --lora, telling what was applied."""
     profile = current_profile()
+    loras = [parse_lora_argument(text) for text in getattr(arguments, "lora", [])]
     if arguments.model:
         model = load_model(arguments.model, pick_device(arguments.device), profile.dtype)
     else:
         model = load_profile(profile, arguments.device)
-    for text in getattr(arguments, "lora", []):
-        path, strength = parse_lora_argument(text)
+    for path, strength in loras:
         report = load_lora(model.unet, path, strength)
         print(f"LoRA {path}: {report.matched} of {report.expected} tensors, strength {strength:g}")
     return model
@@ -88,7 +84,7 @@ def model_of(arguments: argparse.Namespace) -> KolorsModel:
 
 def picture_progress(total: int, description: str):
     """A progress bar and the callback that moves it."""
-    bar = tqdm(total=total, desc=description, unit="picture")
+    bar = tqdm(total=total, desc=description, unit="picture", disable=None)
 
     def advance(done: int) -> None:
         bar.update(done - bar.n)

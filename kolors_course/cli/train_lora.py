@@ -11,15 +11,21 @@ the camp, but pictures are drawn so that each comes once before any comes again.
 """
 
 import argparse
-import shlex
-import sys
-from pathlib import Path
+from dataclasses import replace
+from statistics import fmean
+from typing import TypeVar
 
+import torch
+
+from kolors_course.cli.options import add_json, write_json
 from kolors_course.errors import CourseError
 from kolors_course.kolors import KolorsModel, Profile, current_profile, load_model, load_profile, three_paths
 from kolors_course.lora import LoraSettings, parse_target_modules
 from kolors_course.platform.device import pick_device
-from kolors_course.training.lora import PRECISIONS, LoraTraining, start_afresh, train_lora
+from kolors_course.training.lora import train_lora
+from kolors_course.training.recipe import PRECISIONS, LoraTraining, mixed_precision
+
+T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--width", type=int, help="picture width (default: the profile's)")
     data.add_argument("--center_crop", action="store_true", help="crop the middle; else a random part")
     data.add_argument("--random_flip", action="store_true", help="mirror half of the pictures")
+    data.add_argument(
+        "--dataloader_num_workers",
+        type=int,
+        default=0,
+        help="accepted from the camp's commands; has no work here, because latents are computed once",
+    )
     _add_training(parser.add_argument_group("training"))
     _add_lora(parser.add_argument_group("LoRA"))
+    add_json(parser)
 
 
 def _add_training(group: argparse._ArgumentGroup) -> None:
@@ -51,7 +64,18 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--learning_rate", type=float, help="default: 1e-4 on full Kolors, 1e-3 on Kolors-mini"
     )
-    group.add_argument("--precision", default="auto", choices=PRECISIONS, help="default %(default)s")
+    group.add_argument(
+        "--precision",
+        default="auto",
+        choices=(*PRECISIONS, "16"),
+        help="16 is 16-mixed (default %(default)s)",
+    )
+    group.add_argument(
+        "--training_strategy",
+        default="auto",
+        choices=("auto",),
+        help="accepted from the camp's commands; training runs in one process on one device",
+    )
     group.add_argument("--accumulate_grad_batches", type=int, default=1, help="default %(default)s")
     group.add_argument("--use_gradient_checkpointing", action="store_true", help="less memory, more time")
     group.add_argument(
@@ -77,7 +101,10 @@ def _add_lora(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--init_lora_weights", default="kaiming", choices=("gaussian", "kaiming"))
 
 
-def _load(arguments: argparse.Namespace, profile: Profile) -> KolorsModel:
+def _load(arguments: argparse.Namespace, profile: Profile, precision: str) -> KolorsModel:
+    device = pick_device(arguments.device)
+    # Half-precision weights are only trained on under autocast.
+    dtype = torch.float32 if mixed_precision(precision, device) == "no" else profile.dtype
     paths = [
         arguments.pretrained_unet_path,
         arguments.pretrained_text_encoder_path,
@@ -89,18 +116,22 @@ def _load(arguments: argparse.Namespace, profile: Profile) -> KolorsModel:
                 "give all three of --pretrained_unet_path, --pretrained_text_encoder_path and "
                 "--pretrained_fp16_vae_path, or none of them"
             )
-        return load_model(three_paths(*paths), pick_device(arguments.device), profile.dtype)
+        return load_model(three_paths(*paths), device, dtype)
     if arguments.model:
-        return load_model(arguments.model, pick_device(arguments.device), profile.dtype)
-    return load_profile(profile, arguments.device)
+        return load_model(arguments.model, device, dtype)
+    return load_profile(replace(profile, dtype=dtype), arguments.device)
+
+
+def _given(value: T | None, default: T) -> T:
+    return default if value is None else value
 
 
 def recipe_of(arguments: argparse.Namespace, profile: Profile) -> LoraTraining:
     """Flags to recipe; what is not given comes from the profile."""
     return LoraTraining(
-        steps=arguments.max_epochs * (arguments.steps_per_epoch or profile.steps),
-        batch_size=arguments.batch_size or profile.batch_size,
-        learning_rate=arguments.learning_rate or profile.learning_rate,
+        steps=arguments.max_epochs * _given(arguments.steps_per_epoch, profile.steps),
+        batch_size=_given(arguments.batch_size, profile.batch_size),
+        learning_rate=_given(arguments.learning_rate, profile.learning_rate),
         warmup=arguments.warmup_steps,
         gradient_accumulation=arguments.accumulate_grad_batches,
         gradient_checkpointing=arguments.use_gradient_checkpointing,
@@ -110,12 +141,12 @@ def recipe_of(arguments: argparse.Namespace, profile: Profile) -> LoraTraining:
             target_modules=parse_target_modules(arguments.lora_target_modules),
             init=arguments.init_lora_weights,
         ),
-        size=(arguments.width or profile.size, arguments.height or profile.size),
+        size=(_given(arguments.width, profile.size), _given(arguments.height, profile.size)),
         center_crop=arguments.center_crop,
         random_flip=arguments.random_flip,
         caption_dropout=arguments.caption_dropout,
         min_snr_gamma=arguments.min_snr_gamma or None,
-        precision=arguments.precision,
+        precision="16-mixed" if arguments.precision == "16" else arguments.precision,
         seed=arguments.seed,
         checkpoint_every=arguments.checkpoint_every,
         sample_every=arguments.sample_every,
@@ -126,13 +157,18 @@ def recipe_of(arguments: argparse.Namespace, profile: Profile) -> LoraTraining:
 def run(arguments: argparse.Namespace) -> int:
     profile = current_profile()
     recipe = recipe_of(arguments, profile)
-    if arguments.overwrite:
-        start_afresh(arguments.output_path)
-    model = _load(arguments, profile)
-    command = "kolors-course train-lora " + shlex.join(sys.argv[2:])
-    result = train_lora(model, arguments.dataset_path, arguments.output_path, recipe, command=command)
-    first = sum(loss for _, loss in result.losses[:20]) / len(result.losses[:20])
-    last = sum(loss for _, loss in result.losses[-20:]) / len(result.losses[-20:])
+    model = _load(arguments, profile, recipe.precision)
+    result = train_lora(
+        model,
+        arguments.dataset_path,
+        arguments.output_path,
+        recipe,
+        command=arguments.command_line,
+        overwrite=arguments.overwrite,
+    )
+    first, last = (fmean(loss for _, loss in part) for part in (result.losses[:20], result.losses[-20:]))
     print(f"{result.steps} steps, loss {first:.4f} -> {last:.4f} (means of 20 steps)")
-    print(f"wrote {Path(result.path)}")
+    print(f"wrote {result.path}")
+    report = {"lora": str(result.path), "steps": result.steps, "first_loss": first, "final_loss": last}
+    write_json(arguments.json, report)
     return 0

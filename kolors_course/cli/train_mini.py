@@ -10,6 +10,7 @@ from pathlib import Path
 
 from diffusers import AutoencoderKL
 
+from kolors_course.errors import CourseError
 from kolors_course.platform.device import limit_threads
 from kolors_course.training.base import BaseConfig, save_mini, train_base
 from kolors_course.training.mini import build_tokenizer
@@ -38,7 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
         card = train_probe(replace(ProbeConfig(), steps=arguments.probe_steps), folder / "probe-run")
         print("probe accuracy on fresh renders:", card)
     if "base" in stages:
-        vae = AutoencoderKL.from_pretrained(folder / "vae-run" / "vae", local_files_only=True)
+        trained = folder / "vae-run" / "vae"
+        if not trained.is_dir():
+            raise CourseError(f"there is no VAE in {trained}; run the stage vae first")
+        vae = AutoencoderKL.from_pretrained(trained, local_files_only=True)
         config = replace(BaseConfig(), steps=arguments.base_steps)
         save_mini(train_base(config, vae, tokenizer, folder / "base-run"), folder / "kolors-mini")
         print(f"wrote {folder}/kolors-mini")

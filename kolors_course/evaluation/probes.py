@@ -52,31 +52,46 @@ class _Block(nn.Module):
         return F.relu(x + self.norms[1](self.second(h)))
 
 
+def _stage(before: int, after: int, blocks: int = 1) -> nn.Sequential:
+    """Halve the sides, then refine."""
+    shrink = nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False)
+    return nn.Sequential(shrink, nn.BatchNorm2d(after), nn.ReLU(), *(_Block(after) for _ in range(blocks)))
+
+
 class Probe(nn.Module):
-    """Convolutional trunk with one linear head per question.
+    """Convolutional trunk; subjects are looked for everywhere, the other questions are put to the whole picture.
 
     Input: pictures (B, 3, 64, 64) in -1..1. Output: logits by question; "subject" is multi-label (B, S), every
-    other question of `CLASSES` is one choice.
+    other question of `CLASSES` is one choice. Subject logits are pooled by log-sum-exp over an 8 x 8 map, so that
+    a subject is the same wherever it stands.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 128, 192), features: int = 256):
+    def __init__(self, widths: tuple[int, int, int, int] = (32, 64, 128, 192), features: int = 256):
         super().__init__()
-        layers: list[nn.Module] = []
-        for before, after in zip((3, *widths), widths, strict=False):
-            layers += [
-                nn.Conv2d(before, after, 4, stride=2, padding=1),
-                nn.BatchNorm2d(after),
-                nn.ReLU(),
-                _Block(after),
-            ]
-        self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.2))
-        self.features = nn.Sequential(nn.Linear(widths[-1] * 16, features), nn.ReLU(), nn.Dropout(0.2))
-        outputs = {"subject": len(subjects())} | {key: len(values) for key, values in CLASSES.items()}
-        self.heads = nn.ModuleDict({key: nn.Linear(features, n) for key, n in outputs.items()})
+        self.trunk = nn.Sequential(
+            _stage(3, widths[0]), _stage(widths[0], widths[1]), _stage(widths[1], widths[2], 2)
+        )
+        self.subject = nn.Sequential(
+            nn.Conv2d(widths[2], features, 3, padding=1, bias=False),
+            nn.BatchNorm2d(features),
+            nn.ReLU(),
+            nn.Dropout(0.1),
+            nn.Conv2d(features, len(subjects()), 1),
+        )
+        self.whole = nn.Sequential(
+            _stage(widths[2], widths[3]),
+            nn.Flatten(),
+            nn.Linear(16 * widths[3], features),
+            nn.ReLU(),
+            nn.Dropout(0.1),
+        )
+        self.heads = nn.ModuleDict({key: nn.Linear(features, len(values)) for key, values in CLASSES.items()})
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        features = self.features(self.trunk(pixels))
-        return {key: head(features) for key, head in self.heads.items()}
+        trunk = self.trunk(pixels)
+        whole = self.whole(trunk)
+        logits = {key: head(whole) for key, head in self.heads.items()}
+        return logits | {"subject": self.subject(trunk).float().flatten(2).logsumexp(2)}
 
 
 @dataclass(frozen=True)

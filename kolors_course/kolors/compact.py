@@ -15,20 +15,44 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor2_0
 from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
 from torch import Tensor, nn
 
 
-class TextBiasAttnProcessor(AttnProcessor2_0):
-    """Attention that adds `text_bias` (B, L) to the scores of the text rows; self-attention is left alone."""
+def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """Softmax attention, shapes (B, heads, rows, channels); `bias` is added to the scores.
 
-    def __call__(
-        self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None, text_bias=None
-    ):
-        if encoder_hidden_states is not None and text_bias is not None:
-            attention_mask = text_bias[:, None, :].to(hidden_states.dtype)
-        return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+    Torch's fused kernel, except where a CPU has to compute gradients: its backward pass is several times slower
+    there than the plain formula for rows as few as ours.
+    """
+    if query.device.type == "cpu" and torch.is_grad_enabled():
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        if bias is not None:
+            scores = scores + bias
+        return scores.float().softmax(-1).to(value.dtype) @ value
+    return F.scaled_dot_product_attention(query, key, value, None if bias is None else bias.to(query.dtype))
+
+
+class TextBiasAttnProcessor:
+    """diffusers' attention of a transformer block, with `text_bias` (B, L) added to the scores of text rows.
+
+    Self-attention ignores the bias. hidden_states (B, rows, channels), encoder_hidden_states (B, L, channels).
+    """
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, text_bias=None):
+        bias = None
+        if encoder_hidden_states is None:
+            encoder_hidden_states = hidden_states
+        elif text_bias is not None:
+            bias = text_bias[:, None, None, :]
+        rows = (hidden_states, encoder_hidden_states, encoder_hidden_states)
+        layers = (attn.to_q, attn.to_k, attn.to_v)
+        query, key, value = (
+            layer(x).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            for layer, x in zip(layers, rows, strict=True)
+        )
+        mixed = attention(query, key, value, bias).transpose(1, 2).flatten(2)
+        return attn.to_out[1](attn.to_out[0](mixed))
 
 
 def enable_text_bias(unet: UNet2DConditionModel) -> None:
@@ -44,7 +68,7 @@ class _AdditiveCoreAttention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor) -> Tensor:
         query, key, value = (x.permute(1, 2, 0, 3) for x in (query, key, value))
-        mixed = F.scaled_dot_product_attention(query, key, value, attention_mask.to(query.dtype))
+        mixed = attention(query, key, value, attention_mask)
         return mixed.permute(2, 0, 1, 3).flatten(2)
 
 

@@ -1,5 +1,6 @@
 """Pictures from prompts, with our own sampling loop; equal to `KolorsPipeline` on the same latents."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,10 +13,16 @@ from kolors_course.errors import CourseError
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds, encode_prompts, join
 
+SEEDS = 2**32  # torch's CPU generator reads no more bits of a seed
+
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample. `size` is (width, height) in pixels; None means the model's own size."""
+    """How to sample. `size` is (width, height) in pixels; None means the model's own size.
+
+    Raises:
+        CourseError: a number is out of range.
+    """
 
     steps: int = 25
     guidance_scale: float = 5.0
@@ -23,6 +30,13 @@ class Sampling:
     size: tuple[int, int] | None = None
     negative_prompt: str = ""
     batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise CourseError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not math.isfinite(self.guidance_scale):
+            raise CourseError(f"guidance_scale must be a finite number, not {self.guidance_scale}")
 
 
 def time_ids(height: int, width: int) -> Tensor:
@@ -32,7 +46,13 @@ def time_ids(height: int, width: int) -> Tensor:
 
 
 def initial_latents(model: KolorsModel, seeds: Sequence[int], height: int, width: int) -> Tensor:
-    """Standard normal latents (B, 4, h, w), each row from its own seed, so batches do not change pictures."""
+    """Standard normal latents (B, 4, h, w), each row from its own seed, so batches do not change pictures.
+
+    Raises:
+        CourseError: a seed is not in 0 … 2³²-1.
+    """
+    if wrong := [seed for seed in seeds if not 0 <= seed < SEEDS]:
+        raise CourseError(f"seed {wrong[0]} is out of range; give a whole number from 0 to {SEEDS - 1}")
     shape = (
         1,
         model.unet.config.in_channels,
@@ -89,9 +109,18 @@ def sample_latents(
 
 
 def decode_latents(model: KolorsModel, latents: Tensor) -> list[Image.Image]:
-    """Latents (B, 4, h, w) -> pictures."""
-    pixels = model.vae.decode(latents / model.vae.config.scaling_factor).sample
-    arrays = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    """Latents (B, 4, h, w) -> pictures.
+
+    Raises:
+        CourseError: a pixel is not a finite number; it would come out black without a word.
+    """
+    pixels = model.vae.decode(latents / model.vae.config.scaling_factor).sample.float()
+    if not pixels.isfinite().all():
+        raise CourseError(
+            "the picture holds numbers that are not finite; load the model in bfloat16 or float32, or use less "
+            "guidance or LoRA strength"
+        )
+    arrays = ((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(array) for array in arrays]
 
 
@@ -123,7 +152,7 @@ def generate(
         progress: called with the number of pictures finished so far.
 
     Raises:
-        CourseError: sizes that do not fit, unknown sampler, bad number of steps.
+        CourseError: sizes that do not fit, unknown sampler, bad number of steps, seed out of range.
     """
     sampling = sampling or Sampling()
     if len(prompts) != len(seeds):

@@ -1,7 +1,10 @@
 """A loaded Kolors: U-Net, VAE, ChatGLM, tokenizer and noise schedule, whatever their size."""
 
+import pickle
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
@@ -12,6 +15,23 @@ from safetensors import SafetensorError
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.errors import CourseError
 from kolors_course.kolors.compact import enable_text_bias
+
+_WEIGHT_FILE = re.compile(
+    r"(diffusion_pytorch_model|model|pytorch_model)(?:\.(?P<variant>\w+))?(-\d+-of-\d+)?\.(safetensors|bin)"
+)
+# What diffusers, transformers, SentencePiece and torch raise on missing, damaged or foreign files.
+_LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    EOFError,
+    SafetensorError,
+    pickle.UnpicklingError,
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +67,14 @@ class KolorsModel:
 
 @dataclass(frozen=True)
 class ModelPaths:
-    """The folders a model is read from; `scheduler` None means Kolors' own schedule."""
+    """Where the parts of a model lie.
+
+    Attributes:
+        unet, vae: a folder, or the weight file in it that is meant; config.json lies in the folder.
+        text_encoder, tokenizer: folders.
+        scheduler: a folder; None means Kolors' own schedule.
+        name: what the model is called in LoRA files.
+    """
 
     unet: Path
     vae: Path
@@ -58,24 +85,31 @@ class ModelPaths:
 
 
 def diffusers_layout(folder: str | Path) -> ModelPaths:
-    """The layout of Kwai-Kolors/Kolors-diffusers and of Kolors-mini.
+    """The layout of Kwai-Kolors/Kolors-diffusers and of Kolors-mini, or that of the older Kwai-Kolors/Kolors.
+
+    The older one keeps the tokenizer in text_encoder/.
 
     Raises:
-        CourseError: a folder is missing.
+        CourseError: a folder or the tokenizer is missing.
     """
     folder = Path(folder)
-    parts = {part: folder / part for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler")}
+    if not folder.is_dir():
+        raise CourseError(
+            f"there is no model folder {folder}; download or train the model, or correct the path"
+        )
+    parts = {part: folder / part for part in ("unet", "vae", "text_encoder", "scheduler")}
     for part, path in parts.items():
         if not path.is_dir():
             raise CourseError(f"{folder} is not a Kolors model in diffusers layout: it has no folder {part}/")
-    return ModelPaths(**parts, name=folder.resolve().name)
+    tokenizer = _tokenizer_folder(parts["text_encoder"])
+    return ModelPaths(**parts, tokenizer=tokenizer, name=folder.resolve().name)
 
 
 def three_paths(unet_file: str | Path, text_encoder: str | Path, vae_file: str | Path) -> ModelPaths:
     """The camp's layout: a U-Net file, a text-encoder folder and a VAE file.
 
-    Each file needs its config.json beside it; the tokenizer is looked for in the text-encoder folder, then in
-    tokenizer/ beside it.
+    Each file needs its config.json beside it; the tokenizer is looked for in tokenizer/ beside the
+    text-encoder folder, then in that folder itself.
 
     Raises:
         CourseError: a file or folder is missing.
@@ -84,16 +118,23 @@ def three_paths(unet_file: str | Path, text_encoder: str | Path, vae_file: str |
     for file in (Path(unet_file), Path(vae_file)):
         if not file.is_file():
             raise CourseError(f"{file} does not exist; give the path of the .safetensors file itself")
-        if not (file.parent / "config.json").is_file():
-            raise CourseError(f"no config.json beside {file}; copy it from the model's folder")
+        if not _WEIGHT_FILE.fullmatch(file.name):
+            raise CourseError(
+                f"{file}: diffusers finds weights by their name; call it diffusion_pytorch_model.safetensors"
+            )
     if not text_encoder.is_dir():
         raise CourseError(f"{text_encoder} is not a folder; give the text encoder's folder")
+    unet, vae = Path(unet_file), Path(vae_file)
+    name = unet.parent.resolve().parent.name
+    return ModelPaths(unet, vae, text_encoder, _tokenizer_folder(text_encoder), None, name)
+
+
+def _tokenizer_folder(text_encoder: Path) -> Path:
     beside = text_encoder.parent / "tokenizer"
-    tokenizer = text_encoder if (text_encoder / "tokenizer.model").is_file() else beside
-    if not (tokenizer / "tokenizer.model").is_file():
-        raise CourseError(f"no tokenizer.model in {text_encoder} or {beside}; copy it there")
-    unet = Path(unet_file).parent
-    return ModelPaths(unet, Path(vae_file).parent, text_encoder, tokenizer, None, unet.parent.resolve().name)
+    for folder in (beside, text_encoder):
+        if (folder / "tokenizer.model").is_file():
+            return folder
+    raise CourseError(f"no tokenizer.model in {beside} or {text_encoder}; copy it there")
 
 
 def load_model(
@@ -102,33 +143,66 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     variant: str | None = None,
 ) -> KolorsModel:
-    """Load a model from a diffusers directory, or from the folders `paths` names.
+    """Load a model from a diffusers directory, or from where `paths` says.
 
     Args:
-        variant: "fp16" for a directory whose weight files carry that name.
+        variant: "fp16" prefers weight files that carry that name, None those that carry none; a folder that
+            has only the other kind is read all the same.
 
     Raises:
         CourseError: a part is missing or damaged.
     """
     if not isinstance(paths, ModelPaths):
         paths = diffusers_layout(paths)
-    options = {"torch_dtype": dtype, "variant": variant, "use_safetensors": True, "local_files_only": True}
+    safe = {"torch_dtype": dtype, "use_safetensors": True}
     try:
-        unet = UNet2DConditionModel.from_pretrained(paths.unet, **options)
-        vae = AutoencoderKL.from_pretrained(paths.vae, **options)
-        options["dtype"] = options.pop("torch_dtype")
-        text_encoder = ChatGLMModel.from_pretrained(paths.text_encoder, **options)
+        unet = _load_part(UNet2DConditionModel, paths.unet, variant, **safe)
+        vae = _load_part(AutoencoderKL, paths.vae, variant, **safe)
+        # The older layout has only .bin files here; transformers reads those with weights_only=True.
+        text_encoder = _load_part(
+            ChatGLMModel, paths.text_encoder, variant, dtype=dtype, ignore_mismatched_sizes=True
+        )
         tokenizer = ChatGLMTokenizer.from_pretrained(paths.tokenizer, local_files_only=True)
         schedule = NoiseSchedule.kolors()
         if paths.scheduler:
             scheduler = EulerDiscreteScheduler.from_pretrained(paths.scheduler, local_files_only=True)
             schedule = NoiseSchedule.from_scheduler_config(scheduler.config)
-    except (OSError, ValueError, SafetensorError) as error:
-        first_line = str(error).strip().splitlines()[0]
+    except _LOAD_ERRORS as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
         raise CourseError(
-            f"cannot load the model {paths.name}: {first_line}; copy or download it again"
+            f"cannot load the model {paths.name}: {reason}; copy or download it again"
         ) from error
     enable_text_bias(unet)
     for part in (unet, vae, text_encoder):
         part.to(device).eval().requires_grad_(False)
     return KolorsModel(unet, vae, text_encoder, tokenizer, schedule, paths.name)
+
+
+def _load_part(cls: Any, path: Path, variant: str | None, **options: Any) -> Any:
+    """`cls.from_pretrained`, refusing files that leave a weight unset: it would be whatever was in memory."""
+    folder, variant = _weights(path, variant)
+    part, info = cls.from_pretrained(
+        folder, variant=variant, output_loading_info=True, local_files_only=True, **options
+    )
+    unset = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
+    if unset:
+        raise CourseError(
+            f"the weights in {folder} do not fit its config.json: {len(unset)} are missing or of another shape "
+            f"(first: {unset[0]}); copy both from the same model"
+        )
+    return part
+
+
+def _weights(path: Path, variant: str | None) -> tuple[Path, str | None]:
+    """Folder and variant to load: of the file `path`, or of the folder `path` the variant that suits best."""
+    folder = path.parent if path.is_file() else path
+    if not (folder / "config.json").is_file():
+        raise CourseError(f"no config.json in {folder}; copy it from the model's folder")
+    files = [path] if path.is_file() else folder.iterdir()
+    matches = [match for file in files if (match := _WEIGHT_FILE.fullmatch(file.name))]
+    if not matches:
+        raise CourseError(f"no weights in {folder}; copy or download them again")
+    variants = {match["variant"] for match in matches}
+    if variant not in variants:
+        variant = None if None in variants else min(variants)
+    return folder, variant

@@ -35,12 +35,13 @@ def current_profile(name: str | None = None) -> Profile:
     Raises:
         CourseError: unknown profile.
     """
-    name = name or os.environ.get("KOLORS_PROFILE", "mini")
+    name = name or os.environ.get("KOLORS_PROFILE") or "mini"
+    chosen = os.environ.get("KOLORS_MODEL")
     if name == "mini":
-        folder = Path(os.environ.get("KOLORS_MODEL", data_dir() / "kolors-mini"))
+        folder = Path(chosen or data_dir() / "kolors-mini")
         return Profile("mini", folder, torch.float32, None, 64, 8, 1e-3, 300)
     if name == "kolors":
-        folder = Path(os.environ.get("KOLORS_MODEL", "models/Kolors-diffusers"))
+        folder = Path(chosen or "models/Kolors-diffusers")
         return Profile("kolors", folder, torch.bfloat16, "fp16", 1024, 1, 1e-4, 500)
     raise CourseError(f"unknown profile '{name}'; set KOLORS_PROFILE to mini or kolors")
 

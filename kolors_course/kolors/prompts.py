@@ -63,7 +63,7 @@ def token_ids(
     tokenizer: ChatGLMTokenizer, prompt: str, max_sequence_length: int = MAX_SEQUENCE_LENGTH
 ) -> list[int]:
     """Ids of one prompt with the prefix [gMASK] sop, cut to `max_sequence_length`, without padding."""
-    return (tokenizer.get_prefix_tokens() + tokenizer.tokenizer.encode(prompt))[:max_sequence_length]
+    return tokenizer(prompt, truncation=True, max_length=max_sequence_length)["input_ids"]
 
 
 def encode_ids(

@@ -41,10 +41,6 @@ class Box:
     def right(self) -> int:
         return self.left + self.width
 
-    @property
-    def corners(self) -> tuple[int, int, int, int]:
-        return self.left, self.top, self.right - 1, self.bottom - 1
-
 
 @dataclass
 class Layout:
@@ -59,12 +55,10 @@ class Layout:
     band: Box | None = None
     base_pictures: list[Box] = field(default_factory=list)
 
-    def write(
-        self, text: str, size: int, colour: str, left: int, top: int, width: int, centred: bool = True
-    ) -> TextBox:
+    def write(self, text: str, size: int, colour: str, left: int, top: int, width: int) -> TextBox:
         """Place wrapped text and return its box; it is drawn when the page is painted."""
         font = load_font(self.font, size)
-        box = TextBox(wrap(text, font, width), font, colour, left, top, width, centred)
+        box = TextBox(wrap(text, font, width), font, colour, left, top, width)
         self.texts.append(box)
         return box
 
@@ -125,17 +119,17 @@ def _lay_out_row(page: Layout, panels: Sequence[Panel], columns: int, aspect: fl
     for i, panel in enumerate(panels):
         x = left + i * (width + GAP) + INSET
         page.pictures.append(Box(x, top + INSET, side, round(side * aspect)))
-        zh = page.write(panel.caption_zh, 21, INK, x, page.pictures[-1].bottom + 12, side)
-        bottoms.append(page.write(panel.caption_en, 15, SOFT_INK, x, zh.bottom + 1, side).bottom)
-    height = max(bottoms) + 12 - top
+        zh = page.write(panel.caption_zh, 23, INK, x - 4, page.pictures[-1].bottom + 12, side + 8)
+        bottoms.append(page.write(panel.caption_en, 17, SOFT_INK, x - 4, zh.bottom + 2, side + 8).bottom)
+    height = max(bottoms) + 14 - top
     page.cards += [Box(left + i * (width + GAP), top, width, height) for i in range(len(panels))]
     page.bottom = top + height + GAP
 
 
 def _lay_out_base(page: Layout, count: int, aspect: float) -> None:
     top = page.bottom + 12
-    zh = page.write(BASE_LABEL[0], 19, INK, MARGIN + GAP, top + 16, CONTENT - 2 * GAP)
-    en = page.write(BASE_LABEL[1], 15, SOFT_INK, MARGIN + GAP, zh.bottom, CONTENT - 2 * GAP)
+    zh = page.write(BASE_LABEL[0], 21, INK, MARGIN + GAP, top + 16, CONTENT - 2 * GAP)
+    en = page.write(BASE_LABEL[1], 17, SOFT_INK, MARGIN + GAP, zh.bottom, CONTENT - 2 * GAP)
     y, height = en.bottom + 14, round(BASE_SIDE * aspect)
     for start in range(0, count, BASE_COLUMNS):
         here = min(BASE_COLUMNS, count - start)
@@ -210,11 +204,11 @@ def _paint(layout: Layout, pictures: Sequence[Image.Image]) -> Image.Image:
 
 def _paint_number(page: Image.Image, font: Path, number: int, box: Box) -> None:
     """A seal on the picture's upper left corner."""
-    radius = 17
-    x, y = box.left + 8, box.top + 8
+    radius = 16
+    x, y = box.left + 11, box.top + 11
     _fill(page, Box(x - radius - 3, y - radius - 3, 2 * radius + 6, 2 * radius + 6), CARD, radius + 3)
     _fill(page, Box(x - radius, y - radius, 2 * radius, 2 * radius), SEAL, radius)
-    ImageDraw.Draw(page).text((x, y + 7), str(number), CARD, load_font(font, 19), "ms")
+    ImageDraw.Draw(page).text((x, y + 6), str(number), CARD, load_font(font, 18), "ms")
 
 
 def _cast_shadows(page: Image.Image, cards: Sequence[Box]) -> None:

@@ -86,7 +86,7 @@ class _Entry:
         for key in values:
             if key not in required + optional:
                 allowed = ", ".join(required + optional)
-                raise CourseError(f"{where}: unknown key '{key}'; the keys are {allowed}")
+                raise CourseError(f"{where}: unknown key {key!r}; the keys are {allowed}")
         for key in required:
             if key not in values:
                 raise CourseError(f"{where}: key '{key}' is missing; add a line '{key}: ...'")
@@ -152,24 +152,23 @@ class _StrictLoader(yaml.SafeLoader):
     """YAML's own rule, which PyYAML does not enforce: no key twice in one mapping."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in keys:
-                problem = f"key '{key.value}' is written twice"
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"key {key.value!r} is written twice"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            keys.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 def _read_text(path: Path) -> str:
-    if not path.is_file():
-        fault = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise CourseError(
-            f"storyboard {path} {fault}; give a YAML file such as data/stories/moon_rabbit.yaml"
-        )
     try:
-        data = path.read_bytes()
-        return data.decode("utf-8-sig")
+        if not path.is_file():
+            fault = "is a folder, not a file" if path.is_dir() else "does not exist"
+            raise CourseError(
+                f"storyboard {path} {fault}; give a YAML file such as data/stories/moon_rabbit.yaml"
+            )
+        return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise CourseError(f"cannot read {path}: {error.strerror or error}; mend its permissions") from error
     except UnicodeDecodeError as error:
@@ -182,7 +181,8 @@ def _parse(path: Path, text: str) -> object:
         return yaml.load(text, _StrictLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where, problem = f"{path} line {mark.line + 1}", error.problem or error.context
+        where = f"{path} line {mark.line + 1}"
+        problem = ", ".join(filter(None, (error.context, error.problem)))
     except yaml.reader.ReaderError as error:
         where = f"{path} line {text.count(chr(10), 0, error.position) + 1}"
         problem = f"character U+{error.character:04X} is not allowed"

@@ -1,5 +1,6 @@
 """Chinese and English text in boxes: finding a font, breaking lines, drawing."""
 
+import unicodedata
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ NOT_FIRST = set("，。！？；：、）》」』】”’…—,.!?;:)]}%")  #
 NOT_LAST = set("（《「『【“‘([{")  # may not end a line
 # In parts of the font size. Hanzi reach 0.88 above the baseline, Latin tails 0.29 below it.
 LINE_HEIGHT, BASELINE = 1.4, 1.05
-BALANCE_STEP = 4  # px by which the measure is narrowed to make lines equally long
+BALANCE = 4  # lines are made equally long to within this many px
 
 
 def font_file(text: str) -> Path:
@@ -41,7 +42,7 @@ def load_font(file: Path, size: int) -> ImageFont.FreeTypeFont:
 
 @dataclass(frozen=True)
 class TextBox:
-    """Lines of text at a place on the page; all numbers in px. Ink stays inside the box."""
+    """Centred lines of text at a place on the page; all numbers in px. Ink stays inside the box."""
 
     lines: tuple[str, ...]
     font: ImageFont.FreeTypeFont
@@ -49,17 +50,15 @@ class TextBox:
     left: int
     top: int
     width: int
-    centred: bool = True
 
     @property
     def bottom(self) -> int:
         return self.top + len(self.lines) * line_height(self.font)
 
     def draw(self, draw: ImageDraw.ImageDraw) -> None:
-        x, anchor = (self.left + self.width / 2, "ms") if self.centred else (self.left, "ls")
         for i, line in enumerate(self.lines):
             baseline = self.top + i * line_height(self.font) + round(BASELINE * self.font.size)
-            draw.text((x, baseline), line, self.colour, self.font, anchor)
+            draw.text((self.left + self.width / 2, baseline), line, self.colour, self.font, "ms")
 
 
 def line_height(font: ImageFont.FreeTypeFont) -> int:
@@ -72,20 +71,22 @@ def wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> tuple[str, ...]
     Lines break at spaces and between Chinese characters, never before a comma or after an opening bracket;
     a word wider than the line is cut.
     """
-    text = "".join(c for c in " ".join(text.split()) if c.isprintable())
-    lines = _fill(text, font, width)
-    while len(lines) > 1 and width > BALANCE_STEP:
-        width -= BALANCE_STEP
-        narrower = _fill(text, font, width)
+    pieces = _pieces("".join(c for c in " ".join(text.split()) if c.isprintable()))
+    lines = _fill(pieces, font, width)
+    too_narrow = 0
+    while len(lines) > 1 and width - too_narrow > BALANCE:
+        middle = (too_narrow + width) // 2
+        narrower = _fill(pieces, font, middle)
         if len(narrower) > len(lines):
-            break
-        lines = narrower
+            too_narrow = middle
+        else:
+            lines, width = narrower, middle
     return tuple(lines)
 
 
-def _fill(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def _fill(pieces: list[str], font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     lines = [""]
-    for piece in _pieces(text):
+    for piece in pieces:
         if font.getlength((lines[-1] + piece).rstrip()) <= width:
             lines[-1] += piece
             continue
@@ -116,8 +117,4 @@ def _may_break(before: str, after: str) -> bool:
 
 def _is_wide(character: str) -> bool:
     """Chinese characters and full-width punctuation."""
-    return (
-        "\u2e80" <= character <= "\u9fff"
-        or "\uf900" <= character <= "\ufaff"
-        or "\uff00" <= character <= "\uffef"
-    )
+    return unicodedata.east_asian_width(character) in "WF"

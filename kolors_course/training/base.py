@@ -17,10 +17,11 @@ from kolors_course.kolors.compact import enable_text_bias
 from kolors_course.kolors.generate import Sampling, generate, time_ids
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import encode_ids, token_ids
+from kolors_course.platform.device import pick_device
 from kolors_course.training.mini import build_text_encoder, build_unet, kolors_scheduler
 from kolors_course.training.objective import epsilon_loss
-from kolors_course.training.pictures import PictureSpec, draw_pictures, to_model
-from kolors_course.training.run import RunFolder, warmup_cosine
+from kolors_course.training.pictures import PictureSpec, choose_scene, draw_pictures, to_model
+from kolors_course.training.run import RunFolder, autocast, warmup_cosine
 
 SAMPLE_PROMPTS = (
     "a rabbit on a snowy field at night",
@@ -46,7 +47,7 @@ SAMPLE_PROMPTS = (
 class BaseConfig:
     """The recipe. `caption_dropout` is the share of empty captions, for classifier-free guidance."""
 
-    steps: int = 6000
+    steps: int = 4600
     batch_size: int = 64
     learning_rate: float = 1e-3
     warmup: int = 300
@@ -89,7 +90,8 @@ def encode_scenes(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
     latents = []
     with torch.no_grad():
         for batch in tqdm(pictures.split(200), desc="encoding"):
-            latents.append((vae.encode(to_model(batch)).latent_dist.mean * vae.config.scaling_factor).half())
+            mean = vae.encode(to_model(batch).to(vae.device)).latent_dist.mean
+            latents.append((mean * vae.config.scaling_factor).half().cpu())
     return torch.cat(latents)
 
 
@@ -128,7 +130,10 @@ class BaseTrainer:
 
     def __init__(self, config: BaseConfig, vae: AutoencoderKL, tokenizer, output: Path):
         self.config, self.run = config, RunFolder(output)
+        self.device = pick_device()
         self.model = build_model(config, vae, tokenizer)
+        for part in (self.model.unet, self.model.vae, self.model.text_encoder):
+            part.to(self.device)
         self.parameters = [*self.model.unet.parameters(), *self.model.text_encoder.parameters()]
         self.parameters = [p for p in self.parameters if p is not self.model.text_encoder.output_layer.weight]
         self.optimizer = torch.optim.AdamW(
@@ -171,11 +176,16 @@ class BaseTrainer:
         rng = np.random.default_rng((config.seed, self.step))
         rows = torch.randint(len(latents), (config.batch_size,), generator=self.generator)
         ids = _caption_ids(self.model, [scenes[i] for i in rows], config.caption_dropout, rng)
-        add_time_ids = time_ids(config.size, config.size).expand(config.batch_size, -1)
-        with torch.autocast("cpu", torch.bfloat16):
+        add_time_ids = time_ids(config.size, config.size).to(self.device).expand(config.batch_size, -1)
+        with autocast(self.device):
             prompts = encode_ids(self.model.text_encoder, ids)
             loss = epsilon_loss(
-                self.model, latents[rows].float(), prompts, add_time_ids, self.generator, config.min_snr_gamma
+                self.model,
+                latents[rows].to(self.device).float(),
+                prompts,
+                add_time_ids,
+                self.generator,
+                config.min_snr_gamma,
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -216,9 +226,11 @@ class BaseTrainer:
 def train_base(config: BaseConfig, vae: AutoencoderKL, tokenizer, output: Path) -> KolorsModel:
     """Render and encode the scenes (once; they are kept in `output`), then train or resume."""
     trainer = BaseTrainer(config, vae.eval().requires_grad_(False), tokenizer, output)
-    pictures, scenes, _ = draw_pictures(PictureSpec(config.scenes, config.seed + 10, config.size))
+    spec = PictureSpec(config.scenes, config.seed + 10, config.size)
+    scenes = [choose_scene(spec, i)[0] for i in range(spec.count)]
     cache = trainer.run.path / "latents.pt"
     if not cache.is_file():
+        pictures, _, _ = draw_pictures(spec)
         with atomic_path(cache) as path:
             torch.save(encode_scenes(vae, pictures), path)
     latents = torch.load(cache, weights_only=True)

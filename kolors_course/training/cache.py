@@ -18,14 +18,12 @@ class TrainingCache:
     Attributes:
         latents: (V, N, 4, h, w) scaled posterior means; V = 2 when a mirrored version is kept, else 1.
         add_time_ids: (V, N, 6) true micro-conditions of each version.
-        prompts: N encoded captions.
-        empty: the encoded empty prompt, one row, for caption dropout.
+        prompts: N + 1 encoded prompts: the captions, and the empty prompt for caption dropout.
     """
 
     latents: Tensor
     add_time_ids: Tensor
     prompts: PromptEmbeds
-    empty: PromptEmbeds
 
     def __len__(self) -> int:
         return self.latents.shape[1]
@@ -36,8 +34,7 @@ class TrainingCache:
         """Latents, prompts and time ids of `rows`; mirrored versions and empty captions are drawn at random."""
         version = torch.randint(len(self.latents), rows.shape, generator=generator)
         dropped = torch.rand(len(rows), generator=generator) < caption_dropout
-        index = torch.where(dropped, len(self), rows)
-        prompts = join([self.prompts, self.empty]).rows(index)
+        prompts = self.prompts.rows(torch.where(dropped, len(self), rows))
         return self.latents[version, rows], prompts, self.add_time_ids[version, rows]
 
 
@@ -80,10 +77,9 @@ def build_cache(
             version_latents.append((mean * model.vae.config.scaling_factor).float())
         latents.append(torch.cat(version_latents))
         ids.append(torch.stack(version_ids).to(model.device))
-    captions = [sample.text for sample in dataset.samples]
+    captions = [*(sample.text for sample in dataset.samples), ""]
     prompts = [
         encode_prompts(model.tokenizer, model.text_encoder, captions[i : i + batch_size])
         for i in range(0, len(captions), batch_size)
     ]
-    empty = encode_prompts(model.tokenizer, model.text_encoder, [""])
-    return TrainingCache(torch.stack(latents), torch.stack(ids), join(prompts), empty)
+    return TrainingCache(torch.stack(latents), torch.stack(ids), join(prompts))

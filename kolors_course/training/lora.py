@@ -1,24 +1,27 @@
 """Train a Kolors LoRA: the camp's job, on the right schedule, at the right strength, without repeated work."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from diffusers import UNet2DConditionModel
 from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from kolors_course.dataset import Dataset, dataset_hash, read_dataset
+from kolors_course.dataset import Dataset, check_divisible, dataset_hash, read_dataset
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
 from kolors_course.kolors.generate import Sampling, generate
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.lora import (
-    LoraSettings,
     add_lora,
     load_lora_state_dict,
     lora_parameters,
@@ -26,52 +29,13 @@ from kolors_course.lora import (
     save_lora,
     unload_lora,
 )
-from kolors_course.platform.device import autocast_dtype
+from kolors_course.lora.adapter import target_layers
 from kolors_course.training.cache import TrainingCache, build_cache
 from kolors_course.training.objective import epsilon_loss
+from kolors_course.training.recipe import LoraTraining, mixed_precision
 from kolors_course.training.run import RunFolder, warmup_cosine
 
-PRECISIONS = ("auto", "32", "bf16", "16-mixed")
-
-
-@dataclass(frozen=True)
-class LoraTraining:
-    """The recipe of one LoRA.
-
-    `size` is (width, height), None for the model's own; `sample_prompts` are drawn with fixed seeds every
-    `sample_every` steps; `min_snr_gamma` None is the plain loss.
-    """
-
-    steps: int = 300
-    batch_size: int = 8
-    learning_rate: float = 1e-3
-    warmup: int = 20
-    weight_decay: float = 0.01
-    gradient_accumulation: int = 1
-    gradient_checkpointing: bool = False
-    settings: LoraSettings = field(default_factory=LoraSettings)
-    size: tuple[int, int] | None = None
-    center_crop: bool = True
-    random_flip: bool = False
-    caption_dropout: float = 0.1
-    min_snr_gamma: float | None = 5.0
-    max_grad_norm: float = 1.0
-    precision: str = "auto"
-    seed: int = 0
-    checkpoint_every: int = 100
-    sample_every: int = 100
-    sample_prompts: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "gradient_accumulation", "checkpoint_every", "sample_every"):
-            if getattr(self, name) < 1:
-                raise CourseError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise CourseError(f"learning_rate must be above 0, not {self.learning_rate}")
-        if not 0 <= self.caption_dropout <= 1:
-            raise CourseError(f"caption_dropout must lie between 0 and 1, not {self.caption_dropout}")
-        if self.precision not in PRECISIONS:
-            raise CourseError(f"precision '{self.precision}' is not one of {', '.join(PRECISIONS)}")
+INIT, CROP, ORDER, STEP = range(4)  # what randomness is for; see `generator_for`
 
 
 @dataclass(frozen=True)
@@ -83,65 +47,80 @@ class LoraResult:
     losses: tuple[tuple[int, float], ...]
 
 
-def mixed_precision(precision: str, device: torch.device) -> str:
-    """accelerate's name for a precision flag. On a CPU 16-mixed means bf16, which has fp32's range.
+def generator_for(*key: int) -> torch.Generator:
+    """A generator for `key`, such as (seed, STEP, 7); then a resumed run has no random state to restore.
 
-    "auto" takes bf16 where it is fast and fp32 elsewhere.
+    The key is hashed, because torch's CPU generator reads only 32 bits of a seed: numbers packed side by side
+    into one longer seed would partly be ignored.
     """
-    if precision == "auto":
-        return "bf16" if autocast_dtype(device) == torch.bfloat16 else "no"
-    if precision == "16-mixed":
-        return "fp16" if device.type == "cuda" else "bf16"
-    return {"32": "no", "bf16": "bf16"}[precision]
-
-
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """All randomness of one step, so that a resumed run needs to restore no random state."""
-    return torch.Generator().manual_seed((seed << 32) + step)
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
 
 def epoch_rows(count: int, batch_size: int, seed: int, step: int) -> Tensor:
     """(batch_size,) picture indices of a step: every picture once in each epoch, in a new order each time."""
-    rows = []
-    for position in range(step * batch_size, (step + 1) * batch_size):
-        order = torch.randperm(
-            count, generator=torch.Generator().manual_seed((seed << 32) + position // count)
-        )
-        rows.append(order[position % count])
-    return torch.stack(rows)
+    first = step * batch_size
+    epochs = range(first // count, (first + batch_size - 1) // count + 1)
+    orders = [torch.randperm(count, generator=generator_for(seed, ORDER, epoch)) for epoch in epochs]
+    return torch.cat(orders)[first % count :][:batch_size]
+
+
+def make_accelerator(recipe: LoraTraining, device: torch.device) -> Accelerator:
+    """accelerate with the recipe's precision, on the device of the model."""
+    if not PartialState().use_distributed:
+        # accelerate keeps the first precision and device of a process; a notebook trains more than once.
+        AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(
+        mixed_precision=mixed_precision(recipe.precision, device),
+        cpu=device.type == "cpu",
+        gradient_accumulation_steps=recipe.gradient_accumulation,
+    )
 
 
 class LoraTrainer:
     """One training run in one folder; `train` resumes where a checkpoint left off."""
 
-    def __init__(self, model: KolorsModel, recipe: LoraTraining, cache: TrainingCache, output: Path):
+    def __init__(
+        self, model: KolorsModel, recipe: LoraTraining, cache: TrainingCache, data_hash: str, output: Path
+    ):
         self.model, self.recipe, self.cache, self.run = model, recipe, cache, RunFolder(output)
+        self.origin = {"base model": model.name, "data set": data_hash}
         self.step = 0
         self.losses: list[tuple[int, float]] = []
-        self.accelerator = Accelerator(
-            mixed_precision=mixed_precision(recipe.precision, model.device),
-            cpu=model.device.type == "cpu",
-            gradient_accumulation_steps=recipe.gradient_accumulation,
-        )
-        add_lora(model.unet, recipe.settings, generator=torch.Generator().manual_seed(recipe.seed))
+        self.accelerator = make_accelerator(recipe, model.device)
+        add_lora(model.unet, recipe.settings, generator=generator_for(recipe.seed, INIT))
         if recipe.gradient_checkpointing:
             model.unet.enable_gradient_checkpointing()
-            model.unet.train()  # diffusers checkpoints only in training mode; Kolors has no dropout
         parameters = lora_parameters(model.unet)
         optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
-        unet, self.optimizer = self.accelerator.prepare(model.unet, optimizer)
+        unet, self.optimizer = self.accelerator.prepare(
+            model.unet, optimizer, device_placement=[False, False]
+        )
         self.prepared = replace(model, unet=unet)
         self._resume()
 
     def _resume(self) -> None:
         if state := self.run.resume(self.recipe):
+            for what, name in self.origin.items():
+                if state["origin"][what] != name:
+                    raise CourseError(
+                        f"{self.run.checkpoint} was made with another {what}; use the same to resume it, or "
+                        "another output folder to start anew"
+                    )
             load_lora_state_dict(self.model.unet, state["lora"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.losses = state["step"], [tuple(pair) for pair in state["losses"]]
 
     def save(self) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            CourseError: the LoRA holds numbers that are not finite; the earlier checkpoint stays.
+        """
+        if not all(parameter.isfinite().all() for parameter in lora_parameters(self.model.unet)):
+            raise self._diverged("the LoRA holds numbers that are not finite")
         self.run.save(
             self.recipe,
+            origin=self.origin,
             lora={name: tensor.clone() for name, tensor in lora_state_dict(self.model.unet).items()},
             optimizer=self.optimizer.state_dict(),
             step=self.step,
@@ -156,7 +135,7 @@ class LoraTrainer:
         total = 0.0
         for part in range(recipe.gradient_accumulation):
             micro = self.step * recipe.gradient_accumulation + part
-            generator = step_generator(recipe.seed, micro)
+            generator = generator_for(recipe.seed, STEP, micro)
             rows = epoch_rows(len(self.cache), recipe.batch_size, recipe.seed, micro)
             latents, prompts, ids = self.cache.batch(rows, generator, recipe.caption_dropout)
             with self.accelerator.accumulate(self.prepared.unet), self.accelerator.autocast():
@@ -170,12 +149,17 @@ class LoraTrainer:
         self.step += 1
         return total
 
+    def _diverged(self, fault: str) -> CourseError:
+        kept = f"; the checkpoint in {self.run.path} is from before" if self.run.checkpoint.is_file() else ""
+        return CourseError(
+            f"{fault} at step {self.step}{kept}: start anew with a lower learning rate or with precision 32"
+        )
+
     def sample(self) -> None:
         """Draw the fixed prompts with fixed seeds."""
         prompts = self.recipe.sample_prompts
-        pictures = generate(
-            self.model, prompts, range(len(prompts)), Sampling(size=self.recipe.size, steps=20)
-        )
+        sampling = Sampling(size=self.recipe.size, steps=20, batch_size=self.recipe.batch_size)
+        pictures = generate(self.model, prompts, range(len(prompts)), sampling)
         sheet = Image.new("RGB", (sum(p.width for p in pictures), pictures[0].height))
         for i, picture in enumerate(pictures):
             sheet.paste(picture, (i * picture.width, 0))
@@ -187,23 +171,22 @@ class LoraTrainer:
         recipe = self.recipe
         if self.step == 0 and recipe.sample_prompts:
             self.sample()
-        bar = tqdm(range(self.step, recipe.steps), initial=self.step, total=recipe.steps, desc="LoRA")
-        for _ in bar:
-            loss = self.train_step()
-            if not torch.isfinite(torch.tensor(loss)):
-                raise CourseError(
-                    f"the loss became {loss} at step {self.step}; the last checkpoint in {self.run.path} is still "
-                    "good: lower the learning rate or use precision 32"
-                )
-            self.losses.append((self.step, loss))
-            self.run.log(self.step, loss=loss, learning_rate=self.optimizer.param_groups[0]["lr"])
-            bar.set_postfix(loss=f"{loss:.4f}")
-            if progress:
-                progress(self.step, loss)
-            if self.step % recipe.checkpoint_every == 0 or self.step == recipe.steps:
-                self.save()
-            if recipe.sample_prompts and (self.step % recipe.sample_every == 0 or self.step == recipe.steps):
-                self.sample()
+        with tqdm(initial=self.step, total=recipe.steps, desc="LoRA") as bar:
+            while self.step < recipe.steps:
+                loss = self.train_step()
+                if not math.isfinite(loss):
+                    raise self._diverged(f"the loss became {loss}")
+                self.losses.append((self.step, loss))
+                self.run.log(self.step, loss=loss, learning_rate=self.optimizer.param_groups[0]["lr"])
+                bar.set_postfix(loss=f"{loss:.4f}")
+                bar.update()
+                if progress:
+                    progress(self.step, loss)
+                last = self.step == recipe.steps
+                if last or self.step % recipe.checkpoint_every == 0:
+                    self.save()
+                if recipe.sample_prompts and (last or self.step % recipe.sample_every == 0):
+                    self.sample()
 
 
 def train_lora(
@@ -213,30 +196,54 @@ def train_lora(
     recipe: LoraTraining | None = None,
     *,
     command: str = "",
+    overwrite: bool = False,
     progress: Callable[[int, float], None] | None = None,
 ) -> LoraResult:
     """Train a LoRA on a folder of pictures and captions and write `output/lora.safetensors`.
 
-    The folder also receives log.jsonl, samples/ and checkpoint.pt; the same call resumes an interrupted run. The
-    model is left without the LoRA.
+    The folder also receives log.jsonl, samples/ and checkpoint.pt; the same call resumes an interrupted run, and
+    `overwrite` discards it. The model is left without any LoRA.
 
     Raises:
-        CourseError: see `read_dataset`, `build_cache`, `LoraTraining` and `RunFolder`.
+        CourseError: see `read_dataset`, `build_cache`, `LoraTraining` and `RunFolder`; or training diverged, or the
+            recipe does not suit the model. Mistakes of the recipe are found before `output` is touched.
     """
     recipe = recipe or LoraTraining()
-    dataset = read_dataset(dataset_path)
-    run = RunFolder(Path(output))
     size = recipe.size or (model.default_size, model.default_size)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    cache = build_cache(model, dataset, size, recipe.center_crop, recipe.random_flip, generator)
+    dataset = read_dataset(dataset_path)
+    check_divisible(*size, model.size_multiple)
+    _check_recipe(recipe, model.unet)
+    run = RunFolder(Path(output))
+    if overwrite:
+        start_afresh(run.path)
+    crops = generator_for(recipe.seed, CROP)
+    batch = recipe.batch_size
+    cache = build_cache(model, dataset, size, recipe.center_crop, recipe.random_flip, crops, batch)
     try:
-        trainer = LoraTrainer(model, recipe, cache, run.path)
+        trainer = LoraTrainer(model, recipe, cache, dataset_hash(dataset), run.path)
         trainer.train(progress)
         path = _write_lora(trainer, dataset, command)
     finally:
-        unload_lora(model.unet)
-        model.unet.eval().requires_grad_(False)
+        _restore(model.unet)
     return LoraResult(path, trainer.step, tuple(trainer.losses))
+
+
+def _check_recipe(recipe: LoraTraining, unet: UNet2DConditionModel) -> None:
+    target_layers(unet, recipe.settings.target_modules)
+    if mixed_precision(recipe.precision, unet.device) == "no" and unet.dtype != torch.float32:
+        raise CourseError(
+            f"precision {recipe.precision} computes in float32 here, but the model is {unet.dtype}; load it in "
+            "float32, or use precision bf16 or 16-mixed"
+        )
+
+
+def _restore(unet: UNet2DConditionModel) -> None:
+    """Leave the U-Net as it was before: no LoRA, no gradients, no autocast."""
+    for name in ("forward", "_original_forward"):
+        vars(unet).pop(name, None)  # accelerate puts its autocast into this one object
+    unload_lora(unet)
+    unet.disable_gradient_checkpointing()
+    unet.eval().requires_grad_(False)
 
 
 def _write_lora(trainer: LoraTrainer, dataset: Dataset, command: str) -> Path:
@@ -247,7 +254,7 @@ def _write_lora(trainer: LoraTrainer, dataset: Dataset, command: str) -> Path:
         trainer.model.unet,
         trainer.recipe.settings,
         base_model=trainer.model.name,
-        dataset_hash=dataset_hash(dataset),
+        dataset_hash=trainer.origin["data set"],
         extra={
             "steps": trainer.step,
             "pictures": len(dataset),

@@ -26,17 +26,19 @@ class PictureSpec:
     style_subjects: str = "train"
 
 
-def _draw_chunk(job: tuple[PictureSpec, int, int]) -> tuple[np.ndarray, list[Scene], list[str]]:
+def choose_scene(spec: PictureSpec, index: int) -> tuple[Scene, str]:
+    """Scene and style of picture `index`: cheap, nothing is drawn."""
+    rng = np.random.default_rng((spec.seed, index))
+    styled = rng.random() < spec.style_share
+    pool = style_train_subjects() if styled and spec.style_subjects == "train" else None
+    scene = draw_scene(rng, pool=pool)
+    return scene, STYLES[1 + rng.integers(len(STYLES) - 1)] if styled else BASE_STYLE
+
+
+def _draw_chunk(job: tuple[PictureSpec, int, int]) -> np.ndarray:
     spec, start, stop = job
-    pictures, scenes, styles = [], [], []
-    for index in range(start, stop):
-        rng = np.random.default_rng((spec.seed, index))
-        styled = rng.random() < spec.style_share
-        pool = style_train_subjects() if styled and spec.style_subjects == "train" else None
-        scenes.append(draw_scene(rng, pool=pool))
-        styles.append(STYLES[1 + rng.integers(len(STYLES) - 1)] if styled else BASE_STYLE)
-        pictures.append(np.asarray(render(scenes[-1], spec.size, styles[-1])))
-    return np.stack(pictures), scenes, styles
+    chosen = (choose_scene(spec, index) for index in range(start, stop))
+    return np.stack([np.asarray(render(scene, spec.size, style)) for scene, style in chosen])
 
 
 def draw_pictures(
@@ -57,11 +59,9 @@ def draw_pictures(
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
             chunks = list(tqdm(pool.map(_draw_chunk, jobs), total=len(jobs), desc="drawing scenes"))
-    pictures = (
-        torch.from_numpy(np.concatenate([chunk[0] for chunk in chunks])).permute(0, 3, 1, 2).contiguous()
-    )
-    scenes = [scene for chunk in chunks for scene in chunk[1]]
-    return pictures, scenes, [style for chunk in chunks for style in chunk[2]]
+    pictures = torch.from_numpy(np.concatenate(chunks)).permute(0, 3, 1, 2).contiguous()
+    scenes, styles = zip(*(choose_scene(spec, i) for i in range(spec.count)), strict=True)
+    return pictures, list(scenes), list(styles)
 
 
 def to_model(pictures: torch.Tensor) -> torch.Tensor:

@@ -10,8 +10,9 @@ from tqdm.auto import tqdm
 
 from kolors_course.art import BASE_STYLE
 from kolors_course.evaluation.probes import CLASSES, Probe, probe_loss, save_probe, truth_tensors
+from kolors_course.platform.device import pick_device
 from kolors_course.training.pictures import PictureSpec, draw_pictures, to_model
-from kolors_course.training.run import RunFolder, warmup_cosine
+from kolors_course.training.run import RunFolder, autocast, warmup_cosine
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def measure(probe: Probe, pixels: Tensor, truth: dict[str, Tensor], rows: Tensor
 def train_probe(config: ProbeConfig, output: Path) -> dict[str, dict[str, float]]:
     """Train or resume; writes probe.safetensors and returns its accuracy on 2000 fresh renders by look."""
     torch.manual_seed(config.seed)
-    probe = Probe().to(memory_format=torch.channels_last)
+    device = pick_device()
+    probe = Probe().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
         probe.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
@@ -83,10 +85,12 @@ def train_probe(config: ProbeConfig, output: Path) -> dict[str, dict[str, float]
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * warmup_cosine(step, config.steps, config.warmup)
         rows = torch.randint(len(pictures), (config.batch_size,), generator=generator)
-        pixels = soften(to_model(pictures[rows]), generator).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        pixels = soften(to_model(pictures[rows]), generator).to(device, memory_format=torch.channels_last)
+        with autocast(device):
             logits = probe(pixels)
-        loss = probe_loss({k: v.float() for k, v in logits.items()}, {k: v[rows] for k, v in truth.items()})
+        loss = probe_loss(
+            {k: v.float() for k, v in logits.items()}, {k: v[rows].to(device) for k, v in truth.items()}
+        )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -100,7 +104,7 @@ def train_probe(config: ProbeConfig, output: Path) -> dict[str, dict[str, float]
     )
     pixels, truth = to_model(fresh), truth_tensors(scenes, styles)
     base = torch.tensor([style == BASE_STYLE for style in styles])
-    probe.eval()
+    probe.cpu().eval()
     card = {
         "base look": measure(probe, pixels, truth, base.nonzero()[:, 0]),
         "six styles": measure(probe, pixels, truth, (~base).nonzero()[:, 0]),

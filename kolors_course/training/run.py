@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,13 @@ import torch
 
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path, ensure_folder
+from kolors_course.platform.device import autocast_dtype
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Mixed precision in bfloat16 where the device computes with it natively, plain float32 elsewhere."""
+    dtype = autocast_dtype(device)
+    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 def warmup_cosine(step: int, total: int, warmup: int, floor: float = 0.0) -> float:
@@ -50,21 +58,44 @@ class RunFolder:
     def resume(self, config: Any) -> dict[str, Any] | None:
         """The last checkpoint, or None on a fresh start.
 
+        Log lines of later steps are dropped: those steps come again.
+
         Raises:
-            CourseError: the checkpoint was made with another configuration.
+            CourseError: the checkpoint is damaged, or was made with another configuration.
         """
         if not self.checkpoint.is_file():
             return None
-        state = torch.load(self.checkpoint, weights_only=True)
+        try:
+            state = torch.load(self.checkpoint, weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise CourseError(
+                f"{self.checkpoint} is damaged and cannot be resumed; remove it to start anew"
+            ) from error
         differing = [k for k, v in asdict(config).items() if _plain(state["config"].get(k)) != _plain(v)]
         if differing:
             raise CourseError(
                 f"{self.checkpoint} was made with other settings ({', '.join(differing)}); "
                 "use the same settings to resume it, or another output folder to start anew"
             )
+        self._cut_log(state["step"])
         return state
+
+    def _cut_log(self, step: int) -> None:
+        log = self.path / "log.jsonl"
+        if log.is_file():
+            lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+            with atomic_path(log) as temporary:
+                temporary.write_text("".join(x for x in lines if _logged_step(x) <= step), encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:
     """Tuples come back from a checkpoint as they were written; lists and tuples mean the same here."""
     return list(value) if isinstance(value, tuple) else value
+
+
+def _logged_step(line: str) -> float:
+    """The step of a log line; infinite for a line that was cut off when the process was killed."""
+    try:
+        return json.loads(line)["step"]
+    except json.JSONDecodeError:
+        return math.inf

@@ -10,15 +10,16 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from kolors_course.files import atomic_path
+from kolors_course.platform.device import pick_device
 from kolors_course.training.pictures import PictureSpec, draw_pictures, to_model
-from kolors_course.training.run import RunFolder, warmup_cosine
+from kolors_course.training.run import RunFolder, autocast, warmup_cosine
 
 
 @dataclass(frozen=True)
 class VaeConfig:
     """The recipe. Losses are means over pixels in -1..1; `kl_weight` multiplies the mean KL per latent value."""
 
-    steps: int = 6000
+    steps: int = 2800
     batch_size: int = 24
     learning_rate: float = 2e-3
     warmup: int = 100
@@ -27,10 +28,10 @@ class VaeConfig:
     kl_weight: float = 1e-4
     block_out_channels: tuple[int, ...] = (24, 48, 96)
     size: int = 64
-    pictures: int = 16000
+    pictures: int = 14000
     style_share: float = 0.45
     seed: int = 0
-    checkpoint_every: int = 500
+    checkpoint_every: int = 200
 
 
 def build_vae(config: VaeConfig) -> AutoencoderKL:
@@ -69,7 +70,7 @@ def psnr(vae: AutoencoderKL, pictures: torch.Tensor) -> float:
     errors = []
     with torch.no_grad():
         for batch in pictures.split(50):
-            pixels = to_model(batch)
+            pixels = to_model(batch).to(vae.device)
             decoded = vae.decode(vae.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
             errors.append(((decoded - pixels) / 2).square().mean((1, 2, 3)))
     return float((-10 * torch.log10(torch.cat(errors))).mean())
@@ -78,8 +79,8 @@ def psnr(vae: AutoencoderKL, pictures: torch.Tensor) -> float:
 def reconstruction_sheet(vae: AutoencoderKL, pictures: torch.Tensor) -> Image.Image:
     """Originals above their reconstructions, one column each."""
     with torch.no_grad():
-        decoded = vae.decode(vae.encode(to_model(pictures)).latent_dist.mean).sample
-    decoded = ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte()
+        decoded = vae.decode(vae.encode(to_model(pictures).to(vae.device)).latent_dist.mean).sample
+    decoded = ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte().cpu()
     rows = torch.cat([torch.cat(list(row), dim=2) for row in (pictures, decoded)], dim=1)
     return Image.fromarray(rows.permute(1, 2, 0).numpy())
 
@@ -98,7 +99,8 @@ def train_vae(config: VaeConfig, output: Path) -> AutoencoderKL:
     (arXiv 2112.10752, appendix G).
     """
     torch.manual_seed(config.seed)
-    vae = build_vae(config).to(memory_format=torch.channels_last)
+    device = pick_device()
+    vae = build_vae(config).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
         vae.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
     )
@@ -117,9 +119,9 @@ def train_vae(config: VaeConfig, output: Path) -> AutoencoderKL:
         rate = config.learning_rate * warmup_cosine(step, config.steps, config.warmup)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        pixels = next(batches).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = vae_loss(vae, pixels, config, torch.randn(latent, generator=generator))
+        pixels = next(batches).to(device).contiguous(memory_format=torch.channels_last)
+        with autocast(device):
+            loss = vae_loss(vae, pixels, config, torch.randn(latent, generator=generator).to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
@@ -136,7 +138,7 @@ def train_vae(config: VaeConfig, output: Path) -> AutoencoderKL:
             vae.train()
     base = pictures[:500]
     with torch.no_grad():
-        std = vae.eval().encode(to_model(base)).latent_dist.mean.std()
+        std = vae.eval().encode(to_model(base).to(device)).latent_dist.mean.std()
     vae.register_to_config(scaling_factor=round(1 / float(std), 5))
     vae.save_pretrained(run.path / "vae")
     return vae

@@ -1,0 +1,101 @@
+"""Drawing a story and keeping it in a folder."""
+
+import json
+from dataclasses import asdict, replace
+from unittest.mock import create_autospec
+
+import pytest
+from PIL import Image
+
+from kolors_course.errors import CourseError
+from kolors_course.kolors import Sampling, generate
+from kolors_course.platform.paths import data_dir
+from kolors_course.story import draw_story, read_storyboard, write_story
+
+PAGE = Image.new("RGB", (9, 9), "white")
+
+
+@pytest.fixture(scope="module")
+def moon_rabbit():
+    return read_storyboard(data_dir() / "stories" / "moon_rabbit.yaml")
+
+
+def pictures(count, colour="red"):
+    return [Image.new("RGB", (4, 4), colour) for _ in range(count)]
+
+
+def tree(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def numbered(folder, count):
+    return [f"{folder}/{number:02d}.png" for number in range(1, count + 1)]
+
+
+def test_panels_are_drawn_from_their_prompts_and_seeds(moon_rabbit, monkeypatch):
+    drawn = create_autospec(generate, return_value=pictures(8))
+    monkeypatch.setattr("kolors_course.kolors.generate", drawn)
+    sampling, model, progress = Sampling(steps=3), object(), print
+    assert draw_story(model, moon_rabbit, sampling, progress) == drawn.return_value
+    prompts = [panel.prompt for panel in moon_rabbit.panels]
+    drawn.assert_called_once_with(
+        model, prompts, [panel.seed for panel in moon_rabbit.panels], sampling, progress
+    )
+
+
+def test_the_folder_holds_pictures_page_and_facts(moon_rabbit, tmp_path):
+    sampling, scores = Sampling(steps=3, size=(64, 64)), {"style": 0.97, "prompt": {"place": 1.0}}
+    folder = tmp_path / "new" / "story"
+    page = write_story(
+        folder, moon_rabbit, pictures(8), pictures(8, "blue"), PAGE, sampling=sampling, scores=scores
+    )
+    assert page == folder / "story.png"
+    assert tree(folder) == [*numbered("base", 8), *numbered("panels", 8), "story.json", "story.png"]
+    assert Image.open(folder / "panels" / "08.png").getpixel((0, 0)) == (255, 0, 0)
+    assert Image.open(folder / "base" / "08.png").getpixel((0, 0)) == (0, 0, 255)
+    assert Image.open(page).size == (9, 9)
+    facts = json.loads((folder / "story.json").read_text(encoding="utf-8"))
+    assert facts["title_zh"] == moon_rabbit.title_zh
+    assert facts["scores"] == scores
+    assert facts["sampling"] == asdict(sampling) | {"size": [64, 64]}
+    panel = moon_rabbit.panels[6]
+    assert facts["panels"][6] == {
+        "prompt": panel.prompt,
+        "seed": panel.seed,
+        "caption_zh": panel.caption_zh,
+        "caption_en": panel.caption_en,
+        "scene": {
+            "subjects": ["sailboat"],
+            "place": "sea",
+            "time": "dusk",
+            "size": "normal",
+            "position": "left",
+        },
+        "picture": "panels/07.png",
+        "base_picture": "base/07.png",
+    }
+
+
+def test_a_shorter_story_leaves_nothing_of_the_longer_one(moon_rabbit, tmp_path):
+    write_story(tmp_path, moon_rabbit, pictures(8), pictures(8), PAGE)
+    (tmp_path / "panels" / "mine.png").touch()
+    first = replace(moon_rabbit.panels[0], scene=None)
+    write_story(tmp_path, replace(moon_rabbit, panels=(first,)), pictures(1), None, PAGE)
+    assert tree(tmp_path) == ["panels/01.png", "panels/mine.png", "story.json", "story.png"]
+    facts = json.loads((tmp_path / "story.json").read_text(encoding="utf-8"))
+    assert facts["sampling"] is None
+    assert [(panel["scene"], panel["base_picture"]) for panel in facts["panels"]] == [(None, None)]
+
+
+def test_what_cannot_be_written_leaves_the_folder_untouched(moon_rabbit, tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_story(tmp_path, moon_rabbit, pictures(8), None, PAGE, scores={"style": float("nan")})
+    with pytest.raises(ValueError, match="zip"):
+        write_story(tmp_path, moon_rabbit, pictures(7), None, PAGE)
+    assert tree(tmp_path) == []
+
+
+def test_a_folder_that_is_a_file_is_refused(moon_rabbit, tmp_path):
+    (tmp_path / "taken").touch()
+    with pytest.raises(CourseError, match=r"cannot write to .*taken"):
+        write_story(tmp_path / "taken", moon_rabbit, pictures(8), None, PAGE)

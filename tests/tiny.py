@@ -1,0 +1,46 @@
+"""A Kolors of a few megabytes with random weights: every code path of the real one, in milliseconds."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from kolors_course.dataset import write_dataset
+from kolors_course.diffusion import NoiseSchedule
+from kolors_course.kolors import KolorsModel
+from kolors_course.training.base import save_mini
+from kolors_course.training.mini import build_text_encoder, build_tokenizer, build_unet
+from kolors_course.training.vae import VaeConfig, build_vae
+
+TEXT_WIDTH = 96
+SIDE = 32  # pixels; 8 latent cells of 4 pixels
+
+
+def build_tiny(folder: Path, text_width: int = TEXT_WIDTH) -> Path:
+    """Write a tiny Kolors in diffusers layout to `folder` and return it.
+
+    Its U-Net listens to the prompt much more than a freshly initialised one, so that a wrong prompt shows.
+    """
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer(folder.parent / f"{folder.name}-tokenizer", captions=2000)
+    text_encoder = build_text_encoder(tokenizer.vocab_size, text_width, layers=2)
+    unet = build_unet(text_width, (32, 64, 64), (1, 1, 1), sample_size=8)
+    with torch.no_grad():
+        for name, parameter in unet.named_parameters():
+            if name.endswith(("attn2.to_q.weight", "attn2.to_k.weight", "attn2.to_v.weight")):
+                parameter.mul_(3)
+    vae = build_vae(VaeConfig(block_out_channels=(8, 16, 16)))
+    save_mini(KolorsModel(unet, vae, text_encoder, tokenizer, NoiseSchedule.kolors(), "tiny"), folder)
+    return folder
+
+
+def write_pictures(folder: Path, count: int = 4, side: int = SIDE) -> Path:
+    """A data set of `count` pictures, each of two colours, with captions; returns its folder."""
+    rng = np.random.default_rng(0)
+    items = []
+    for i in range(count):
+        pixels = np.full((side, side, 3), rng.integers(0, 256, 3), np.uint8)
+        pixels[: side // 2, side // 4 :] = rng.integers(0, 256, 3)
+        items.append((Image.fromarray(pixels), f"a {'red blue green pink'.split()[i % 4]} cat number {i}"))
+    return write_dataset(folder, items)
