@@ -17,7 +17,7 @@ from kolors_course.art import (
     random_scene,
     render,
 )
-from kolors_course.art.scene import CENTRE_OF_POSITION, SIDE_OF_SIZE, place_box
+from kolors_course.art.scene import place_box
 from kolors_course.art.subjects import sprite
 from kolors_course.errors import CourseError
 
@@ -100,8 +100,8 @@ def test_the_hour_shows_in_colour(place):
 @pytest.mark.parametrize("place", PLACES)
 def test_subjects_stand_where_and_as_large_as_the_scene_says(place):
     time = TIMELESS if place == "space" else "day"
-    for position, centre in CENTRE_OF_POSITION.items():
-        for size, side in SIDE_OF_SIZE.items():
+    for position, centre in {"left": 0.25, "middle": 0.5, "right": 0.75}.items():
+        for size, side in {"small": 0.30, "normal": 0.46, "big": 0.68}.items():
             (placement,) = lay_out(Scene((RABBIT,), place, time, size, position, seed=9)).placements
             left, top, width, height = place_box(sprite(RABBIT, "colour"), placement, 128)
             assert max(width, height) == pytest.approx(128 * side, abs=1)  # whole pixels

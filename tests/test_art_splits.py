@@ -87,25 +87,24 @@ STYLE_TEST = (
 )
 
 
-def one(name: str, place: str, time: str) -> Scene:
+def scene_of(name: str, place: str, time: str) -> Scene:
     return Scene((find_subject(name),), place, time)
 
 
 @pytest.mark.parametrize("triple", HELD_OUT)
 def test_pinned_triples_stay_held_out(triple):
-    assert is_held_out(one(*triple))
+    assert is_held_out(scene_of(*triple))
 
 
 @pytest.mark.parametrize("triple", PINNED_TRAIN)
 def test_pinned_triples_stay_in_training(triple):
-    assert not is_held_out(one(*triple))
+    assert not is_held_out(scene_of(*triple))
 
 
 def test_a_tenth_of_all_triples_is_held_out():
-    triples = [(subject, *setting) for subject in subjects() for setting in SETTINGS]
-    held_out = [Scene((subject,), place, time) for subject, place, time in triples]
-    assert len(triples) == 96 * 28
-    assert sum(map(is_held_out, held_out)) == 271  # 10.1 %
+    scenes = [Scene((subject,), *setting) for subject in subjects() for setting in SETTINGS]
+    assert len(scenes) == 96 * 28
+    assert sum(map(is_held_out, scenes)) == 271  # 10.1 %
 
 
 def test_looks_and_seeds_do_not_move_a_scene_to_the_other_side():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kolors_course.art import find_subject, subject_index, subjects
-from kolors_course.art.subjects import PACKS, SPRITE_SIDE, silhouette, sprite
+from kolors_course.art.subjects import PACKS, SPRITE_SIDE, _drawings, rasterise, silhouette, sprite
 from kolors_course.errors import CourseError
 
 LINE_PACKS = PACKS[1:]
@@ -73,6 +73,14 @@ def test_every_drawing_shows_something_and_is_cropped(pack):
         assert all((edge > 8).any() for edge in edges), f"{subject.en} has an empty margin"
         seen.add(sprite(subject, pack).tobytes())
     assert len(seen) == len(subjects()), "two subjects share a drawing"
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_cropping_cuts_nothing_off(pack):
+    for subject in subjects()[::12]:
+        whole = rasterise(_drawings()[subject.hex][pack], SPRITE_SIDE, SPRITE_SIDE)
+        visible = [int((np.asarray(image)[..., 3] > 8).sum()) for image in (whole, sprite(subject, pack))]
+        assert visible[0] == visible[1], subject.en
 
 
 @pytest.mark.parametrize("pack", LINE_PACKS)

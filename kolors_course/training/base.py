@@ -21,6 +21,7 @@ from kolors_course.platform.device import pick_device
 from kolors_course.training.mini import build_text_encoder, build_unet, kolors_scheduler
 from kolors_course.training.objective import epsilon_loss
 from kolors_course.training.pictures import PictureSpec, choose_scene, draw_pictures, to_model
+from kolors_course.training.reading import FactReader, reading_loss
 from kolors_course.training.run import RunFolder, autocast, warmup_cosine
 
 SAMPLE_PROMPTS = (
@@ -45,9 +46,13 @@ SAMPLE_PROMPTS = (
 
 @dataclass(frozen=True)
 class BaseConfig:
-    """The recipe. `caption_dropout` is the share of empty captions, for classifier-free guidance."""
+    """The recipe.
 
-    steps: int = 4600
+    `caption_dropout` is the share of empty captions, for classifier-free guidance; `reading_weight` multiplies the
+    text encoder's extra loss (see `training.reading`).
+    """
+
+    steps: int = 4200
     batch_size: int = 64
     learning_rate: float = 1e-3
     warmup: int = 300
@@ -55,6 +60,7 @@ class BaseConfig:
     min_snr_gamma: float = 5.0
     caption_dropout: float = 0.1
     ema_decay: float = 0.999
+    reading_weight: float = 0.05
     scenes: int = 40000
     size: int = 64
     block_out_channels: tuple[int, int, int] = (64, 128, 192)
@@ -144,6 +150,8 @@ class BaseTrainer:
             fused=True,
         )
         self.ema = Ema(self.parameters, config.ema_decay)
+        self.reader = FactReader(config.text_width).to(self.device)
+        self.reader_optimizer = torch.optim.AdamW(self.reader.parameters(), lr=config.learning_rate)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.step = 0
         self._resume()
@@ -153,6 +161,8 @@ class BaseTrainer:
             self.model.unet.load_state_dict(state["unet"])
             self.model.text_encoder.load_state_dict(state["text_encoder"])
             self.optimizer.load_state_dict(state["optimizer"])
+            self.reader.load_state_dict(state["reader"])
+            self.reader_optimizer.load_state_dict(state["reader_optimizer"])
             self.ema.average = state["ema"]
             self.generator.set_state(state["generator"])
             self.step = state["step"]
@@ -163,19 +173,26 @@ class BaseTrainer:
             unet=self.model.unet.state_dict(),
             text_encoder=self.model.text_encoder.state_dict(),
             optimizer=self.optimizer.state_dict(),
+            reader=self.reader.state_dict(),
+            reader_optimizer=self.reader_optimizer.state_dict(),
             ema=self.ema.average,
             generator=self.generator.get_state(),
             step=self.step,
         )
 
-    def train_step(self, latents: Tensor, scenes: list[Scene]) -> float:
+    def train_step(self, latents: Tensor, scenes: list[Scene]) -> tuple[float, float]:
+        """One step; returns the diffusion loss and the reading loss."""
         config = self.config
         rate = config.learning_rate * warmup_cosine(self.step, config.steps, config.warmup, floor=0.01)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rng = np.random.default_rng((config.seed, self.step))
         rows = torch.randint(len(latents), (config.batch_size,), generator=self.generator)
-        ids = _caption_ids(self.model, [scenes[i] for i in rows], config.caption_dropout, rng)
+        chosen = [scenes[i] for i in rows]
+        ids = _caption_ids(self.model, chosen, config.caption_dropout, rng)
+        told = torch.tensor(
+            [len(row) > 2 for row in ids], device=self.device
+        )  # an empty caption is only the prefix
         add_time_ids = time_ids(config.size, config.size).to(self.device).expand(config.batch_size, -1)
         with autocast(self.device):
             prompts = encode_ids(self.model.text_encoder, ids)
@@ -187,13 +204,16 @@ class BaseTrainer:
                 self.generator,
                 config.min_snr_gamma,
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+            reading = reading_loss(self.reader, prompts, chosen, told)
+        for optimizer in (self.optimizer, self.reader_optimizer):
+            optimizer.zero_grad(set_to_none=True)
+        (loss + config.reading_weight * reading).backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
+        for optimizer in (self.optimizer, self.reader_optimizer):
+            optimizer.step()
         self.ema.update(self.step)
         self.step += 1
-        return loss.item()
+        return loss.item(), reading.item()
 
     def sample(self) -> None:
         self.ema.swap()
@@ -212,8 +232,9 @@ class BaseTrainer:
         for _ in progress:
             recent.append(self.train_step(latents, scenes))
             if self.step % 25 == 0:
-                self.run.log(self.step, loss=float(np.mean(recent)))
-                progress.set_postfix(loss=f"{np.mean(recent):.4f}")
+                loss, reading = np.mean(recent, axis=0)
+                self.run.log(self.step, loss=loss, reading=reading)
+                progress.set_postfix(loss=f"{loss:.4f}", reading=f"{reading:.3f}")
                 recent = []
             if self.step % config.checkpoint_every == 0 or self.step == config.steps:
                 self.save()

@@ -19,12 +19,12 @@ from kolors_course.training.run import RunFolder, autocast, warmup_cosine
 class ProbeConfig:
     """The recipe; half of the scenes are styled, with all subjects, because the judge must know them all."""
 
-    steps: int = 2200
+    steps: int = 3500
     batch_size: int = 64
     learning_rate: float = 2e-3
     warmup: int = 100
     weight_decay: float = 0.02
-    pictures: int = 20000
+    pictures: int = 24000
     style_share: float = 0.5
     size: int = 64
     seed: int = 100

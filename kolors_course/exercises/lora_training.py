@@ -1,0 +1,150 @@
+"""Exercises of notebook 09: the strength of a LoRA, and how many steps make an epoch."""
+
+import math
+from collections.abc import Callable
+
+from kolors_course.exercises.feedback import Mistake, Right, number
+from kolors_course.lora import lora_scale
+
+CAMP_STEPS_PER_EPOCH = 500  # the default of the camp's --steps_per_epoch, whatever the data set
+
+
+def check_lora_scale(scale: Callable[[int, float], float]) -> Right:
+    """Whether `scale(rank, alpha)` is the factor in front of B @ A.
+
+    Raises:
+        Mistake: it is not; the message names the likely reason.
+    """
+    cases = ((16, 4.0), (16, 16.0), (4, 4.0), (8, 32.0))
+    answers = [number(scale(rank, alpha)) for rank, alpha in cases]
+    if all(_close(answer, lora_scale(*case)) for answer, case in zip(answers, cases, strict=True)):
+        return Right(
+            "alpha/rank: 4/16 = 0.25 is what the camp trained with.",
+            "alpha/rank：训练营训练时用的是 4/16 = 0.25。",
+        )
+    guesses: tuple[tuple[Callable[[int, float], float], str, str], ...] = (
+        (
+            lambda rank, alpha: rank / alpha,
+            "It is upside down: a larger alpha makes the LoRA stronger.",
+            "分子分母反了：alpha 越大，LoRA 越强。",
+        ),
+        (
+            lambda rank, alpha: alpha,
+            "The rank is left out. A tool that does this draws the camp's LoRA four times too strong.",
+            "漏了 rank。有的工具正是这样，把训练营的 LoRA 画成了四倍强度。",
+        ),
+        (
+            lambda rank, alpha: alpha / math.sqrt(rank),
+            "alpha/√rank is rsLoRA (arXiv 2312.03732); plain LoRA divides by the rank itself.",
+            "alpha/√rank 是 rsLoRA（arXiv 2312.03732）；普通 LoRA 直接除以 rank。",
+        ),
+        (
+            lambda rank, alpha: rank * alpha,
+            "A product would make a LoRA of higher rank stronger; the division keeps the strength about the same.",
+            "用乘法，rank 越大 LoRA 就越强；用除法，强度才大致不变。",
+        ),
+    )
+    for guess, english, chinese in guesses:
+        if all(_close(answer, guess(*case)) for answer, case in zip(answers, cases, strict=True)):
+            raise Mistake(english, chinese)
+    rank, alpha = next(
+        case for answer, case in zip(answers, cases, strict=True) if not _close(answer, lora_scale(*case))
+    )
+    raise Mistake(
+        f"scale({rank}, {alpha:g}) gives {scale(rank, alpha)}, but the layer adds {lora_scale(rank, alpha):g}·B·A·x.",
+        f"scale({rank}, {alpha:g}) 得到 {scale(rank, alpha)}，而这一层加上的是 {lora_scale(rank, alpha):g}·B·A·x。",
+    )
+
+
+def check_repair_strength(answer: float, rank: int, trained_alpha: float, loaded_alpha: float) -> Right:
+    """Whether strength `answer` brings a LoRA that a tool loads with the wrong alpha back to its trained strength.
+
+    Raises:
+        Mistake: it does not; the message names the likely reason.
+    """
+    right = lora_scale(rank, trained_alpha) / lora_scale(rank, loaded_alpha)
+    if _close(number(answer), right):
+        return Right(
+            f"{right:g} x {loaded_alpha:g}/{rank} = {trained_alpha:g}/{rank}. "
+            "A file that says its alpha needs no repair.",
+            f"{right:g} × {loaded_alpha:g}/{rank} = {trained_alpha:g}/{rank}。文件里写明 alpha，就不需要补救。",
+        )
+    if _close(answer, 1 / right):
+        raise Mistake(
+            "That makes the error twice as bad: the LoRA is already too weak, so it needs more than 1.",
+            "这样会错上加错：LoRA 已经偏弱，强度要大于 1。",
+        )
+    if _close(answer, lora_scale(rank, trained_alpha)):
+        raise Mistake(
+            "That is the trained scale itself. The strength multiplies what the tool already applies.",
+            "这是训练时的缩放本身。强度是乘在工具已经用的缩放上的。",
+        )
+    raise Mistake(
+        f"strength x {loaded_alpha:g}/{rank} has to give {trained_alpha:g}/{rank}; with {answer} it gives "
+        f"{answer * lora_scale(rank, loaded_alpha):g}.",
+        f"强度 × {loaded_alpha:g}/{rank} 应等于 {trained_alpha:g}/{rank}；用 {answer} 得到 "
+        f"{answer * lora_scale(rank, loaded_alpha):g}。",
+    )
+
+
+def steps_for_epochs(pictures: int, batch_size: int, epochs: int, gradient_accumulation: int = 1) -> int:
+    """Optimiser steps after which each of `pictures` has been drawn at least `epochs` times."""
+    return math.ceil(pictures * epochs / (batch_size * gradient_accumulation))
+
+
+def check_steps_for_epochs(steps: Callable[[int, int, int, int], int]) -> Right:
+    """Whether `steps(pictures, batch_size, epochs, gradient_accumulation)` agrees with `steps_for_epochs`.
+
+    Raises:
+        Mistake: it does not; the message names the likely reason.
+    """
+    cases = ((48, 8, 20, 1), (48, 1, 10, 4), (50, 8, 1, 1), (48, 8, 1, 2))
+    for case in cases:
+        answer, right = number(steps(*case)), steps_for_epochs(*case)
+        if answer != right:
+            raise Mistake(*_steps_mistake(answer, right, *case))
+    return Right(
+        "Pictures times epochs, over the pictures of one step, rounded up.",
+        "图片数乘以轮数，除以每一步用的图片数，向上取整。",
+    )
+
+
+def _steps_mistake(
+    answer: float, right: int, pictures: int, batch_size: int, epochs: int, accumulation: int
+) -> tuple[str, str]:
+    needed = pictures * epochs
+    if answer == CAMP_STEPS_PER_EPOCH * epochs:
+        return (
+            f"The camp calls {CAMP_STEPS_PER_EPOCH} steps an epoch whatever the data; here every picture must come.",
+            f"训练营不管数据多少都把 {CAMP_STEPS_PER_EPOCH} 步叫做一轮；这里要求每张图都用到。",
+        )
+    if accumulation > 1 and answer == math.ceil(needed / batch_size):
+        return (
+            f"That counts batches. One optimiser step gathers the gradients of {accumulation} batches.",
+            f"这是批次数。优化器每一步会累积 {accumulation} 个批次的梯度。",
+        )
+    if answer == needed:
+        return (
+            "That counts pictures. One step uses batch_size of them.",
+            "这是图片的张数。一步会用掉 batch_size 张。",
+        )
+    if answer == needed // (batch_size * accumulation):
+        return (
+            f"Rounding down leaves out the last {needed % (batch_size * accumulation)} pictures; round up.",
+            f"向下取整会漏掉最后 {needed % (batch_size * accumulation)} 张图；请向上取整。",
+        )
+    if answer != int(answer):
+        return (
+            f"There is no such thing as {answer} steps: round up.",
+            f"没有 {answer} 步这回事：请向上取整。",
+        )
+    return (
+        f"{pictures} pictures, batches of {batch_size}, {epochs} epochs, {accumulation} batches a step: "
+        f"{answer} steps draw {answer * batch_size * accumulation} pictures, but {needed} are wanted.",
+        f"{pictures} 张图，每批 {batch_size} 张，{epochs} 轮，每步 {accumulation} 批：{answer} 步用 "
+        f"{answer * batch_size * accumulation} 张图，而需要的是 {needed} 张（{right} 步）。",
+    )
+
+
+def _close(answer: float, right: float) -> bool:
+    return math.isclose(answer, right, rel_tol=1e-6)

@@ -1,0 +1,164 @@
+"""Exercises of notebook 00: say what a picture shows, and predict the sizes inside the model."""
+
+from collections.abc import Iterable, Sequence
+
+from kolors_course.art import TIMELESS, Scene, caption, find_subject
+from kolors_course.exercises.feedback import Mistake, Right, number
+from kolors_course.exercises.prompt_facts import WORDS, read_facts
+from kolors_course.kolors.model import KolorsModel
+from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH, token_ids
+
+# What a scene's fact is when no prompt mentions it.
+UNSAID = {"size": "normal", "position": "middle"}
+FACT_ZH = {
+    "subject": "主体",
+    "place": "地点",
+    "time": "时间",
+    "size": "大小",
+    "position": "位置",
+}
+
+
+def check_prompt(prompt: str, scene: Scene) -> Right:
+    """Compare the facts that a prompt states with those of a scene.
+
+    Raises:
+        Mistake: a fact is missing, wrong, or not in the picture; the first one found is named.
+    """
+    if not prompt.strip():
+        raise Mistake(
+            "The prompt is empty: say who, where and when.", "提示词是空的：请写出谁、在哪里、什么时候。"
+        )
+    said = read_facts(prompt)
+    for kind, truth in _facts(scene).items():
+        _compare(kind, said[kind], truth)
+    return Right(
+        f"The prompt says all that the picture shows. The world itself would say: {caption(scene, 'en')}.",
+        f"画面里的内容都写到了。这个世界自己会写：{caption(scene, 'zh')}。",
+    )
+
+
+def _facts(scene: Scene) -> dict[str, set[str]]:
+    facts = {"subject": {subject.en for subject in scene.subjects}, "place": {scene.place}}
+    facts["time"] = set() if scene.time == TIMELESS else {scene.time}
+    if len(scene.subjects) == 1:
+        facts |= {"size": {scene.size}, "position": {scene.position}}
+    return facts
+
+
+def _compare(kind: str, said: set[str], truth: set[str]) -> None:
+    """Raise a Mistake unless the prompt says of this kind of fact what is true, and nothing else."""
+    unsaid = UNSAID.get(kind)
+    wrong, missing = sorted(said - truth), sorted(truth - said - {unsaid})
+    if wrong and missing:
+        raise Mistake(
+            f"{kind}: the prompt says {', '.join(wrong)}, the picture shows {', '.join(missing)}.",
+            f"{FACT_ZH[kind]}：提示词写的是{_chinese(kind, wrong)}，画面里是{_chinese(kind, missing)}。",
+        )
+    if missing:
+        raise Mistake(
+            f"{kind}: the picture shows {', '.join(missing)}, and the prompt does not say so.",
+            f"{FACT_ZH[kind]}：画面里是{_chinese(kind, missing)}，提示词里没写。",
+        )
+    if wrong:
+        raise Mistake(
+            f"{kind}: the prompt says {', '.join(wrong)}, which the picture does not show. Leave it out: the "
+            "model draws what it reads.",
+            f"{FACT_ZH[kind]}：提示词写了画面里没有的{_chinese(kind, wrong)}。请删掉：模型读到什么就画什么。",
+        )
+
+
+def _chinese(kind: str, values: Iterable[str]) -> str:
+    if kind == "subject":
+        return "、".join(find_subject(value).zh for value in values)
+    return "、".join(next(word for word in WORDS[kind][value] if not word.isascii()) for value in values)
+
+
+def check_latents_shape(answer: Sequence[int], model: KolorsModel, width: int, height: int) -> Right:
+    """Whether `answer` is the shape of the latents of one picture of `width` x `height` pixels.
+
+    Raises:
+        Mistake: it is not; the message names the likely reason.
+    """
+    factor, channels = model.vae_scale_factor, model.unet.config.in_channels
+    right = (1, channels, height // factor, width // factor)
+    answer = tuple(answer)
+    if answer == right:
+        share = width * height * 3 // (right[1] * right[2] * right[3])
+        return Right(
+            f"{channels} channels, each side divided by {factor}: {share} times fewer numbers than the pixels.",
+            f"{channels} 个通道，每条边除以 {factor}：数字的个数是像素的 1/{share}。",
+        )
+    raise Mistake(*_latents_mistake(answer, right, (height, width), factor))
+
+
+def _latents_mistake(
+    answer: tuple[int, ...], right: tuple[int, ...], pixels: tuple[int, int], factor: int
+) -> tuple[str, str]:
+    if answer == right[1:]:
+        return (
+            "Torch counts pictures too: the shape starts with the batch, here 1.",
+            "张量的第一维是批量大小（batch），这里是 1。",
+        )
+    if len(answer) != 4:
+        return (
+            f"{answer} has {len(answer)} numbers; four are wanted: batch, channels, height, width.",
+            f"{answer} 有 {len(answer)} 个数；应该是四个：批量、通道、高、宽。",
+        )
+    if answer[1] == 3:
+        return (
+            "3 channels is red, green, blue: pixels. The VAE has its own channels; see unet.config.in_channels.",
+            "3 个通道是红绿蓝，那是像素。VAE 有自己的通道数，看 unet.config.in_channels。",
+        )
+    if answer[2:] == right[:1:-1]:
+        return (
+            "Width and height are swapped: torch writes height first, people write width x height.",
+            "宽和高写反了：torch 先写高，而人们习惯写 宽×高。",
+        )
+    if answer[2:] == pixels:
+        return (
+            "Those are the picture's own sides; the VAE divides them by model.vae_scale_factor.",
+            "这还是图片本身的边长；VAE 会把它除以 model.vae_scale_factor。",
+        )
+    if answer[2:] == tuple(side // 8 for side in pixels):
+        return (
+            f"8 is the factor of full Kolors; this model's VAE halves less often: {factor}.",
+            f"8 是完整版可图的倍数；这个模型的 VAE 缩小得少一些：{factor}。",
+        )
+    return (
+        f"{answer} is not it: divide height and width by model.vae_scale_factor, keep the VAE's channels.",
+        f"{answer} 不对：高和宽各除以 model.vae_scale_factor，通道数用 VAE 的。",
+    )
+
+
+def check_token_count(answer: int, model: KolorsModel, prompt: str) -> Right:
+    """Whether `answer` is the number of tokens that ChatGLM reads for `prompt`, prefix included, padding not.
+
+    Raises:
+        Mistake: it is not; the message names the likely reason.
+    """
+    right = len(token_ids(model.tokenizer, prompt))
+    if number(answer) == right:
+        return Right(
+            f"{right} tokens: [gMASK], sop and {right - 2} pieces. Padding fills up to {MAX_SEQUENCE_LENGTH}.",
+            f"{right} 个词元：[gMASK]、sop 和 {right - 2} 个片段；再补齐到 {MAX_SEQUENCE_LENGTH}。",
+        )
+    if answer == right - 2:
+        raise Mistake(
+            "You counted the pieces of the prompt; ChatGLM puts two tokens before them, [gMASK] and sop.",
+            "你只数了提示词的片段；ChatGLM 还会在前面加两个词元 [gMASK] 和 sop。",
+        )
+    if answer == MAX_SEQUENCE_LENGTH:
+        raise Mistake(
+            f"{MAX_SEQUENCE_LENGTH} is the length after padding; how many of those are real?",
+            f"{MAX_SEQUENCE_LENGTH} 是补齐以后的长度；其中真正的词元有几个？",
+        )
+    if answer in (len(prompt), len(prompt) + 2):
+        raise Mistake(
+            "Characters are not tokens: SentencePiece has learnt pieces of several characters, such as whole words.",
+            "字符不等于词元：SentencePiece 学到的片段常常包含好几个字符，甚至整个词。",
+        )
+    raise Mistake(
+        f"{answer} is not it: list the pieces with model.tokenizer.tokenize(prompt), then think of the prefix.",
+        f"{answer} 不对：先用 model.tokenizer.tokenize(prompt) 列出片段，再想想前缀。",
+    )

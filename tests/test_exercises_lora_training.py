@@ -1,0 +1,84 @@
+"""The exercises of notebook 09: right answers pass, and each likely mistake gets its own explanation."""
+
+import math
+
+import pytest
+import torch
+
+from kolors_course.exercises import Mistake, lora_training
+from kolors_course.lora import lora_scale
+from kolors_course.training.lora import epoch_rows
+
+
+def test_the_librarys_scale_passes():
+    assert "0.25" in lora_training.check_lora_scale(lora_scale)
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        (lambda rank, alpha: rank / alpha, "upside down"),
+        (lambda rank, alpha: alpha, "rank is left out"),
+        (lambda rank, alpha: alpha / math.sqrt(rank), "rsLoRA"),
+        (lambda rank, alpha: rank * alpha, "product"),
+        (lambda rank, alpha: alpha / (rank + 1), r"scale\(16, 4\) gives"),
+        (lambda rank, alpha: None, "not a number"),
+    ],
+)
+def test_wrong_scales_are_explained(scale, message):
+    with pytest.raises(Mistake, match=message):
+        lora_training.check_lora_scale(scale)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [(0.5, "twice as bad"), (0.25, "trained scale itself"), (3, "it gives 0.375"), ("2", "not a number")],
+)
+def test_wrong_repairs_are_explained(answer, message):
+    with pytest.raises(Mistake, match=message):
+        lora_training.check_repair_strength(answer, rank=16, trained_alpha=4, loaded_alpha=2)
+
+
+def test_the_right_repair_passes():
+    assert lora_training.check_repair_strength(2, rank=16, trained_alpha=4, loaded_alpha=2)
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (lambda pictures, batch, epochs, accumulation: 500 * epochs, "500 steps an epoch"),
+        (lambda pictures, batch, epochs, accumulation: pictures * epochs, "counts pictures"),
+        (
+            lambda pictures, batch, epochs, accumulation: math.ceil(pictures * epochs / batch),
+            "counts batches",
+        ),
+        (
+            lambda pictures, batch, epochs, accumulation: pictures * epochs // (batch * accumulation),
+            "leaves out the last 2 pictures",
+        ),
+        (
+            lambda pictures, batch, epochs, accumulation: pictures * epochs / (batch * accumulation),
+            "no such thing as 6.25 steps",
+        ),
+        (lambda pictures, batch, epochs, accumulation: 7, "7 steps draw 56 pictures, but 960"),
+        (lambda pictures, batch, epochs, accumulation: None, "not a number"),
+    ],
+)
+def test_wrong_step_counts_are_explained(steps, message):
+    with pytest.raises(Mistake, match=message):
+        lora_training.check_steps_for_epochs(steps)
+
+
+def test_the_right_step_count_passes():
+    assert lora_training.check_steps_for_epochs(lora_training.steps_for_epochs)
+
+
+@pytest.mark.parametrize(("pictures", "batch_size", "epochs"), [(48, 8, 2), (7, 3, 2), (5, 8, 1)])
+def test_the_trainer_draws_every_picture_that_often(pictures, batch_size, epochs):
+    steps = lora_training.steps_for_epochs(pictures, batch_size, epochs)
+    drawn = torch.cat([epoch_rows(pictures, batch_size, 0, step) for step in range(steps)])
+    assert drawn.bincount(minlength=pictures).min() >= epochs
+    one_less = torch.cat(
+        [epoch_rows(pictures, batch_size, 0, step) for step in range(steps - 1)] or [drawn[:0]]
+    )
+    assert one_less.bincount(minlength=pictures).min() < epochs

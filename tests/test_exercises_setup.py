@@ -1,0 +1,157 @@
+"""The exercises of notebook 00: right answers pass, and each likely mistake gets its own explanation."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from kolors_course.art import LANGUAGES, LENGTHS, Scene, caption, find_subject, random_scene
+from kolors_course.exercises import Mistake, Right, fast, setup
+from kolors_course.exercises.feedback import number
+from kolors_course.exercises.prompt_facts import WORDS, read_facts
+
+RABBIT = Scene((find_subject("rabbit"),), "snow", "night")
+
+
+class Model:
+    """The few things that the checks ask a model for."""
+
+    def __init__(self, vae_scale_factor=4):
+        self.vae_scale_factor = vae_scale_factor
+        self.unet = SimpleNamespace(config=SimpleNamespace(in_channels=4))
+
+    def tokenizer(self, prompt, truncation, max_length):
+        return {"input_ids": [1, 2, *range(len(prompt.split()))]}
+
+
+def test_every_caption_of_the_world_states_its_facts():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        scene = random_scene(rng)
+        for language in LANGUAGES:
+            for length in LENGTHS:
+                for words in (None, rng):
+                    prompt = caption(scene, language, length, words)
+                    assert isinstance(setup.check_prompt(prompt, scene), Right), prompt
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kind", "values"),
+    [
+        ("a teddy bear", "subject", {"teddy bear"}),
+        ("Bears and a palm tree", "subject", {"bear", "palm tree"}),
+        ("雪人", "subject", {"snowman"}),
+        ("雪人", "place", set()),
+        ("猫头鹰", "subject", {"owl"}),
+        ("a mushroom", "place", set()),
+        ("a UFO", "subject", {"UFO"}),
+        ("海边的海豚", "place", {"beach"}),
+        ("under the moon, or at sunset", "time", {"night", "dusk"}),
+    ],
+)
+def test_longer_words_are_read_first(prompt, kind, values):
+    assert read_facts(prompt)[kind] == values
+
+
+def test_every_fact_has_a_chinese_name():
+    for kind, values in WORDS.items():
+        for value in values:
+            assert not setup._chinese(kind, [value]).isascii()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("  ", "The prompt is empty"),
+        ("a snowy field at night", "subject: the picture shows rabbit, and the prompt does not say so"),
+        ("a fox in the snow at night", "subject: the prompt says fox, the picture shows rabbit"),
+        (
+            "a rabbit and a fox in the snow at night",
+            "subject: the prompt says fox, which the picture does not",
+        ),
+        ("a rabbit at night", "place: the picture shows snow"),
+        ("雪地上的一只兔子", "time: the picture shows night"),
+        ("白天雪地上的一只兔子", "time: the prompt says day, the picture shows night"),
+        ("a big rabbit in the snow at night", "size: the prompt says big, which the picture does not show"),
+        ("a rabbit on the left, in the snow at night", "position: the prompt says left"),
+    ],
+)
+def test_wrong_prompts_are_explained(prompt, message):
+    with pytest.raises(Mistake, match=message) as caught:
+        setup.check_prompt(prompt, RABBIT)
+    assert "还不对" in str(caught.value)
+
+
+def test_size_and_position_must_be_said_when_they_are_unusual():
+    scene = replace(RABBIT, size="big", position="left")
+    with pytest.raises(Mistake, match="size: the picture shows big"):
+        setup.check_prompt("a rabbit on the left, in the snow at night", scene)
+    with pytest.raises(Mistake, match="position: the picture shows left"):
+        setup.check_prompt("a big rabbit in the snow at night", scene)
+    assert setup.check_prompt("雪地夜晚，左边是一只巨大的兔子", scene)
+
+
+def test_a_normal_size_in_the_middle_may_be_said():
+    assert setup.check_prompt("夜晚雪地，中间是一只兔子", RABBIT)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((4, 16, 24), "starts with the batch"),
+        ((16, 24), "2 numbers"),
+        ((1, 3, 16, 24), "red, green, blue"),
+        ((1, 4, 24, 16), "swapped"),
+        ((1, 4, 64, 96), "picture's own sides"),
+        ((1, 4, 8, 12), "8 is the factor of full Kolors"),
+        ((1, 4, 5, 5), "is not it"),
+    ],
+)
+def test_wrong_latent_shapes_are_explained(answer, message):
+    with pytest.raises(Mistake, match=message):
+        setup.check_latents_shape(answer, Model(), width=96, height=64)
+
+
+def test_the_right_latent_shape_passes_for_both_models():
+    assert "12 times fewer" in setup.check_latents_shape([1, 4, 16, 24], Model(), width=96, height=64)
+    assert "48 times fewer" in setup.check_latents_shape((1, 4, 128, 128), Model(8), width=1024, height=1024)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (3, "two tokens before them"),
+        (256, "length after padding"),
+        (len("one two three"), "Characters are not tokens"),
+        (99, "99 is not it"),
+        (None, "not a number"),
+    ],
+)
+def test_wrong_token_counts_are_explained(answer, message):
+    with pytest.raises(Mistake, match=message):
+        setup.check_token_count(answer, Model(), "one two three")
+
+
+def test_the_right_token_count_passes():
+    assert "5 tokens" in setup.check_token_count(5, Model(), "one two three")
+
+
+def test_praise_is_shown_without_quotes_and_mistakes_without_a_traceback():
+    assert repr(Right("Good.", "好。")) == "Right. Good.\n对了。好。"
+    assert Mistake("No.", "不。")._render_traceback_() == ["Not yet. No.", "还不对。不。"]
+
+
+@pytest.mark.parametrize("answer", [None, "1", True, [1]])
+def test_only_numbers_are_numbers(answer):
+    with pytest.raises(Mistake, match="not a number"):
+        number(answer)
+    assert number(1.5) == 1.5
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, False), ("", False), ("0", False), ("1", True)])
+def test_fast_reads_the_environment(monkeypatch, value, expected):
+    monkeypatch.delenv("KOLORS_COURSE_FAST", raising=False)
+    if value is not None:
+        monkeypatch.setenv("KOLORS_COURSE_FAST", value)
+    assert fast() is expected
