@@ -26,7 +26,9 @@ TEXTS = (DATA / "fonts" / "extra_characters.txt", DATA / "art" / "subjects.csv")
 FAMILY = "Noto Sans SC Subset"
 # GB 2312 lays its characters out in rows of 94 cells: 1-9 symbols and alphabets, 16-55 hanzi of level 1.
 GB2312_ROWS = (*range(1, 10), *range(16, 56))
-TYPOGRAPHY = "\N{MINUS SIGN}\N{EN DASH}\N{EM DASH}\N{BULLET}\N{EURO SIGN}"  # used by figures, absent from GB 2312
+TYPOGRAPHY = (
+    "\N{MINUS SIGN}\N{EN DASH}\N{EM DASH}\N{BULLET}\N{EURO SIGN}"  # used by figures, absent from GB 2312
+)
 DROPPED_TABLES = ("BASE", "GDEF", "GPOS", "GSUB", "STAT", "vhea", "vmtx")
 
 

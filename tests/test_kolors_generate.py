@@ -143,7 +143,7 @@ def test_more_steps_than_the_schedule_has_are_refused(tiny_model, steps):
 
 
 def test_an_unknown_sampler_is_refused_with_the_known_ones(tiny_model):
-    with pytest.raises(CourseError, match='"magic".*euler'):
+    with pytest.raises(CourseError, match=r'"magic".*euler'):
         generate(tiny_model, ["a"], [0], Sampling(1, sampler="magic"))
 
 

@@ -115,7 +115,9 @@ def test_the_original_layout_with_bin_shards_and_the_tokenizer_inside(folder, ti
     shutil.rmtree(folder / "tokenizer")
     model = load_model(folder, variant="fp16")
     assert same_weights(model, tiny_model)
-    prompts = [encode_prompts(m.tokenizer, m.text_encoder, ["夜晚"]).prompt_embeds for m in (model, tiny_model)]
+    prompts = [
+        encode_prompts(m.tokenizer, m.text_encoder, ["夜晚"]).prompt_embeds for m in (model, tiny_model)
+    ]
     assert torch.equal(*prompts)
 
 
@@ -216,15 +218,15 @@ def test_three_paths_say_which_one_is_wrong(folder):
             three_paths(**good | {name: good[name].parent})  # the folder instead of the file
         odd = good[name].with_name("my_weights.safetensors")
         shutil.copy(good[name], odd)
-        with pytest.raises(CourseError, match="diffusion_pytorch_model.safetensors"):
+        with pytest.raises(CourseError, match=r"diffusion_pytorch_model\.safetensors"):
             three_paths(**good | {name: odd})
     with pytest.raises(CourseError, match="is not a folder"):
         three_paths(**good | {"text_encoder": folder / TEXT})
     (folder / "vae/config.json").unlink()
-    with pytest.raises(CourseError, match="no config.json in"):
+    with pytest.raises(CourseError, match=r"no config\.json in"):
         load_model(three_paths(**good))
     (folder / "tokenizer/tokenizer.model").unlink()
-    with pytest.raises(CourseError, match="no tokenizer.model"):
+    with pytest.raises(CourseError, match=r"no tokenizer\.model"):
         three_paths(**good)
 
 
@@ -233,7 +235,7 @@ def test_paths_of_two_models_may_be_mixed_only_where_they_fit(folder, tiny_folde
     rewrite(folder / "unet/config.json", json.dumps(config | {"encoder_hid_dim": 64}).encode())
     paths = diffusers_layout(tiny_folder)
     mixed = ModelPaths(folder / "unet", paths.vae, paths.text_encoder, paths.tokenizer, None, "mixed")
-    with pytest.raises(CourseError, match="mixed|do not fit"):
+    with pytest.raises(CourseError, match=r"mixed|do not fit"):
         load_model(mixed)
 
 
@@ -265,7 +267,7 @@ def test_one_variable_switches_to_full_kolors(no_profile):
 
 def test_an_unknown_profile_is_refused(no_profile):
     no_profile.setenv("KOLORS_PROFILE", "sdxl")
-    with pytest.raises(CourseError, match="sdxl.*mini or kolors"):
+    with pytest.raises(CourseError, match=r"sdxl.*mini or kolors"):
         current_profile()
 
 

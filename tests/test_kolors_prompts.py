@@ -37,7 +37,9 @@ def lengths_of(model, prompts):
 @torch.no_grad()
 def noise_of(model, prompts: PromptEmbeds) -> torch.Tensor:
     """The U-Net's answer to the prompts at one fixed noisy sample."""
-    sample = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3)).expand(len(prompts), -1, -1, -1)
+    sample = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3)).expand(
+        len(prompts), -1, -1, -1
+    )
     ids = time_ids(32, 32).expand(len(prompts), -1)
     return unet_noise(model, sample, torch.tensor(500), conditioning_of(prompts, ids))
 
@@ -108,7 +110,9 @@ def test_the_text_encoder_needs_the_bias_too(tiny_model):
             tiny_model.tokenizer, tiny_model.text_encoder, ["a rabbit"], compact.prompt_embeds.shape[1]
         )
     assert (short.prompt_embeds[0, 0] - padded.prompt_embeds[0, 0]).abs().max() > 1e-2
-    torch.testing.assert_close(short.prompt_embeds[0, 1:], padded.prompt_embeds[0, -len(short.text_bias[0]) + 1 :])
+    torch.testing.assert_close(
+        short.prompt_embeds[0, 1:], padded.prompt_embeds[0, -len(short.text_bias[0]) + 1 :]
+    )
 
 
 @pytest.mark.parametrize("length", [8, 77, 255])
@@ -171,7 +175,9 @@ def test_joined_batches_answer_as_before(tiny_model):
     joined = join([one, two])
     expected = torch.cat([noise_of(tiny_model, one), noise_of(tiny_model, two)])
     torch.testing.assert_close(noise_of(tiny_model, joined), expected, atol=TOLERANCE, rtol=TOLERANCE)
-    torch.testing.assert_close(noise_of(tiny_model, joined.rows([2, 0])), expected[[2, 0]], atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(
+        noise_of(tiny_model, joined.rows([2, 0])), expected[[2, 0]], atol=TOLERANCE, rtol=0
+    )
 
 
 def test_the_stock_attention_comes_back(tiny_model):
@@ -181,7 +187,17 @@ def test_the_stock_attention_comes_back(tiny_model):
     assert [layer.self_attention.core_attention for layer in tiny_model.text_encoder.encoder.layers] == stock
 
 
-ODD_PROMPTS = ["", " ", "  two  spaces ", "line\nbreak", "a </s> b", "<unk>", "[gMASK] sop", "🦊 狐狸", "<|user|> hi"]
+ODD_PROMPTS = [
+    "",
+    " ",
+    "  two  spaces ",
+    "line\nbreak",
+    "a </s> b",
+    "<unk>",
+    "[gMASK] sop",
+    "🦊 狐狸",
+    "<|user|> hi",
+]
 
 
 @pytest.mark.parametrize("prompt", [*ODD_PROMPTS, "夜晚雪地上的一只兔子", LONG])

@@ -31,7 +31,9 @@ def test_latents_are_scaled_posterior_means(tiny_model, oblong):
     for i, sample in enumerate(oblong.samples):
         values, _ = prepare_image(open_picture(sample.path), 32, 32, True, False, generator())
         with torch.no_grad():
-            mean = tiny_model.vae.encode(values[None]).latent_dist.mean[0] * tiny_model.vae.config.scaling_factor
+            mean = (
+                tiny_model.vae.encode(values[None]).latent_dist.mean[0] * tiny_model.vae.config.scaling_factor
+            )
         torch.testing.assert_close(cache.latents[0, i], mean, atol=1e-5, rtol=1e-4)
 
 
@@ -88,7 +90,9 @@ def test_batches_hold_the_captions_of_their_pictures(tiny_model, oblong):
     assert torch.equal(latents, cache.latents[0, [2, 0, 2]])
     assert ids.shape == (3, 6)
     with torch.no_grad():
-        expected = encode_prompts(tiny_model.tokenizer, tiny_model.text_encoder, ["both ways", "down", "both ways"])
+        expected = encode_prompts(
+            tiny_model.tokenizer, tiny_model.text_encoder, ["both ways", "down", "both ways"]
+        )
     torch.testing.assert_close(
         prompts.pooled_prompt_embeds, expected.pooled_prompt_embeds, atol=1e-5, rtol=1e-4
     )

@@ -15,17 +15,18 @@ from kolors_course.training.vae import VaeConfig, build_vae
 
 TEXT_WIDTH = 96
 SIDE = 32  # pixels; 8 latent cells of 4 pixels
+COLOURS = ("red", "blue", "green", "pink")
 
 
-def build_tiny(folder: Path, text_width: int = TEXT_WIDTH) -> Path:
+def build_tiny(folder: Path, blocks: tuple[int, int, int] = (32, 64, 64)) -> Path:
     """Write a tiny Kolors in diffusers layout to `folder` and return it.
 
     Its U-Net listens to the prompt much more than a freshly initialised one, so that a wrong prompt shows.
     """
     torch.manual_seed(0)
     tokenizer = build_tokenizer(folder.parent / f"{folder.name}-tokenizer", captions=2000)
-    text_encoder = build_text_encoder(tokenizer.vocab_size, text_width, layers=2)
-    unet = build_unet(text_width, (32, 64, 64), (1, 1, 1), sample_size=8)
+    text_encoder = build_text_encoder(tokenizer.vocab_size, TEXT_WIDTH, layers=2)
+    unet = build_unet(TEXT_WIDTH, blocks, (1, 1, 1), sample_size=8)
     with torch.no_grad():
         for name, parameter in unet.named_parameters():
             if name.endswith(("attn2.to_q.weight", "attn2.to_k.weight", "attn2.to_v.weight")):
@@ -42,5 +43,5 @@ def write_pictures(folder: Path, count: int = 4, side: int = SIDE) -> Path:
     for i in range(count):
         pixels = np.full((side, side, 3), rng.integers(0, 256, 3), np.uint8)
         pixels[: side // 2, side // 4 :] = rng.integers(0, 256, 3)
-        items.append((Image.fromarray(pixels), f"a {'red blue green pink'.split()[i % 4]} cat number {i}"))
+        items.append((Image.fromarray(pixels), f"a {COLOURS[i % 4]} cat number {i}"))
     return write_dataset(folder, items)

@@ -79,7 +79,12 @@ def run(arguments: argparse.Namespace) -> int:
     prompts = tuple(panel.prompt for panel in storyboard.panels)
     recipe = LoraTraining(steps=arguments.steps, settings=SETTINGS, sample_prompts=prompts, sample_every=150)
     result = train_lora(
-        model, dataset, folder / "lora", recipe, command=f"kolors-course demo --style {arguments.style}"
+        model,
+        dataset,
+        folder / "lora",
+        recipe,
+        command=f"kolors-course demo --style {arguments.style}",
+        overwrite=True,
     )
     load_lora(model.unet, result.path)
     panels, after = _panels_and_scores(

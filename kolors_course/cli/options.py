@@ -12,7 +12,7 @@ from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
 from kolors_course.kolors import KolorsModel, Sampling, current_profile, load_model, load_profile
 from kolors_course.lora import load_lora, parse_lora_argument
-from kolors_course.platform.device import pick_device
+from kolors_course.platform.device import limit_threads, pick_device
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +70,7 @@ def sampling_of(arguments: argparse.Namespace) -> Sampling:
 
 def model_of(arguments: argparse.Namespace) -> KolorsModel:
     """Load --model (or the profile's) with every --lora, telling what was applied."""
+    limit_threads()
     profile = current_profile()
     loras = [parse_lora_argument(text) for text in getattr(arguments, "lora", [])]
     if arguments.model:

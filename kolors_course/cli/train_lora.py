@@ -21,7 +21,7 @@ from kolors_course.cli.options import add_json, write_json
 from kolors_course.errors import CourseError
 from kolors_course.kolors import KolorsModel, Profile, current_profile, load_model, load_profile, three_paths
 from kolors_course.lora import LoraSettings, parse_target_modules
-from kolors_course.platform.device import pick_device
+from kolors_course.platform.device import limit_threads, pick_device
 from kolors_course.training.lora import train_lora
 from kolors_course.training.recipe import PRECISIONS, LoraTraining, mixed_precision
 
@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("data")
     data.add_argument("--dataset_path", required=True, help="folder with train/metadata.csv and the pictures")
     data.add_argument("--output_path", default="./", help="where log, checkpoints and lora.safetensors go")
-    data.add_argument("--height", type=int, help="picture height (default: the profile's)")
-    data.add_argument("--width", type=int, help="picture width (default: the profile's)")
+    data.add_argument("--height", type=int, help="picture height (default: the model's own size)")
+    data.add_argument("--width", type=int, help="picture width (default: the model's own size)")
     data.add_argument("--center_crop", action="store_true", help="crop the middle; else a random part")
     data.add_argument("--random_flip", action="store_true", help="mirror half of the pictures")
     data.add_argument(
@@ -126,6 +126,12 @@ def _given(value: T | None, default: T) -> T:
     return default if value is None else value
 
 
+def _size_of(arguments: argparse.Namespace) -> tuple[int, int] | None:
+    if (arguments.width is None) != (arguments.height is None):
+        raise CourseError("give both of --width and --height, or neither for the model's own size")
+    return None if arguments.width is None else (arguments.width, arguments.height)
+
+
 def recipe_of(arguments: argparse.Namespace, profile: Profile) -> LoraTraining:
     """Flags to recipe; what is not given comes from the profile."""
     return LoraTraining(
@@ -141,7 +147,7 @@ def recipe_of(arguments: argparse.Namespace, profile: Profile) -> LoraTraining:
             target_modules=parse_target_modules(arguments.lora_target_modules),
             init=arguments.init_lora_weights,
         ),
-        size=(_given(arguments.width, profile.size), _given(arguments.height, profile.size)),
+        size=_size_of(arguments),
         center_crop=arguments.center_crop,
         random_flip=arguments.random_flip,
         caption_dropout=arguments.caption_dropout,
@@ -157,6 +163,7 @@ def recipe_of(arguments: argparse.Namespace, profile: Profile) -> LoraTraining:
 def run(arguments: argparse.Namespace) -> int:
     profile = current_profile()
     recipe = recipe_of(arguments, profile)
+    limit_threads()
     model = _load(arguments, profile, recipe.precision)
     result = train_lora(
         model,

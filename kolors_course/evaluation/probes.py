@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import load_model, save_model
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_file
 from torch import Tensor, nn
 
 from kolors_course.art import (
@@ -145,8 +147,6 @@ def probe_loss(logits: dict[str, Tensor], truth: dict[str, Tensor]) -> Tensor:
 
 def pixels_of(pictures: Sequence[Image.Image], side: int = 64) -> Tensor:
     """Pictures of any size -> (N, 3, side, side) in -1..1."""
-    import numpy as np
-
     arrays = [np.array(p.convert("RGB").resize((side, side), Image.Resampling.BOX)) for p in pictures]
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
@@ -188,9 +188,12 @@ def agreement(scene: Scene, verdict: Verdict) -> dict[str, bool]:
 
 def save_probe(probe: Probe, path: Path, card: dict) -> None:
     """Write the probe in half precision, with its measured card as JSON metadata."""
+    halves = {
+        key: value.half() if value.is_floating_point() else value for key, value in probe.state_dict().items()
+    }
+    tensors = {key: value.contiguous() for key, value in halves.items()}
     with atomic_path(path) as temporary:
-        save_model(probe.half(), str(temporary), metadata={"card": json.dumps(card)})
-    probe.float()
+        save_file(tensors, temporary, metadata={"card": json.dumps(card)})
 
 
 def load_probe(path: Path) -> Probe:
@@ -202,7 +205,7 @@ def load_probe(path: Path) -> Probe:
     probe = Probe().half()
     try:
         load_model(probe, str(path))
-    except Exception as error:
+    except (OSError, SafetensorError, RuntimeError) as error:
         raise CourseError(
             f"cannot read the probe {path}: {error}; restore it with git checkout or make mini"
         ) from error

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from PIL import Image, ImageDraw
 
 from kolors_course.art import BASE_STYLE
+from kolors_course.errors import CourseError
 from kolors_course.evaluation.probes import Probe, Verdict, agreement, look
 from kolors_course.evaluation.prompts import TestPrompt
 from kolors_course.kolors.generate import Sampling, generate
@@ -35,8 +36,14 @@ class Evaluation:
     verdicts: tuple[Verdict, ...]
 
     def scores(self, style: str = BASE_STYLE, language: str | None = None) -> Scores:
-        """Scores over all prompts or one language's."""
+        """Scores over all prompts or one language's.
+
+        Raises:
+            CourseError: there is no such prompt.
+        """
         rows = [i for i, p in enumerate(self.prompts) if language in (None, p.language)]
+        if not rows:
+            raise CourseError(f"there is no test prompt in language '{language}' to score")
         answers = [agreement(self.prompts[i].scene, self.verdicts[i]) for i in rows]
         accuracy = {}
         for question in QUESTIONS:

@@ -1,5 +1,6 @@
 """Train a Kolors LoRA: the camp's job, on the right schedule, at the right strength, without repeated work."""
 
+import hashlib
 import json
 import math
 import shutil
@@ -7,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
@@ -53,7 +53,8 @@ def generator_for(*key: int) -> torch.Generator:
     The key is hashed, because torch's CPU generator reads only 32 bits of a seed: numbers packed side by side
     into one longer seed would partly be ignored.
     """
-    return torch.Generator().manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+    digest = hashlib.sha256(repr(key).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))
 
 
 def epoch_rows(count: int, batch_size: int, seed: int, step: int) -> Tensor:

@@ -1,0 +1,363 @@
+"""Training a LoRA on the tiny Kolors: learning, resuming, leaving nothing behind."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import KolorsPipeline
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from kolors_course.dataset import dataset_hash, read_dataset
+from kolors_course.errors import CourseError
+from kolors_course.kolors import Sampling, generate, initial_latents, load_model
+from kolors_course.lora import ATTENTION_TARGETS, LoraSettings, load_lora, read_lora, unload_lora
+from kolors_course.training.cache import build_cache
+from kolors_course.training.lora import epoch_rows, generator_for, start_afresh, train_lora
+from kolors_course.training.objective import epsilon_loss
+from kolors_course.training.recipe import LoraTraining, mixed_precision
+
+QUICK = LoraTraining(
+    steps=4,
+    batch_size=2,
+    learning_rate=1e-2,
+    warmup=2,
+    settings=LoraSettings(rank=4, alpha=8.0),
+    precision="32",
+    checkpoint_every=2,
+)
+
+
+@pytest.fixture(scope="module")
+def quick(tiny_model, tiny_pictures, tmp_path_factory):
+    """An uninterrupted run of the quick recipe."""
+    return train_lora(
+        tiny_model, tiny_pictures, tmp_path_factory.mktemp("quick"), QUICK, command="the command"
+    )
+
+
+def stop_at(step):
+    def progress(done, loss):
+        if done == step:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def pixels(pictures):
+    return np.stack([np.asarray(picture, dtype=np.int16) for picture in pictures])
+
+
+def draw(model):
+    return pixels(generate(model, ["a red cat", "夜晚"], [0, 1], Sampling(2)))
+
+
+def state_of(unet):
+    tensors = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+    facts = (unet.training, any(p.requires_grad for p in unet.parameters()), unet.is_gradient_checkpointing)
+    return tensors, facts, sorted(vars(unet))
+
+
+def assert_same_state(one, two):
+    assert one[1:] == two[1:]
+    assert one[0].keys() == two[0].keys()
+    assert all(torch.equal(tensor, two[0][name]) for name, tensor in one[0].items())
+
+
+def test_training_lowers_the_loss_on_its_pictures(tiny_model, tiny_pictures, tmp_path):
+    everywhere = (*ATTENTION_TARGETS, "conv_in", "conv_out")  # attention alone cannot mend a random network
+    settings = LoraSettings(rank=4, alpha=8.0, target_modules=everywhere)
+    recipe = replace(
+        QUICK, steps=30, batch_size=4, caption_dropout=0.0, checkpoint_every=100, settings=settings
+    )
+    result = train_lora(tiny_model, tiny_pictures, tmp_path, recipe)
+    dataset = read_dataset(tiny_pictures)
+    cache = build_cache(tiny_model, dataset, (32, 32), True, False, torch.Generator().manual_seed(0))
+
+    @torch.no_grad()
+    def loss() -> float:
+        """On the same pictures, noise and timesteps each time, in float32."""
+        generator = torch.Generator().manual_seed(99)
+        latents, prompts, ids = cache.batch(torch.arange(4).repeat(8), generator, 0.0)
+        return float(epsilon_loss(tiny_model, latents, prompts, ids, generator))
+
+    before = loss()
+    load_lora(tiny_model.unet, result.path)
+    after = loss()
+    unload_lora(tiny_model.unet)
+    assert after < 0.8 * before
+    assert loss() == before
+
+
+def test_an_interrupted_run_continues_bit_for_bit(tiny_model, tiny_pictures, tmp_path, quick):
+    with pytest.raises(KeyboardInterrupt):
+        train_lora(tiny_model, tiny_pictures, tmp_path, QUICK, progress=stop_at(3), command="the command")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoint.pt", "log.jsonl"]
+    seen = []
+    result = train_lora(
+        tiny_model,
+        tiny_pictures,
+        tmp_path,
+        QUICK,
+        progress=lambda s, _: seen.append(s),
+        command="the command",
+    )
+    assert seen == [3, 4]  # from the checkpoint of step 2
+    assert result.losses == quick.losses
+    ours, theirs = read_lora(result.path), read_lora(quick.path)
+    assert ours.metadata == theirs.metadata
+    assert ours.state_dict.keys() == theirs.state_dict.keys()
+    assert all(torch.equal(tensor, theirs.state_dict[name]) for name, tensor in ours.state_dict.items())
+    logged = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert logged == [1, 2, 3, 4]
+
+
+def test_a_finished_run_is_not_repeated(tiny_model, tiny_pictures, quick):
+    before = load_file(quick.path)
+    again = train_lora(
+        tiny_model, tiny_pictures, quick.path.parent, QUICK, progress=stop_at(1), command="the command"
+    )
+    assert again.losses == quick.losses
+    after = load_file(quick.path)
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_the_file_says_what_it_is(tiny_pictures, quick):
+    lora = read_lora(quick.path)
+    assert lora.settings == QUICK.settings
+    assert lora.base_model == "tiny"
+    assert lora.metadata["dataset_hash"] == dataset_hash(read_dataset(tiny_pictures))
+    assert lora.metadata["command"] == "the command"
+    assert (lora.metadata["steps"], lora.metadata["pictures"]) == (4, 4)
+    assert lora.metadata["recipe"]["learning_rate"] == 1e-2
+    assert lora.metadata["final_loss"] == pytest.approx(sum(loss for _, loss in quick.losses) / 4)
+    with safe_open(quick.path, framework="pt") as file:
+        adapter = json.loads(file.metadata()["lora_adapter_metadata"])
+    assert (adapter["unet.r"], adapter["unet.lora_alpha"]) == (4, 8.0)
+    assert any(tensor.abs().max() > 0 for name, tensor in lora.state_dict.items() if "lora_B" in name)
+
+
+def test_the_stock_pipeline_draws_our_picture_with_the_file(tiny_folder, tiny_model, quick):
+    pipe = KolorsPipeline.from_pretrained(tiny_folder)
+    pipe.set_progress_bar_config(disable=True)
+    base = draw(tiny_model)
+    pipe.load_lora_weights(quick.path)
+    prompts = ["a red cat", "夜晚"]
+    start = initial_latents(tiny_model, [0, 1], 32, 32)
+    stock = pipe(
+        prompts, latents=start, num_inference_steps=2, guidance_scale=5.0, height=32, width=32
+    ).images
+    load_lora(tiny_model.unet, quick.path)
+    ours = draw(tiny_model)
+    unload_lora(tiny_model.unet)
+    assert np.abs(ours - pixels(stock)).max() <= 1
+    assert np.abs(ours - base).max() > 2  # the LoRA does something
+
+
+@pytest.mark.parametrize(
+    "change", [{"steps": 5}, {"learning_rate": 1e-3}, {"settings": LoraSettings(rank=2)}]
+)
+def test_another_recipe_does_not_resume(tiny_model, tiny_pictures, quick, change):
+    before = state_of(tiny_model.unet)
+    with pytest.raises(CourseError, match=next(iter(change))):
+        train_lora(tiny_model, tiny_pictures, quick.path.parent, replace(QUICK, **change))
+    assert_same_state(state_of(tiny_model.unet), before)
+
+
+def test_other_pictures_or_another_model_do_not_resume(tiny_model, tiny_pictures, tmp_path, quick):
+    other = shutil.copytree(tiny_pictures, tmp_path / "other")
+    metadata = other / "train" / "metadata.csv"
+    metadata.write_text(metadata.read_text("utf-8-sig").replace("cat", "dog"), encoding="utf-8")
+    with pytest.raises(CourseError, match="another data set"):
+        train_lora(tiny_model, other, quick.path.parent, QUICK)
+    with pytest.raises(CourseError, match="another base model"):
+        train_lora(replace(tiny_model, name="big"), tiny_pictures, quick.path.parent, QUICK)
+
+
+def test_overwrite_starts_anew_and_removes_only_its_own_files(tiny_model, tiny_pictures, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    recipe = replace(QUICK, steps=1)
+    train_lora(tiny_model, tiny_pictures, tmp_path, recipe)
+    result = train_lora(tiny_model, tiny_pictures, tmp_path, replace(recipe, seed=1), overwrite=True)
+    assert read_lora(result.path).metadata["recipe"]["seed"] == 1
+    start_afresh(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_mistake_does_not_cost_the_earlier_run(tiny_model, tiny_pictures, tmp_path):
+    train_lora(tiny_model, tiny_pictures, tmp_path, replace(QUICK, steps=1))
+    files = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    mistakes = [
+        (tiny_pictures / "nothing", QUICK),
+        (tiny_pictures, replace(QUICK, size=(40, 40))),
+        (tiny_pictures, replace(QUICK, settings=LoraSettings(target_modules=("to_z",)))),
+    ]
+    for dataset, recipe in mistakes:
+        with pytest.raises(CourseError):
+            train_lora(tiny_model, dataset, tmp_path, recipe, overwrite=True)
+        with pytest.raises(CourseError):
+            train_lora(tiny_model, dataset, tmp_path / "new", recipe)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == files
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_the_model_is_left_clean(tiny_model, tiny_pictures, tmp_path, precision):
+    """accelerate wraps the U-Net's forward in autocast; pictures drawn later must not be made that way."""
+    before, drawn = state_of(tiny_model.unet), draw(tiny_model)
+    recipe = replace(QUICK, steps=1, precision=precision, gradient_checkpointing=True)
+    train_lora(tiny_model, tiny_pictures, tmp_path / "whole", recipe)
+    assert_same_state(state_of(tiny_model.unet), before)
+    with pytest.raises(ZeroDivisionError):
+        train_lora(
+            tiny_model, tiny_pictures, tmp_path / "broken", recipe, progress=lambda step, loss: step / 0
+        )
+    assert_same_state(state_of(tiny_model.unet), before)
+    assert np.array_equal(draw(tiny_model), drawn)
+
+
+def test_one_process_can_train_in_several_precisions(tiny_model, tiny_pictures, tmp_path):
+    """accelerate remembers the first precision of a process and refuses others."""
+    losses = {}
+    for precision in ("32", "bf16", "16-mixed", "32"):
+        recipe = replace(QUICK, steps=1, precision=precision)
+        path = tmp_path / f"{precision}-{len(losses)}"
+        losses.setdefault(precision, []).append(
+            train_lora(tiny_model, tiny_pictures, path, recipe).losses[0][1]
+        )
+    assert losses["32"][0] == losses["32"][1]
+    assert losses["bf16"] == losses["16-mixed"]  # on a CPU
+    assert losses["bf16"][0] == pytest.approx(losses["32"][0], rel=0.05)
+    assert losses["bf16"] != losses["32"][:1]
+
+
+def test_half_precision_weights_train_under_autocast_only(tiny_folder, tiny_pictures, tmp_path):
+    """As on full Kolors, whose weights are bfloat16."""
+    model = load_model(tiny_folder, dtype=torch.bfloat16)
+    result = train_lora(model, tiny_pictures, tmp_path / "half", replace(QUICK, precision="bf16"))
+    assert all(tensor.dtype == torch.float32 for tensor in load_file(result.path).values())
+    assert np.isfinite([loss for _, loss in result.losses]).all()
+    with pytest.raises(CourseError, match="float32"):
+        train_lora(model, tiny_pictures, tmp_path / "full", QUICK)
+    assert not (tmp_path / "full").exists()
+
+
+def test_gradient_checkpointing_changes_memory_only(tiny_model, tiny_pictures, tmp_path, quick):
+    result = train_lora(tiny_model, tiny_pictures, tmp_path, replace(QUICK, gradient_checkpointing=True))
+    first, second = load_file(quick.path), load_file(result.path)
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def test_accumulated_batches_see_the_pictures_of_one_large_batch(tiny_model, tiny_pictures, tmp_path):
+    """2 batches of 2 step through the epoch like 1 batch of 4.
+
+    The weights are not the same: noise and timesteps are drawn for each small batch, as they must be where the large
+    one does not fit. The loss of the first step is an average over the same pictures, so it is alike.
+    """
+    rows = [epoch_rows(4, 2, 0, part) for part in (0, 1)]
+    assert torch.equal(torch.cat(rows), epoch_rows(4, 4, 0, 0))
+    one = train_lora(tiny_model, tiny_pictures, tmp_path / "1x4", replace(QUICK, batch_size=4))
+    two = train_lora(tiny_model, tiny_pictures, tmp_path / "2x2", replace(QUICK, gradient_accumulation=2))
+    assert two.steps == one.steps == 4
+    assert two.losses[0][1] == pytest.approx(one.losses[0][1], rel=0.5)
+
+
+def test_accumulated_gradients_are_the_mean(tiny_model, tiny_pictures, tmp_path, monkeypatch):
+    """With the same noise in every part, 2 accumulated batches are one batch, to float32 rounding."""
+    import kolors_course.training.lora as module
+
+    monkeypatch.setattr(module, "generator_for", lambda *key: torch.Generator().manual_seed(key[1]))
+    whole = train_lora(tiny_model, tiny_pictures, tmp_path / "1", replace(QUICK, batch_size=4))
+    parts = train_lora(
+        tiny_model, tiny_pictures, tmp_path / "3", replace(QUICK, batch_size=4, gradient_accumulation=3)
+    )
+    assert [loss for _, loss in parts.losses] == pytest.approx([loss for _, loss in whole.losses], rel=1e-3)
+
+
+def test_a_run_that_diverges_stops_and_its_checkpoint_is_from_before(tiny_model, tiny_pictures, tmp_path):
+    recipe = replace(QUICK, steps=6, warmup=0, checkpoint_every=1, learning_rate=1e30)
+    with pytest.raises(CourseError, match=r"not finite|became nan|became inf") as caught:
+        train_lora(tiny_model, tiny_pictures, tmp_path, recipe)
+    assert "\n" not in str(caught.value)
+    assert "learning rate" in str(caught.value)
+    checkpoint = tmp_path / "checkpoint.pt"
+    if checkpoint.is_file():
+        state = torch.load(checkpoint, weights_only=True)
+        assert all(tensor.isfinite().all() for tensor in state["lora"].values())
+    assert not (tmp_path / "lora.safetensors").exists()
+
+
+def test_weights_that_are_not_finite_are_never_saved(tiny_model, tiny_pictures, tmp_path):
+    """A finite loss can have an infinite gradient; then the weights break one step before the loss."""
+
+    def spoil(step, loss):
+        if step == 3:
+            next(p for p in tiny_model.unet.parameters() if p.requires_grad).data.fill_(float("nan"))
+
+    with pytest.raises(CourseError, match="not finite at step 3"):
+        train_lora(tiny_model, tiny_pictures, tmp_path, replace(QUICK, checkpoint_every=1), progress=spoil)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 2
+    assert all(tensor.isfinite().all() for tensor in state["lora"].values())
+    resumed = train_lora(tiny_model, tiny_pictures, tmp_path, replace(QUICK, checkpoint_every=1))
+    assert resumed.steps == 4
+
+
+def test_samples_are_drawn_while_training(tiny_model, tiny_pictures, tmp_path):
+    recipe = replace(QUICK, steps=3, sample_every=2, sample_prompts=("a cat", "夜晚"))
+    train_lora(tiny_model, tiny_pictures, tmp_path, recipe)
+    names = sorted(file.name for file in (tmp_path / "samples").iterdir())
+    assert names == ["step-000000.png", "step-000002.png", "step-000003.png"]
+
+
+def test_seeds_change_everything_that_is_random(tiny_model, tiny_pictures, tmp_path, quick):
+    """torch's CPU generator reads 32 bits of a seed, so seeds must not be packed into the upper ones."""
+    other = train_lora(tiny_model, tiny_pictures, tmp_path, replace(QUICK, seed=1))
+    assert all(one[1] != two[1] for one, two in zip(quick.losses, other.losses, strict=True))
+    keys = [(0, 0), (1, 0), (0, 1), (0, 0, 1), (2**32, 0), (0, 2**32)]
+    draws = {tuple(torch.randn(4, generator=generator_for(*key)).tolist()) for key in keys}
+    assert len(draws) == len(keys)
+    orders = [tuple(epoch_rows(50, 50, seed, 0).tolist()) for seed in (0, 1, 2**32)]
+    assert len(set(orders)) == 3
+
+
+@pytest.mark.parametrize(("count", "batch"), [(1, 3), (5, 2), (4, 4), (3, 8)])
+def test_every_picture_once_in_each_epoch(count, batch):
+    rows = torch.cat([epoch_rows(count, batch, 7, step) for step in range(4 * count)])
+    assert len(rows) == 4 * count * batch
+    epochs = rows.view(-1, count)
+    assert all(sorted(epoch.tolist()) == list(range(count)) for epoch in epochs)
+    assert count == 1 or len({tuple(epoch.tolist()) for epoch in epochs}) > 1
+
+
+BAD = {
+    "steps": 0,
+    "batch_size": 0,
+    "gradient_accumulation": 0,
+    "checkpoint_every": 0,
+    "sample_every": -1,
+    "learning_rate": float("inf"),
+    "max_grad_norm": 0.0,
+    "min_snr_gamma": -5.0,
+    "weight_decay": float("nan"),
+    "warmup": -1,
+    "seed": -1,
+    "caption_dropout": 1.5,
+    "precision": "8",
+}
+
+
+@pytest.mark.parametrize("field", BAD)
+def test_the_recipe_checks_its_numbers(field):
+    with pytest.raises(CourseError, match=field):
+        LoraTraining(**{field: BAD[field]})
+
+
+def test_precisions_by_device():
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert mixed_precision("32", cuda) == "no"
+    assert mixed_precision("bf16", cuda) == "bf16"
+    assert (mixed_precision("16-mixed", cuda), mixed_precision("16-mixed", cpu)) == ("fp16", "bf16")
+    assert mixed_precision("auto", cpu) in ("bf16", "no")
