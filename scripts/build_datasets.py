@@ -1,4 +1,4 @@
-"""Write the ready-made LoRA data sets: data/datasets/paper-cut and data/datasets/ink, 48 pictures each."""
+"""Write the ready-made LoRA data sets: paper-cut, ink and pixel in data/datasets, 48 pictures each."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ from kolors_course.dataset.style import style_pictures
 DATASETS = Path(__file__).resolve().parents[1] / "data" / "datasets"
 
 if __name__ == "__main__":
-    for seed, style in enumerate(("paper-cut", "ink"), start=1):
+    for seed, style in enumerate(("paper-cut", "ink", "pixel"), start=1):
         shutil.rmtree(DATASETS / style, ignore_errors=True)
         write_dataset(DATASETS / style, style_pictures(style, seed=seed))
         print(f"{style}: 48 pictures")

@@ -51,3 +51,29 @@ def tiny_model(tiny_folder: Path):
     from kolors_course.kolors import load_model
 
     return load_model(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def quick(tiny_folder: Path, tiny_pictures: Path, tmp_path_factory: pytest.TempPathFactory):
+    """An uninterrupted training of the recipe QUICK; its folder may be read and resumed, but not changed."""
+    from tiny import QUICK
+
+    from kolors_course.kolors import load_model
+    from kolors_course.training.lora import train_lora
+
+    folder = tmp_path_factory.mktemp("quick")
+    return train_lora(load_model(tiny_folder), tiny_pictures, folder, QUICK, command="the command")
+
+
+@pytest.fixture
+def tiny_profile(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """The profile mini is the tiny Kolors, and transformers' bars, which our command never shows, are off."""
+    from transformers.utils import logging
+
+    monkeypatch.setenv("KOLORS_MODEL", str(tiny_folder))
+    monkeypatch.delenv("KOLORS_PROFILE", raising=False)
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    yield
+    if shown:
+        logging.enable_progress_bar()

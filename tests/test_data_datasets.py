@@ -11,7 +11,7 @@ from kolors_course.dataset.style import style_pictures
 from kolors_course.errors import CourseError
 from kolors_course.platform.paths import data_dir
 
-SEEDS = {"paper-cut": 1, "ink": 2}  # as in scripts/build_datasets.py
+SEEDS = {"paper-cut": 1, "ink": 2, "pixel": 3}  # as in scripts/build_datasets.py
 DATASETS = data_dir() / "datasets"
 
 

@@ -9,12 +9,23 @@ from PIL import Image
 from kolors_course.dataset import write_dataset
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.kolors import KolorsModel
+from kolors_course.lora import LoraSettings
 from kolors_course.training.base import save_mini
 from kolors_course.training.mini import build_text_encoder, build_tokenizer, build_unet
+from kolors_course.training.recipe import LoraTraining
 from kolors_course.training.vae import VaeConfig, build_vae
 
 TEXT_WIDTH = 96
 SIDE = 32  # pixels; 8 latent cells of 4 pixels
+QUICK = LoraTraining(
+    steps=4,
+    batch_size=2,
+    learning_rate=1e-2,
+    warmup=2,
+    settings=LoraSettings(rank=4, alpha=8.0),
+    precision="32",
+    checkpoint_every=2,
+)
 COLOURS = ("red", "blue", "green", "pink")
 
 
@@ -45,3 +56,17 @@ def write_pictures(folder: Path, count: int = 4, side: int = SIDE) -> Path:
         pixels[: side // 2, side // 4 :] = rng.integers(0, 256, 3)
         items.append((Image.fromarray(pixels), f"a {COLOURS[i % 4]} cat number {i}"))
     return write_dataset(folder, items)
+
+
+def state_of(unet: torch.nn.Module) -> tuple:
+    """A U-Net's weights and everything else that training might leave behind."""
+    tensors = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+    facts = (unet.training, any(p.requires_grad for p in unet.parameters()), unet.is_gradient_checkpointing)
+    return tensors, facts, sorted(vars(unet))
+
+
+def assert_same_state(one: tuple, two: tuple) -> None:
+    """Compare what `state_of` returned."""
+    assert one[1:] == two[1:]
+    assert one[0].keys() == two[0].keys()
+    assert all(torch.equal(tensor, two[0][name]) for name, tensor in one[0].items())

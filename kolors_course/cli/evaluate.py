@@ -1,7 +1,7 @@
 """Measure a model on held-out prompts in both languages: does it draw what was asked, and in which style?
 
     kolors-course evaluate -o outputs/evaluation                      # base model
-    kolors-course evaluate --lora data/loras/ink.safetensors --style ink -o outputs/ink
+    kolors-course evaluate --lora data/loras/pixel.safetensors --style pixel -o outputs/pixel
 
 Writes scores.json, scores.md and sheet.png. The judge is the probe network of data/probes, trained on rendered
 scenes. With --style the subjects are the 40 that no style data set contains.

@@ -1,7 +1,7 @@
 """Draw pictures from a prompt.
 
 kolors-course generate --prompt 夜晚雪地上的一只兔子 -o rabbit.png
-kolors-course generate --prompt "a cat in the city at night" --lora data/loras/paper-cut.safetensors:0.8 -o cat.png
+kolors-course generate --prompt "a cat in the city at night" --lora data/loras/pixel.safetensors:0.8 -o cat.png
 """
 
 import argparse

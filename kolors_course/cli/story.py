@@ -1,6 +1,6 @@
 """Draw a storyboard (YAML) as a page of captioned pictures, in a LoRA's style and beside the base model's row.
 
-kolors-course story data/stories/moon_rabbit.yaml --lora data/loras/paper-cut.safetensors -o outputs/story
+kolors-course story data/stories/moon_rabbit.yaml --lora data/loras/pixel.safetensors -o outputs/story
 """
 
 import argparse
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from kolors_course.cli import options
 from kolors_course.files import ensure_folder
-from kolors_course.lora import load_lora, parse_lora_argument
+from kolors_course.kolors.generate import check_size
+from kolors_course.lora import parse_lora_argument, unload_lora
 from kolors_course.story import draw_story, lay_out_page, read_storyboard, story_page, write_story
 
 
@@ -25,20 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     storyboard = read_storyboard(arguments.storyboard)
-    folder = ensure_folder(arguments.output)
+    sampling = options.sampling_of(arguments)
     loras = [parse_lora_argument(text) for text in arguments.lora]
     footer = " + ".join(f"{path.name} × {strength:g}" for path, strength in loras)
     lay_out_page(storyboard, footer=footer)  # finds missing fonts and characters before anything is drawn
-    arguments.lora = []  # the base model's row comes first
-    model, sampling = options.model_of(arguments), options.sampling_of(arguments)
+    model = options.model_of(arguments)
+    check_size(model, sampling)
+    folder = ensure_folder(arguments.output)
     count = len(storyboard.panels)
-    panels = draw_story(model, storyboard, sampling, options.picture_progress(count, "base model"))
+    panels = draw_story(model, storyboard, sampling, options.picture_progress(count, "story"))
     base = None
     if loras:
-        for path, strength in loras:
-            load_lora(model.unet, path, strength)
-        base = panels
-        panels = draw_story(model, storyboard, sampling, options.picture_progress(count, "with LoRA"))
+        unload_lora(model.unet)
+        base = draw_story(model, storyboard, sampling, options.picture_progress(count, "base model"))
     page = story_page(storyboard, panels, base, footer=footer)
     write_story(folder, storyboard, panels, base, page, sampling)
     print(f"wrote {folder / 'story.png'}")

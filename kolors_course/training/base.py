@@ -167,6 +167,12 @@ class BaseTrainer:
             self.generator.set_state(state["generator"])
             self.step = state["step"]
 
+    def start_from(self, model: KolorsModel) -> None:
+        """Take over the weights of a trained model; optimizer, average and schedule begin anew."""
+        self.model.unet.load_state_dict(model.unet.state_dict())
+        self.model.text_encoder.load_state_dict(model.text_encoder.state_dict())
+        self.ema = Ema(self.parameters, self.config.ema_decay)
+
     def save(self) -> None:
         self.run.save(
             self.config,
@@ -244,9 +250,17 @@ class BaseTrainer:
         return self.model
 
 
-def train_base(config: BaseConfig, vae: AutoencoderKL, tokenizer, output: Path) -> KolorsModel:
-    """Render and encode the scenes (once; they are kept in `output`), then train or resume."""
+def train_base(
+    config: BaseConfig, vae: AutoencoderKL, tokenizer, output: Path, start: KolorsModel | None = None
+) -> KolorsModel:
+    """Render and encode the scenes (once; they are kept in `output`), then train or resume.
+
+    Args:
+        start: a finished model to train further, with the same VAE and tokenizer; None starts from nothing.
+    """
     trainer = BaseTrainer(config, vae.eval().requires_grad_(False), tokenizer, output)
+    if start and trainer.step == 0:
+        trainer.start_from(start)
     spec = PictureSpec(config.scenes, config.seed + 10, config.size)
     scenes = [choose_scene(spec, i)[0] for i in range(spec.count)]
     cache = trainer.run.path / "latents.pt"

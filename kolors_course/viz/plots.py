@@ -90,21 +90,22 @@ def loss_curve(losses: Sequence[tuple[int, float]], window: int = 20, title: str
 
 
 def schedule_plot(schedules: Mapping[str, NoiseSchedule], marks: Mapping[str, float] | None = None) -> Figure:
-    """How much signal is left (√ᾱ) and how much noise there is beside it (σ), by timestep.
+    """How much signal is left (√ᾱ_t) and how much noise there is beside it (σ_t), by timestep.
 
     Args:
         schedules: curves by name.
         marks: timesteps to mark by name, such as where sampling starts.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
-    for name, schedule in schedules.items():
-        axes[0].plot(schedule.alphas_cumprod.sqrt(), label=name)
-        axes[1].semilogy(schedule.sigmas, label=name)
+    widths = np.linspace(5, 1.5, len(schedules))  # curves that coincide stay visible below one another
+    for (name, schedule), width in zip(schedules.items(), widths, strict=True):
+        axes[0].plot(schedule.alphas_cumprod.sqrt(), linewidth=width, label=name)
+        axes[1].semilogy(schedule.sigmas, linewidth=width, label=name)
     for (name, timestep), dashes in zip((marks or {}).items(), ("--", ":", "-."), strict=False):
         for axis in axes:
             axis.axvline(timestep, color="#667085", linestyle=dashes, linewidth=1, label=name)
-    axes[0].set(title="signal left in the sample", xlabel="timestep t", ylabel="√ᾱ")
-    axes[1].set(title="noise relative to signal", xlabel="timestep t", ylabel="σ (log scale)")
+    axes[0].set(title="signal left in the sample", xlabel="timestep t", ylabel=r"$\sqrt{\bar\alpha_t}$")
+    axes[1].set(title="noise relative to signal", xlabel="timestep t", ylabel=r"$\sigma_t$ (log scale)")
     axes[1].legend(frameon=False, fontsize=8)
     plt.close(figure)
     return figure

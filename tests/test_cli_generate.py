@@ -1,0 +1,133 @@
+"""`kolors-course generate`: what it writes, and how it refuses."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import command, refused, tree
+from PIL import Image
+from tiny import build_tiny
+
+from kolors_course.cli import main
+from kolors_course.kolors import load_model
+from kolors_course.lora import LoraSettings, add_lora, lora_parameters, save_lora
+
+pytestmark = pytest.mark.usefixtures("tiny_profile")
+
+
+@pytest.fixture(scope="module")
+def lora_file(tiny_folder, tmp_path_factory) -> Path:
+    model = load_model(tiny_folder)
+    settings = LoraSettings(rank=2, alpha=4.0)
+    add_lora(model.unet, settings, generator=torch.Generator().manual_seed(0))
+    for parameter in lora_parameters(model.unet):
+        torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
+    path = tmp_path_factory.mktemp("loras") / "ink.safetensors"
+    return save_lora(path, model.unet, settings, base_model="tiny", dataset_hash="0" * 64)
+
+
+def generate(output, *arguments) -> list[str]:
+    return command("generate", "--prompt", "夜晚的兔子", "--steps", 2, "-o", output, *arguments)
+
+
+def test_generate_writes_a_picture_that_says_how_it_was_made(capsys, tmp_path, lora_file):
+    output = tmp_path / "new" / "rabbit.png"
+    lora = f"{lora_file}:0.5"
+    assert main(generate(output, "--seed", 7, "--negative", "红色", "--lora", lora, "--guidance", 3)) == 0
+    picture = Image.open(output)
+    assert picture.size == (32, 32)
+    assert picture.text == {
+        "model": "tiny",
+        "prompt": "夜晚的兔子",
+        "negative": "红色",
+        "seed": "7",
+        "steps": "2",
+        "guidance": "3.0",
+        "sampler": "euler",
+        "lora": lora,
+    }
+    out, err = capsys.readouterr()
+    assert "strength 0.5" in out
+    assert f"wrote {output}" in out
+    assert err == ""
+    assert tree(tmp_path) == {"new", "new/rabbit.png"}
+
+
+def test_generate_again_gives_the_same_pixels_and_a_lora_changes_them(tmp_path, lora_file):
+    files = [tmp_path / f"{i}.png" for i in range(4)]
+    extra = [[], [], ["--lora", lora_file], ["--lora", f"{lora_file}:0"]]
+    for file, arguments in zip(files, extra, strict=True):
+        assert main(generate(file, *arguments)) == 0
+    pixels = [Image.open(file).tobytes() for file in files]
+    assert pixels[0] == pixels[1] == pixels[3]
+    assert pixels[2] != pixels[0]
+
+
+def test_generate_several_enlarged_as_jpeg(tmp_path):
+    output = tmp_path / "row.jpg"
+    arguments = ("--count", 2, "--scale", 2, "--size", "48x32", "--sampler", "dpm++2m", "--batch-size", 1)
+    assert main(generate(output, *arguments)) == 0
+    assert Image.open(output).size == (2 * 2 * 48, 2 * 32)
+
+
+BAD_FLAGS = {
+    "--size 33x32": "33x32",
+    "--size 32": "size '32'",
+    "--size ²x32": "size",
+    "--size 0x0": "0x0",
+    "--steps 0": "steps",
+    "--steps 2000": "2000",
+    "--guidance nan": "guidance",
+    "--seed -1": "seed",
+    "--seed 99999999999999999999999": "seed",
+    "--count 0": "--count",
+    "--scale 0": "--scale",
+    "--batch-size 0": "batch_size",
+    "--sampler magic": "magic",
+    "--lora none.safetensors": "no LoRA file none.safetensors",
+    "--lora ink:strong": "strong",
+    "--device abacus": "abacus",
+    "--model none": "no model folder none",
+}
+
+
+@pytest.mark.parametrize("flags", BAD_FLAGS)
+def test_generate_refuses_bad_flags_and_writes_nothing(capsys, tmp_path, flags):
+    assert BAD_FLAGS[flags] in refused(capsys, *generate(tmp_path / "a.png"), *flags.split())
+    assert tree(tmp_path) == set()
+
+
+def test_generate_refuses_bad_outputs(capsys, tmp_path):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    (tmp_path / "folder.png").mkdir()
+    for output in ("file/a.png", "folder.png", "a", "a.txt", "."):
+        refused(capsys, *generate(tmp_path / output))
+    assert tree(tmp_path) == {"file", "folder.png"}
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
+def test_generate_refuses_loras_that_are_broken_or_of_another_model(capsys, tmp_path, lora_file):
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(lora_file.read_bytes()[:-100])
+    assert "cut short" in refused(capsys, *generate(tmp_path / "a.png", "--lora", cut))
+    model = build_tiny(tmp_path / "wide", blocks=(32, 96, 96))
+    error = refused(capsys, *generate(tmp_path / "a.png", "--lora", lora_file, "--model", model))
+    assert "ink.safetensors" in error
+    assert "trained on tiny" in error
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_generate_refuses_an_unknown_profile(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("KOLORS_PROFILE", "sdxl")
+    assert "KOLORS_PROFILE" in refused(capsys, *generate(tmp_path / "a.png"))
+
+
+def test_a_broken_model_is_one_line(capsys, tmp_path, tiny_folder):
+    model = shutil.copytree(tiny_folder, tmp_path / "model", copy_function=os.link)
+    file = model / "vae/diffusion_pytorch_model.safetensors"
+    data = file.read_bytes()
+    file.unlink()
+    file.write_bytes(data[:-5])
+    assert "cannot load the model model" in refused(capsys, *generate(tmp_path / "a.png", "--model", model))
