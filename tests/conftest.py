@@ -65,6 +65,22 @@ def quick(tiny_folder: Path, tiny_pictures: Path, tmp_path_factory: pytest.TempP
     return train_lora(load_model(tiny_folder), tiny_pictures, folder, QUICK, command="the command")
 
 
+@pytest.fixture(scope="session")
+def lora_file(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA of the tiny Kolors, strong enough to be seen."""
+    import torch
+
+    from kolors_course.kolors import load_model
+    from kolors_course.lora import LoraSettings, add_lora, lora_parameters, save_lora
+
+    unet, settings = load_model(tiny_folder).unet, LoraSettings(rank=2, alpha=4.0)
+    add_lora(unet, settings, generator=torch.Generator().manual_seed(0))
+    for parameter in lora_parameters(unet):
+        torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
+    path = tmp_path_factory.mktemp("loras") / "ink.safetensors"
+    return save_lora(path, unet, settings, base_model="tiny", dataset_hash="0" * 64)
+
+
 @pytest.fixture
 def tiny_profile(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch):
     """The profile mini is the tiny Kolors, and transformers' bars, which our command never shows, are off."""

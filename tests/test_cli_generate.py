@@ -2,30 +2,15 @@
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
-import torch
 from command_line import command, refused, tree
 from PIL import Image
 from tiny import build_tiny
 
 from kolors_course.cli import main
-from kolors_course.kolors import load_model
-from kolors_course.lora import LoraSettings, add_lora, lora_parameters, save_lora
 
 pytestmark = pytest.mark.usefixtures("tiny_profile")
-
-
-@pytest.fixture(scope="module")
-def lora_file(tiny_folder, tmp_path_factory) -> Path:
-    model = load_model(tiny_folder)
-    settings = LoraSettings(rank=2, alpha=4.0)
-    add_lora(model.unet, settings, generator=torch.Generator().manual_seed(0))
-    for parameter in lora_parameters(model.unet):
-        torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
-    path = tmp_path_factory.mktemp("loras") / "ink.safetensors"
-    return save_lora(path, model.unet, settings, base_model="tiny", dataset_hash="0" * 64)
 
 
 def generate(output, *arguments) -> list[str]:

@@ -5,13 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from command_line import command, refused, tree
 from PIL import Image
 
 from kolors_course.cli import main
-from kolors_course.kolors import load_model
-from kolors_course.lora import LoraSettings, add_lora, lora_parameters, save_lora
 
 pytestmark = pytest.mark.usefixtures("tiny_profile")
 
@@ -29,16 +26,6 @@ def storyboard(tmp_path) -> Path:
     path = tmp_path / "story.yaml"
     path.write_text(STORY, encoding="utf-8")
     return path
-
-
-@pytest.fixture
-def lora_file(tiny_folder, tmp_path) -> Path:
-    unet = load_model(tiny_folder).unet
-    settings = LoraSettings(rank=2, alpha=4.0)
-    add_lora(unet, settings, generator=torch.Generator().manual_seed(0))
-    for parameter in lora_parameters(unet):
-        torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
-    return save_lora(tmp_path / "ink.safetensors", unet, settings, base_model="tiny", dataset_hash="0" * 64)
 
 
 def pictures(folder: Path) -> np.ndarray:
