@@ -51,7 +51,7 @@ def picture_strip(
     lines = max((title.count("\n") + 1 for title in titles), default=0)
     height = rows * side + 0.15 * lines * (rows if len(titles) > columns else 1)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * side, height), squeeze=False, layout="constrained"
+        rows, columns, figsize=(columns * side, height), squeeze=False, layout="constrained", dpi=68
     )
     for i, axis in enumerate(axes.flat):
         axis.set(xticks=[], yticks=[])
