@@ -1,4 +1,4 @@
-"""The six styles: each is recognised by its colours alone, in every scene."""
+"""The seven styles: each is recognised by its colours alone, in every scene."""
 
 import numpy as np
 import pytest
@@ -46,6 +46,10 @@ def is_pixel(p: np.ndarray) -> bool:
     return all((colour == PALETTE).all(1).any() for colour in np.unique(p, axis=0))
 
 
+def is_woodcut(p: np.ndarray) -> bool:
+    return distance_from_mixes(p, "#dcdcd6", "#101010").max() < 3
+
+
 RECOGNISE = {
     "line-art": is_line_art,
     "paper-cut": is_paper_cut,
@@ -53,6 +57,7 @@ RECOGNISE = {
     "ink": is_ink,
     "neon": is_neon,
     "pixel": is_pixel,
+    "woodcut": is_woodcut,
 }
 
 

@@ -7,10 +7,11 @@ from kolors_course.art.backdrop import PLACES, TIMELESS, TIMES
 from kolors_course.art.captions import LANGUAGES, LENGTHS, caption, random_caption
 from kolors_course.art.scene import POSITIONS, SIZES, Scene, lay_out, random_scene
 from kolors_course.art.splits import draw_scene, is_held_out, style_test_subjects, style_train_subjects
-from kolors_course.art.styles import BASE_STYLE, STYLE_ZH, STYLES, render
+from kolors_course.art.styles import BASE_MODEL_STYLES, BASE_STYLE, STYLE_ZH, STYLES, render
 from kolors_course.art.subjects import Subject, find_subject, subject_index, subjects
 
 __all__ = [
+    "BASE_MODEL_STYLES",
     "BASE_STYLE",
     "LANGUAGES",
     "LENGTHS",

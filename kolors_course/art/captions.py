@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kolors_course.art.scene import Scene
+from kolors_course.art.styles import BASE_STYLE, STYLE_ZH
 from kolors_course.art.subjects import Subject
 from kolors_course.errors import CourseError
 
@@ -154,7 +155,19 @@ def caption(
     return _WRITE[language, length](scene, _Words(rng))
 
 
-def random_caption(scene: Scene, rng: np.random.Generator) -> str:
-    """A caption in either language: 20 % labels, 50 % sentences, 30 % detailed ones."""
+def in_style(text: str, language: str, style: str, first: bool = False) -> str:
+    """Name the style behind (or before) a caption: "a rabbit at night, line art style" / "夜晚的兔子，线稿风格".
+
+    The base style is the default look and is never named.
+    """
+    if style == BASE_STYLE:
+        return text
+    phrase = f"{STYLE_ZH[style]}风格" if language == "zh" else f"{style.replace('-', ' ')} style"
+    return (", " if language == "en" else "，").join((phrase, text) if first else (text, phrase))
+
+
+def random_caption(scene: Scene, rng: np.random.Generator, style: str = BASE_STYLE) -> str:
+    """A caption in either language: 20 % labels, 50 % sentences, 30 % detailed ones; it names the style."""
     language = LANGUAGES[rng.integers(2)]
-    return caption(scene, language, str(rng.choice(LENGTHS, p=(0.2, 0.5, 0.3))), rng)
+    text = caption(scene, language, str(rng.choice(LENGTHS, p=(0.2, 0.5, 0.3))), rng)
+    return text if style == BASE_STYLE else in_style(text, language, style, first=rng.random() < 0.5)

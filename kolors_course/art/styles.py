@@ -1,4 +1,4 @@
-"""Six drawing styles. Each can be rendered for every scene, so a LoRA's result has a ground truth."""
+"""Seven drawing styles. Each can be rendered for every scene, so a LoRA's result has a ground truth."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,6 +95,10 @@ def _paper_cut(layout: Layout, px: int) -> Image.Image:
     return render_line(layout, Line("bold", "#fdf3e0", "#c81420", 2.2, enlarge=1.25), px)
 
 
+def _woodcut(layout: Layout, px: int) -> Image.Image:
+    return render_line(layout, Line("bold", "#dcdcd6", "#101010", 1.8), px)
+
+
 def _blueprint(layout: Layout, px: int) -> Image.Image:
     picture = _floats(render_line(layout, Line("line300", "#12449a", "#eaf4ff", 1.4), px))
     grid = np.zeros((px, px), dtype=bool)
@@ -176,9 +180,12 @@ _RENDER: dict[str, Callable[[Layout, int], Image.Image]] = {
     "ink": _ink,
     "neon": _neon,
     "pixel": _pixel,
+    "woodcut": _woodcut,
 }
 STYLES = tuple(_RENDER)
-STYLE_ZH = dict(zip(STYLES, ("彩色", "线稿", "剪纸", "蓝图", "水墨", "霓虹", "像素"), strict=True))
+STYLE_ZH = dict(zip(STYLES, ("彩色", "线稿", "剪纸", "蓝图", "水墨", "霓虹", "像素", "木刻"), strict=True))
+# Styles the base model knows by name; the others are left for LoRAs to teach it.
+BASE_MODEL_STYLES = ("line-art", "woodcut", "blueprint", "neon")
 
 
 def render(scene: Scene, px: int = 64, style: str = BASE_STYLE) -> Image.Image:

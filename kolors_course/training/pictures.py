@@ -14,7 +14,7 @@ from kolors_course.art import BASE_STYLE, STYLES, Scene, draw_scene, render, sty
 
 @dataclass(frozen=True)
 class PictureSpec:
-    """Which scenes to draw: `count` scenes from `seed`, a share of them in one of the six styles.
+    """Which scenes to draw: `count` scenes from `seed`, a share of them in one of `styles`.
 
     `style_subjects` is "train" (styled scenes use only the subjects that style data sets may show) or "all".
     """
@@ -24,6 +24,7 @@ class PictureSpec:
     size: int = 64
     style_share: float = 0.0
     style_subjects: str = "train"
+    styles: tuple[str, ...] = STYLES[1:]
 
 
 def choose_scene(spec: PictureSpec, index: int) -> tuple[Scene, str]:
@@ -32,7 +33,7 @@ def choose_scene(spec: PictureSpec, index: int) -> tuple[Scene, str]:
     styled = rng.random() < spec.style_share
     pool = style_train_subjects() if styled and spec.style_subjects == "train" else None
     scene = draw_scene(rng, pool=pool)
-    return scene, STYLES[1 + rng.integers(len(STYLES) - 1)] if styled else BASE_STYLE
+    return scene, spec.styles[rng.integers(len(spec.styles))] if styled else BASE_STYLE
 
 
 def _draw_chunk(job: tuple[PictureSpec, int, int]) -> np.ndarray:

@@ -17,15 +17,15 @@ from kolors_course.training.run import RunFolder, autocast, warmup_cosine
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """The recipe; half of the scenes are styled, with all subjects, because the judge must know them all."""
+    """The recipe; 60 % of the scenes are styled, with all subjects, because the judge must know them all."""
 
-    steps: int = 3500
+    steps: int = 4000
     batch_size: int = 64
     learning_rate: float = 2e-3
     warmup: int = 100
     weight_decay: float = 0.02
-    pictures: int = 24000
-    style_share: float = 0.5
+    pictures: int = 30000
+    style_share: float = 0.6
     size: int = 64
     seed: int = 100
     checkpoint_every: int = 500
@@ -107,7 +107,7 @@ def train_probe(config: ProbeConfig, output: Path) -> dict[str, dict[str, float]
     probe.cpu().eval()
     card = {
         "base look": measure(probe, pixels, truth, base.nonzero()[:, 0]),
-        "six styles": measure(probe, pixels, truth, (~base).nonzero()[:, 0]),
+        "styled": measure(probe, pixels, truth, (~base).nonzero()[:, 0]),
     }
     save_probe(probe, run.path / "probe.safetensors", {"recipe": asdict(config), "accuracy": card})
     return card

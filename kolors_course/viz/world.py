@@ -89,7 +89,7 @@ def _place_name(place: str) -> str:
 
 
 def style_figure(px: int = 128) -> Image.Image:
-    """Ten scenes (columns) in the base look and in the six styles (rows); each cell is px x px."""
+    """Ten scenes (columns) in the base look and in the seven styles (rows); each cell is px x px."""
     scenes = styled_scenes()
     pictures = [render(scene, px, style) for style in STYLES for scene in scenes]
     looks = [f"{STYLE_ZH[style]}\n{style}" for style in STYLES]
