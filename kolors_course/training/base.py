@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from kolors_course.art import Scene, random_caption
+from kolors_course.art import BASE_MODEL_STYLES, Scene, random_caption
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.files import atomic_path
 from kolors_course.kolors.compact import enable_text_bias
@@ -18,7 +18,7 @@ from kolors_course.kolors.generate import Sampling, generate, time_ids
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import encode_ids, token_ids
 from kolors_course.platform.device import pick_device
-from kolors_course.training.mini import build_text_encoder, build_unet, kolors_scheduler
+from kolors_course.training.mini import build_text_encoder, build_unet, carry_embeddings, kolors_scheduler
 from kolors_course.training.objective import epsilon_loss
 from kolors_course.training.pictures import PictureSpec, choose_scene, draw_pictures, to_model
 from kolors_course.training.reading import FactReader, reading_loss
@@ -41,6 +41,14 @@ SAMPLE_PROMPTS = (
     "黄昏海面上的一艘帆船",
     "dinosaur, desert, night",
     "恐龙，森林，白天",
+    "a rabbit on a snowy field at night, line art style",
+    "a rabbit on a snowy field at night, woodcut style",
+    "蓝图风格，白天沙滩上的一只小小的企鹅，在右边",
+    "霓虹风格，黄昏城市里的一辆汽车和一座房子",
+    "an elephant on the grass in the daytime, line art style",
+    "木刻风格，白天草地上的一头大象",
+    "a rocket in outer space, blueprint style",
+    "夜晚森林里的一只猫头鹰，霓虹风格",
 )
 
 
@@ -48,8 +56,10 @@ SAMPLE_PROMPTS = (
 class BaseConfig:
     """The recipe.
 
-    `caption_dropout` is the share of empty captions, for classifier-free guidance; `reading_weight` multiplies the
-    text encoder's extra loss (see `training.reading`).
+    `scenes` are drawn in the default look and captioned without a style, `styled_scenes` in the styles that the
+    base model knows, captioned with their names; a batch takes `styled_share` from those. `caption_dropout` is
+    the share of empty captions, for classifier-free guidance; `reading_weight` multiplies the text encoder's
+    extra loss (see `training.reading`).
     """
 
     steps: int = 4200
@@ -62,6 +72,8 @@ class BaseConfig:
     ema_decay: float = 0.999
     reading_weight: float = 0.05
     scenes: int = 40000
+    styled_scenes: int = 24000
+    styled_share: float = 0.4
     size: int = 64
     block_out_channels: tuple[int, int, int] = (64, 128, 192)
     transformer_layers: tuple[int, int, int] = (1, 1, 2)
@@ -113,9 +125,11 @@ def build_model(config: BaseConfig, vae: AutoencoderKL, tokenizer) -> KolorsMode
 
 
 def _caption_ids(
-    model: KolorsModel, scenes: list[Scene], dropout: float, rng: np.random.Generator
+    model: KolorsModel, pictures: list[tuple[Scene, str]], dropout: float, rng: np.random.Generator
 ) -> list[list[int]]:
-    captions = ["" if rng.random() < dropout else random_caption(scene, rng) for scene in scenes]
+    captions = [
+        "" if rng.random() < dropout else random_caption(scene, rng, style) for scene, style in pictures
+    ]
     return [token_ids(model.tokenizer, caption) for caption in captions]
 
 
@@ -171,6 +185,8 @@ class BaseTrainer:
         """Take over the weights of a trained model; optimizer, average and schedule begin anew."""
         self.model.unet.load_state_dict(model.unet.state_dict())
         self.model.text_encoder.load_state_dict(model.text_encoder.state_dict())
+        words = self.model.text_encoder.embedding.word_embeddings.weight
+        words.data.copy_(carry_embeddings(words.detach(), model.tokenizer, self.model.tokenizer))
         self.ema = Ema(self.parameters, self.config.ema_decay)
 
     def save(self) -> None:
@@ -186,15 +202,22 @@ class BaseTrainer:
             step=self.step,
         )
 
-    def train_step(self, latents: Tensor, scenes: list[Scene]) -> tuple[float, float]:
+    def _draw_rows(self) -> Tensor:
+        """(batch_size,) pictures: the styled ones lie behind the others."""
+        config, size = self.config, (self.config.batch_size,)
+        plain = torch.randint(config.scenes, size, generator=self.generator)
+        styled = config.scenes + torch.randint(config.styled_scenes, size, generator=self.generator)
+        return torch.where(torch.rand(size, generator=self.generator) < config.styled_share, styled, plain)
+
+    def train_step(self, latents: Tensor, pictures: list[tuple[Scene, str]]) -> tuple[float, float]:
         """One step; returns the diffusion loss and the reading loss."""
         config = self.config
         rate = config.learning_rate * warmup_cosine(self.step, config.steps, config.warmup, floor=0.01)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rng = np.random.default_rng((config.seed, self.step))
-        rows = torch.randint(len(latents), (config.batch_size,), generator=self.generator)
-        chosen = [scenes[i] for i in rows]
+        rows = self._draw_rows()
+        chosen = [pictures[i] for i in rows]
         ids = _caption_ids(self.model, chosen, config.caption_dropout, rng)
         told = torch.tensor(
             [len(row) > 2 for row in ids], device=self.device
@@ -210,7 +233,7 @@ class BaseTrainer:
                 self.generator,
                 config.min_snr_gamma,
             )
-            reading = reading_loss(self.reader, prompts, chosen, told)
+            reading = reading_loss(self.reader, prompts, [scene for scene, _ in chosen], told)
         for optimizer in (self.optimizer, self.reader_optimizer):
             optimizer.zero_grad(set_to_none=True)
         (loss + config.reading_weight * reading).backward()
@@ -231,12 +254,12 @@ class BaseTrainer:
             part.train()
         self.ema.swap()
 
-    def train(self, latents: Tensor, scenes: list[Scene]) -> KolorsModel:
+    def train(self, latents: Tensor, pictures: list[tuple[Scene, str]]) -> KolorsModel:
         """Train to the end of the recipe; the returned model carries the averaged weights."""
         config, recent = self.config, []
         progress = tqdm(range(self.step, config.steps), initial=self.step, total=config.steps, desc="U-Net")
         for _ in progress:
-            recent.append(self.train_step(latents, scenes))
+            recent.append(self.train_step(latents, pictures))
             if self.step % 25 == 0:
                 loss, reading = np.mean(recent, axis=0)
                 self.run.log(self.step, loss=loss, reading=reading)
@@ -256,20 +279,30 @@ def train_base(
     """Render and encode the scenes (once; they are kept in `output`), then train or resume.
 
     Args:
-        start: a finished model to train further, with the same VAE and tokenizer; None starts from nothing.
+        start: a finished model to train further, with the same VAE; None starts from nothing.
     """
     trainer = BaseTrainer(config, vae.eval().requires_grad_(False), tokenizer, output)
     if start and trainer.step == 0:
         trainer.start_from(start)
-    spec = PictureSpec(config.scenes, config.seed + 10, config.size)
-    scenes = [choose_scene(spec, i)[0] for i in range(spec.count)]
-    cache = trainer.run.path / "latents.pt"
-    if not cache.is_file():
-        pictures, _, _ = draw_pictures(spec)
-        with atomic_path(cache) as path:
-            torch.save(encode_scenes(vae, pictures), path)
-    latents = torch.load(cache, weights_only=True)
-    return trainer.train(latents, scenes)
+    colour = PictureSpec(config.scenes, config.seed + 10, config.size)
+    styled = PictureSpec(
+        config.styled_scenes,
+        config.seed + 20,
+        config.size,
+        1.0,
+        style_subjects="all",
+        styles=BASE_MODEL_STYLES,
+    )
+    latents, pictures = [], []
+    for name, spec in (("latents", colour), ("latents-styled", styled)):
+        cache = trainer.run.path / f"{name}.pt"
+        if not cache.is_file():
+            drawn, _, _ = draw_pictures(spec)
+            with atomic_path(cache) as path:
+                torch.save(encode_scenes(vae, drawn), path)
+        latents.append(torch.load(cache, weights_only=True))
+        pictures += [choose_scene(spec, i) for i in range(spec.count)]
+    return trainer.train(torch.cat(latents), pictures)
 
 
 def save_mini(model: KolorsModel, folder: Path) -> None:

@@ -9,9 +9,9 @@ import torch
 from diffusers import EulerDiscreteScheduler, UNet2DConditionModel
 from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig, ChatGLMModel
 from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
-from torch import nn
+from torch import Tensor, nn
 
-from kolors_course.art import STYLE_ZH, draw_scene, random_caption, subjects
+from kolors_course.art import BASE_STYLE, STYLE_ZH, STYLES, draw_scene, random_caption, subjects
 from kolors_course.art.captions import LABEL_PLACE_ZH, PLACE_ZH, SIZE_ZH, TIME_ZH
 from kolors_course.files import atomic_path
 
@@ -43,10 +43,12 @@ def _chinese_words() -> list[str]:
 
 
 def _corpus(captions: int, seed: int) -> list[str]:
-    """Captions of random scenes, and a few lines that name the styles."""
-    rng = np.random.default_rng(seed)
-    lines = [random_caption(draw_scene(rng), rng) for _ in range(captions)]
-    return lines + [f"a picture in {style} style" for style in STYLE_ZH] * 20
+    """Captions of random scenes, a third of which name one of the seven styles."""
+    rng, lines = np.random.default_rng(seed), []
+    for _ in range(captions):
+        style = STYLES[rng.integers(len(STYLES))] if rng.random() < 1 / 3 else BASE_STYLE
+        lines.append(random_caption(draw_scene(rng), rng, style))
+    return lines
 
 
 def build_tokenizer(folder: Path, captions: int = 20000, seed: int = 0) -> ChatGLMTokenizer:
@@ -70,6 +72,21 @@ def build_tokenizer(folder: Path, captions: int = 20000, seed: int = 0) -> ChatG
     with atomic_path(folder / "tokenizer.model") as path:
         path.write_bytes(model.getvalue())
     return ChatGLMTokenizer(str(folder / "tokenizer.model"))
+
+
+def carry_embeddings(weight: Tensor, old: ChatGLMTokenizer, new: ChatGLMTokenizer) -> Tensor:
+    """Word embeddings (V, width) of one tokenizer, arranged for another of the same size.
+
+    A piece that both know keeps its row; a new piece gets the mean of the old pieces that spell it.
+    """
+    before, after, carried = old.tokenizer.sp_model, new.tokenizer.sp_model, weight.clone()
+    for row in range(after.vocab_size()):
+        piece = after.id_to_piece(row)
+        known = before.piece_to_id(piece)
+        if known == before.unk_id() and row != after.unk_id():
+            known = before.encode(piece.replace("▁", " "))
+        carried[row] = weight[known] if isinstance(known, int) else weight[known].mean(0)
+    return carried
 
 
 def build_text_encoder(vocab_size: int, hidden_size: int = 192, layers: int = 3) -> ChatGLMModel:

@@ -17,7 +17,11 @@ from kolors_course.training.run import RunFolder, autocast, warmup_cosine
 
 @dataclass(frozen=True)
 class VaeConfig:
-    """The recipe. Losses are means over pixels in -1..1; `kl_weight` multiplies the mean KL per latent value."""
+    """The recipe. Losses are means over pixels in -1..1; `kl_weight` multiplies the mean KL per latent value.
+
+    `edge_weight` multiplies the mean absolute error of differences between neighbouring pixels: squared errors
+    alone are content with soft edges.
+    """
 
     steps: int = 2800
     batch_size: int = 24
@@ -26,6 +30,7 @@ class VaeConfig:
     mse_weight: float = 4.0
     l1_weight: float = 0.5
     kl_weight: float = 1e-4
+    edge_weight: float = 0.0
     block_out_channels: tuple[int, ...] = (24, 48, 96)
     size: int = 64
     pictures: int = 14000
@@ -53,7 +58,7 @@ def build_vae(config: VaeConfig) -> AutoencoderKL:
 def vae_loss(
     vae: AutoencoderKL, pixels: torch.Tensor, config: VaeConfig, noise: torch.Tensor
 ) -> torch.Tensor:
-    """Negative ELBO up to constants: weighted MSE and L1 plus a small KL to the unit Gaussian.
+    """Negative ELBO up to constants: weighted MSE, L1 and edge error plus a small KL to the unit Gaussian.
 
     `pixels` (B, 3, H, W) in -1..1; `noise` (B, 4, H/f, W/f), standard normal, drives the reparametrisation.
     """
@@ -62,7 +67,10 @@ def vae_loss(
     kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).float().mean()
     difference = decoded - pixels
     mse, l1 = difference.square().mean(), difference.abs().mean()
-    return config.mse_weight * mse + config.l1_weight * l1 + config.kl_weight * kl
+    edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
+    return (
+        config.mse_weight * mse + config.l1_weight * l1 + config.kl_weight * kl + config.edge_weight * edges
+    )
 
 
 def psnr(vae: AutoencoderKL, pictures: torch.Tensor) -> float:
@@ -92,29 +100,36 @@ def _batches(pictures: torch.Tensor, config: VaeConfig, generator: torch.Generat
                 yield to_model(pictures[rows])
 
 
-def train_vae(config: VaeConfig, output: Path) -> AutoencoderKL:
+def train_vae(config: VaeConfig, output: Path, start: AutoencoderKL | None = None) -> AutoencoderKL:
     """Train (or resume) the VAE in `output`; writes log.jsonl, samples.png and, at the end, vae/.
 
-    The saved `scaling_factor` makes the latents of the base look unit variance, as Stable Diffusion does it
+    The saved `scaling_factor` makes the latents of the first pictures unit variance, as Stable Diffusion does it
     (arXiv 2112.10752, appendix G).
+
+    Args:
+        start: a finished VAE whose decoder is trained further. Its encoder stays as it is, so that a U-Net
+            trained on its latents keeps working.
     """
     torch.manual_seed(config.seed)
     device = pick_device()
-    vae = build_vae(config).to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(
-        vae.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
-    )
-    run, start = RunFolder(output), 0
+    vae = (start or build_vae(config)).to(device, memory_format=torch.channels_last)
+    vae.requires_grad_(True)
+    if start:
+        for part in (vae.encoder, vae.quant_conv):
+            part.requires_grad_(False)
+    parameters = [p for p in vae.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    run, first = RunFolder(output), 0
     if state := run.resume(config):
         vae.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        start = state["step"]
+        first = state["step"]
     pictures, _, _ = draw_pictures(PictureSpec(config.pictures, config.seed, config.size, config.style_share))
     fresh, _, _ = draw_pictures(PictureSpec(200, config.seed + 1, config.size, config.style_share, "all"))
-    generator = torch.Generator().manual_seed(config.seed + start)
+    generator = torch.Generator().manual_seed(config.seed + first)
     batches = _batches(pictures, config, generator)
     latent = (config.batch_size, 4, *[config.size >> (len(config.block_out_channels) - 1)] * 2)
-    progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="VAE")
+    progress = tqdm(range(first, config.steps), initial=first, total=config.steps, desc="VAE")
     for step in progress:
         rate = config.learning_rate * warmup_cosine(step, config.steps, config.warmup)
         for group in optimizer.param_groups:
@@ -124,7 +139,7 @@ def train_vae(config: VaeConfig, output: Path) -> AutoencoderKL:
             loss = vae_loss(vae, pixels, config, torch.randn(latent, generator=generator).to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         if step % 20 == 0:
             run.log(step, loss=loss.item(), learning_rate=rate)
@@ -136,9 +151,9 @@ def train_vae(config: VaeConfig, output: Path) -> AutoencoderKL:
             with atomic_path(run.path / "samples.png") as path:
                 reconstruction_sheet(vae, fresh[:16]).save(path)
             vae.train()
-    base = pictures[:500]
-    with torch.no_grad():
-        std = vae.eval().encode(to_model(base).to(device)).latent_dist.mean.std()
-    vae.register_to_config(scaling_factor=round(1 / float(std), 5))
+    vae.eval().requires_grad_(False)
+    if not start:
+        std = vae.encode(to_model(pictures[:500]).to(device)).latent_dist.mean.std()
+        vae.register_to_config(scaling_factor=round(1 / float(std), 5))
     vae.save_pretrained(run.path / "vae")
     return vae
