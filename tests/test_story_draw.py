@@ -47,7 +47,15 @@ def test_the_folder_holds_pictures_page_and_facts(moon_rabbit, tmp_path):
     sampling, scores = Sampling(steps=3, size=(64, 64)), {"style": 0.97, "prompt": {"place": 1.0}}
     folder = tmp_path / "new" / "story"
     page = write_story(
-        folder, moon_rabbit, pictures(8), pictures(8, "blue"), PAGE, sampling=sampling, scores=scores
+        folder,
+        moon_rabbit,
+        pictures(8),
+        pictures(8, "blue"),
+        PAGE,
+        sampling=sampling,
+        model="kolors-mini",
+        loras=[(tmp_path / "ink.safetensors", 0.8)],
+        scores=scores,
     )
     assert page == folder / "story.png"
     assert tree(folder) == [*numbered("base", 8), *numbered("panels", 8), "story.json", "story.png"]
@@ -57,6 +65,8 @@ def test_the_folder_holds_pictures_page_and_facts(moon_rabbit, tmp_path):
     facts = json.loads((folder / "story.json").read_text(encoding="utf-8"))
     assert facts["title_zh"] == moon_rabbit.title_zh
     assert facts["scores"] == scores
+    assert facts["model"] == "kolors-mini"
+    assert facts["loras"] == [{"file": "ink.safetensors", "strength": 0.8}]
     assert facts["sampling"] == asdict(sampling) | {"size": [64, 64]}
     panel = moon_rabbit.panels[6]
     assert facts["panels"][6] == {

@@ -8,7 +8,10 @@ Writes OUTPUT/story.png and prints what the probe network measures on subjects t
 
 import argparse
 import time
+from dataclasses import dataclass
 from pathlib import Path
+
+from PIL import Image
 
 from kolors_course.art import STYLE_ZH, style_test_subjects
 from kolors_course.cli import options
@@ -52,14 +55,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_json(parser)
 
 
-def _panels_and_scores(
-    model: KolorsModel, storyboard: Storyboard, sampling: Sampling, style: str, scenes: int, name: str
-) -> tuple[list, Scores]:
-    probe = load_probe(data_dir() / "probes" / "probe.safetensors")
-    panels = draw_story(model, storyboard, sampling, options.picture_progress(len(storyboard.panels), name))
-    prompts = held_out_prompts(scenes, style_test_subjects())
-    advance = options.picture_progress(len(prompts), "measuring")
-    return panels, evaluate(model, probe, prompts, sampling, advance).scores(style)
+@dataclass(frozen=True)
+class _Measure:
+    """What is drawn and measured twice: without the LoRA and with it."""
+
+    model: KolorsModel
+    storyboard: Storyboard
+    sampling: Sampling
+    style: str
+    scenes: int
+
+    def panels(self, name: str) -> list[Image.Image]:
+        advance = options.picture_progress(len(self.storyboard.panels), name)
+        return draw_story(self.model, self.storyboard, self.sampling, advance)
+
+    def scores(self, name: str) -> Scores:
+        probe = load_probe(data_dir() / "probes" / "probe.safetensors")
+        prompts = held_out_prompts(self.scenes, style_test_subjects())
+        advance = options.picture_progress(len(prompts), name)
+        return evaluate(self.model, probe, prompts, self.sampling, advance).scores(self.style)
 
 
 def _summary(before: Scores, after: Scores, style: str) -> str:
@@ -71,50 +85,49 @@ def _summary(before: Scores, after: Scores, style: str) -> str:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
-    started = time.monotonic()
-    limit_threads()
-    folder = ensure_folder(arguments.output)
-    dataset = data_dir() / "datasets" / arguments.style
+def _recipe(steps: int, storyboard: Storyboard) -> LoraTraining:
+    prompts = tuple(panel.prompt for panel in storyboard.panels)
+    return LoraTraining(steps=steps, settings=SETTINGS, sample_prompts=prompts, sample_every=150)
+
+
+def _check_data(dataset: Path) -> None:
     report = check_dataset(dataset, training_size=(current_profile("mini").size,) * 2)
     print("\n".join(report.lines()))
     if not report.ok:
         raise CourseError(f"{dataset} has faults; restore it with: git checkout {dataset}")
-    model = load_profile(current_profile("mini"), arguments.device)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    started = time.monotonic()
+    limit_threads()
+    style, style_name = arguments.style, (STYLE_ZH[arguments.style], arguments.style)
     storyboard = read_storyboard(data_dir() / "stories" / "moon_rabbit.yaml")
-    style_name = (STYLE_ZH[arguments.style], arguments.style)
+    recipe = _recipe(arguments.steps, storyboard)
+    if arguments.scenes < 1:
+        raise CourseError(f"--scenes must be at least 1, not {arguments.scenes}")
     lay_out_page(storyboard, style_name=style_name)  # finds missing fonts before any work is done
+    dataset, folder = data_dir() / "datasets" / style, ensure_folder(arguments.output)
+    _check_data(dataset)
+
+    model = load_profile(current_profile("mini"), arguments.device)
     sampling = Sampling(guidance_scale=GUIDANCE_SCALE, batch_size=16)
-    base_panels, before = _panels_and_scores(
-        model, storyboard, sampling, arguments.style, arguments.scenes, "base story"
+    measure = _Measure(model, storyboard, sampling, style, arguments.scenes)
+    base_panels, before = measure.panels("base story"), measure.scores("measuring base")
+    lora = train_lora(
+        model, dataset, folder / "lora", recipe, command=f"kolors-course demo --style {style}", overwrite=True
     )
-    prompts = tuple(panel.prompt for panel in storyboard.panels)
-    recipe = LoraTraining(steps=arguments.steps, settings=SETTINGS, sample_prompts=prompts, sample_every=150)
-    result = train_lora(
-        model,
-        dataset,
-        folder / "lora",
-        recipe,
-        command=f"kolors-course demo --style {arguments.style}",
-        overwrite=True,
-    )
-    load_lora(model.unet, result.path)
-    panels, after = _panels_and_scores(
-        model, storyboard, sampling, arguments.style, arguments.scenes, "styled story"
-    )
+    load_lora(model.unet, lora.path)
+    panels, after = measure.panels("styled story"), measure.scores("measuring LoRA")
     unload_lora(model.unet)
-    summary = _summary(before, after, arguments.style)
-    page = story_page(
-        storyboard,
-        panels,
-        base_panels,
-        style_name=(STYLE_ZH[arguments.style], arguments.style),
-        footer=summary,
+
+    summary, scores = _summary(before, after, style), {"before": before.to_dict(), "after": after.to_dict()}
+    page = story_page(storyboard, panels, base_panels, style_name=style_name, footer=summary)
+    loras = [(lora.path, 1.0)]
+    write_story(
+        folder, storyboard, panels, base_panels, page, sampling, model=model.name, loras=loras, scores=scores
     )
-    scores = {"before": before.to_dict(), "after": after.to_dict()}
-    write_story(folder, storyboard, panels, base_panels, page, sampling, scores=scores)
-    options.write_json(arguments.json, {"style": arguments.style, **scores})
-    print("\n".join(score_table({"base model": before, f"with {arguments.style} LoRA": after})))
+    options.write_json(arguments.json, {"style": style, **scores})
+    print("\n".join(score_table({"base model": before, f"with {style} LoRA": after})))
     print(summary)
     print(f"wrote {folder / 'story.png'} in {time.monotonic() - started:.0f} seconds")
     return 0

@@ -40,6 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
         unload_lora(model.unet)
         base = draw_story(model, storyboard, sampling, options.picture_progress(count, "base model"))
     page = story_page(storyboard, panels, base, footer=footer)
-    write_story(folder, storyboard, panels, base, page, sampling)
+    write_story(folder, storyboard, panels, base, page, sampling, model=model.name, loras=loras)
     print(f"wrote {folder / 'story.png'}")
     return 0

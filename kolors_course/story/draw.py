@@ -46,6 +46,8 @@ def write_story(
     page: Image.Image,
     sampling: "Sampling | None" = None,
     *,
+    model: str = "",
+    loras: Sequence[tuple[str | Path, float]] = (),
     scores: Mapping[str, object] | None = None,
 ) -> Path:
     """Write `story.png`, `panels/01.png`..., `base/01.png`... and, last of all, `story.json`.
@@ -54,6 +56,8 @@ def write_story(
     this one does not overwrite are removed.
 
     Args:
+        model: the name of the model that drew the pictures.
+        loras: the LoRAs of `panels`, each a file and its strength; only the file's name is written down.
         scores: anything JSON can hold, without NaN.
 
     Returns:
@@ -68,6 +72,8 @@ def write_story(
         "title_zh": storyboard.title_zh,
         "title_en": storyboard.title_en,
         "panels": _panel_facts(storyboard, panels, base_panels),
+        "model": model,
+        "loras": [{"file": Path(path).name, "strength": strength} for path, strength in loras],
         "sampling": asdict(sampling) if sampling else None,
         "scores": dict(scores or {}),
     }

@@ -9,7 +9,7 @@ from kolors_course.art import TIMELESS, Scene, find_subject
 from kolors_course.errors import CourseError
 
 MAX_PANELS = 16
-SEED_LIMIT = 2**63  # what torch.Generator.manual_seed takes without wrapping round
+SEED_LIMIT = 2**32  # torch's CPU generator reads no more of a seed than this
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class _Entry:
         # True and False are integers to Python, but nobody means them as seeds.
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < SEED_LIMIT:
             raise CourseError(
-                f"{self.where}: '{key}' must be a whole number from 0 to 2^63 - 1, not {value!r}"
+                f"{self.where}: '{key}' must be a whole number from 0 to 2^32 - 1, not {value!r}"
             )
         return value
 
