@@ -66,7 +66,7 @@ def test_check_dataset_reports_and_fails_on_faults(capsys, tmp_path, tiny_pictur
     assert (facts["ok"], facts["pictures"]) == (True, 4)
     assert main(command("check-dataset", tmp_path, "--json", report)) == 2
     out, err = capsys.readouterr()
-    assert "problem: metadata.csv is missing" in out
+    assert "error: metadata.csv is missing" in out
     assert err == ""
     assert json.loads(report.read_text(encoding="utf-8"))["ok"] is False
 

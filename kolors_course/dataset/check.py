@@ -1,175 +1,269 @@
-"""The report on a dataset folder: what is in it, what is wrong, and what will train badly."""
+"""The dataset doctor: what is in a folder, what is wrong, and what will train badly."""
 
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from statistics import median
 
-from kolors_course.dataset.metadata import COLUMNS
-from kolors_course.dataset.pixels import open_picture
+from kolors_course.dataset.buckets import assign_bucket, cropped_share, propose_buckets, step_for
+from kolors_course.dataset.duplicates import Fingerprint, fingerprint, same_pictures, similar_pictures
+from kolors_course.dataset.filters import Filter
+from kolors_course.dataset.layouts import READERS, picture_files
+from kolors_course.dataset.pixels import open_picture, storage_quirks
 from kolors_course.dataset.reader import Examination, Sample, examine
+from kolors_course.dataset.report import VERDICTS, Finding, Report, Spread
 from kolors_course.errors import CourseError
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+TEXT_TOKENS = 254  # Kolors reads 256 tokens, of which the prefix [gMASK] sop takes two
+MAX_CROP = 0.2
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Smallest, middle and largest of some numbers."""
-
-    minimum: float
-    median: float
-    maximum: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread | None":
-        """The spread of `values`, or None if there are none."""
-        return cls(min(values), median(values), max(values)) if values else None
-
-    def __str__(self) -> str:
-        return f"{self.minimum:g} to {self.maximum:g}, median {self.median:g}"
-
-
-@dataclass(frozen=True)
-class Report:
-    """What `check_dataset` found; counts and spreads are those of the good rows.
-
-    Attributes:
-        folder: the folder that was checked, as given.
-        rows: rows in `metadata.csv`, good and bad.
-        pictures: good rows.
-        sizes: "WIDTHxHEIGHT" in pixels → how many pictures, commonest first.
-        aspect_ratios: width / height, to three decimals.
-        caption_lengths: characters in a caption.
-        distinct_captions: how many different captions there are.
-        problems: what makes `read_dataset` refuse the folder, one line each.
-        warnings: what can be trained on, but badly, one line each.
-    """
-
-    folder: str
-    rows: int
-    pictures: int
-    sizes: dict[str, int]
-    aspect_ratios: Spread | None
-    caption_lengths: Spread | None
-    distinct_captions: int
-    problems: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether `read_dataset` accepts the folder."""
-        return not self.problems
-
-    def to_dict(self) -> dict:
-        """Plain data for JSON: every attribute and `ok`."""
-        return {"ok": self.ok, **asdict(self)}
-
-    def lines(self) -> list[str]:
-        """The report as lines of text for a person."""
-        lines = [f"dataset: {self.folder}", f"rows: {self.rows}, of which good: {self.pictures}"]
-        if self.pictures:
-            sizes = ", ".join(f"{size} ({count})" for size, count in self.sizes.items())
-            lines += [
-                f"sizes (pictures): {sizes}",
-                f"width / height: {self.aspect_ratios}",
-                f"caption characters: {self.caption_lengths}",
-                f"distinct captions: {self.distinct_captions}",
-            ]
-        lines += [f"problem: {problem}" for problem in self.problems]
-        lines += [f"warning: {warning}" for warning in self.warnings]
-        lines.append("result: ready to train on" if self.ok else "result: mend the problems before training")
-        return lines
-
-
-def check_dataset(path: str | Path, training_size: tuple[int, int] | None = None) -> Report:
+def check_dataset(
+    path: str | Path,
+    training_size: tuple[int, int] | None = None,
+    *,
+    count_tokens: Callable[[str], int] | None = None,
+    wanted: Filter | None = None,
+) -> Report:
     """Check a dataset folder by the rules of `read_dataset`, collecting everything; never raises for it.
 
     Args:
         path: as for `read_dataset`.
-        training_size: (width, height) in pixels; if given, pictures that must be enlarged are warned of.
+        training_size: (width, height) in pixels; if given, pictures that must be enlarged or much cropped are
+            warned of, and buckets of the same area are proposed.
+        count_tokens: tokens of a caption, without the prefix.
+        wanted: pictures that it turns away are warned of.
     """
     try:
         examination = examine(path)
     except CourseError as error:
-        return Report(str(path), 0, 0, {}, None, None, 0, (str(error),), ())
+        return Report(str(path), findings=(Finding("error", "folder", str(error)),))
     samples = examination.samples
-    sizes = Counter("{}x{}".format(*sample.size) for sample in samples)
+    patient = _Patient(examination, training_size, count_tokens, wanted or Filter())
+    findings = sorted(patient.findings(), key=lambda finding: VERDICTS.index(finding.verdict))
     return Report(
         folder=str(path),
-        rows=len(examination.table.rows),
+        layout=examination.listing.layout,
+        rows=len(examination.results),
         pictures=len(samples),
-        sizes=dict(sizes.most_common()),
-        aspect_ratios=Spread.of([round(sample.size[0] / sample.size[1], 3) for sample in samples]),
+        sizes=_count_sizes(patient.sizes),
+        aspect_ratios=Spread.of([round(width / height, 3) for width, height in patient.sizes]),
+        buckets=_count_sizes(patient.buckets),
         caption_lengths=Spread.of([len(sample.text) for sample in samples]),
+        caption_tokens=Spread.of(patient.tokens),
         distinct_captions=len({sample.text for sample in samples}),
-        problems=examination.problems,
-        warnings=tuple(_warnings(examination, training_size)),
+        chinese_captions=sum(_is_chinese(sample.text) for sample in samples),
+        findings=tuple(findings),
+        samples={patient.name(sample): sample for sample in samples},
     )
 
 
-def _warnings(examination: Examination, training_size: tuple[int, int] | None) -> Iterator[str]:
-    yield from _header_spelling(examination)
-    yield from _same_caption(examination.samples)
-    if training_size is not None:
-        yield from _too_small(examination.samples, *training_size)
-    yield from _duplicate_pictures(examination.samples)
-    yield from _unlisted_pictures(examination)
+@dataclass(frozen=True)
+class _Patient:
+    """One dataset and what it is to be used for; `findings` looks at everything in turn."""
 
+    examination: Examination
+    training_size: tuple[int, int] | None
+    count_tokens: Callable[[str], int] | None
+    wanted: Filter
 
-def _header_spelling(examination: Examination) -> Iterator[str]:
-    table = examination.table
-    if table.header != table.columns:
-        found = ", ".join(repr(name) for name in table.header)
-        yield f"{table.path} line 1: {found} is understood here, but other trainers want {','.join(COLUMNS)}"
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        return self.examination.samples
 
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        return [sample.size for sample in self.samples]
 
-def _same_caption(samples: Sequence[Sample]) -> Iterator[str]:
-    if len(samples) > 1 and len({sample.text for sample in samples}) == 1:
-        yield (
-            f"all {len(samples)} pictures have the same caption {samples[0].text!r}: nothing tells the style "
-            f"from what each picture shows; describe each one"
+    @cached_property
+    def tokens(self) -> list[int]:
+        return [self.count_tokens(sample.text) for sample in self.samples] if self.count_tokens else []
+
+    @cached_property
+    def buckets(self) -> list[tuple[int, int]]:
+        """The bucket of each sample."""
+        if self.training_size is None:
+            return []
+        area = math.prod(self.training_size)
+        buckets = propose_buckets(self.sizes, area, step_for(area))
+        return [assign_bucket(size, buckets) for size in self.sizes]
+
+    @cached_property
+    def fingerprints(self) -> list[Fingerprint]:
+        return [fingerprint(open_picture(sample.path)) for sample in self.samples]
+
+    def findings(self) -> Iterator[Finding]:
+        yield from self._rows()
+        yield from (Finding("warning", "layout", note) for note in self.examination.listing.notes)
+        if not self.samples:
+            return
+        yield from self._duplicates()
+        yield from self._captions()
+        yield from self._long_captions()
+        yield from self._small()
+        yield from self._cropped()
+        yield from self._unwanted()
+        yield from self._quirks()
+        yield from self._unlisted()
+
+    def _rows(self) -> Iterator[Finding]:
+        yield from (Finding("error", "row", problem) for problem in self.examination.problems)
+        if not self.examination.problems:
+            yield Finding("ok", "row", "every picture can be read and has a caption")
+
+    def _captions(self) -> Iterator[Finding]:
+        total = len(self.samples)
+        caption, count = Counter(sample.text for sample in self.samples).most_common(1)[0]
+        if count == 1:
+            yield Finding("ok", "captions", "no caption is used twice")
+        elif 2 * count <= total:
+            yield Finding("ok", "captions", f"no caption is used by more than {count} of {total} pictures")
+        else:
+            share = f"all {total}" if count == total else f"{count} of {total}"
+            yield self._warning(
+                "captions",
+                f"{share} pictures have the same caption {caption!r}: nothing tells the style "
+                f"from what each picture shows; describe each one",
+                [sample for sample in self.samples if sample.text == caption],
+            )
+
+    def _long_captions(self) -> Iterator[Finding]:
+        if not self.tokens:
+            return
+        long = {s: n for s, n in zip(self.samples, self.tokens, strict=True) if n > TEXT_TOKENS}
+        if not long:
+            yield Finding("ok", "tokens", f"no caption is longer than the {TEXT_TOKENS} tokens that are read")
+            return
+        first, count = next(iter(long.items()))
+        yield self._warning(
+            "tokens",
+            f"{_captions_are(long)} cut after {TEXT_TOKENS} tokens, the first is of {self._place(first)} ({count} "
+            f"tokens); put what matters first, or shorten",
+            long,
         )
 
-
-def _too_small(samples: Sequence[Sample], width: int, height: int) -> Iterator[str]:
-    small = [sample for sample in samples if sample.size[0] < width or sample.size[1] < height]
-    if small:
-        yield (
-            f"{_count(small)} smaller than the training size {width}x{height} and will be enlarged and "
-            f"blurred, the first is {small[0].path.name} ({small[0].size[0]}x{small[0].size[1]})"
+    def _small(self) -> Iterator[Finding]:
+        if self.training_size is None:
+            return
+        width, height = self.training_size
+        small = [sample for sample in self.samples if sample.size[0] < width or sample.size[1] < height]
+        if not small:
+            yield Finding("ok", "size", f"no picture is smaller than the training size {width}x{height}")
+            return
+        yield self._warning(
+            "size",
+            f"{_pictures_are(small)} smaller than the training size {width}x{height} and will be enlarged and "
+            f"blurred, the first is {self.name(small[0])} ({small[0].size[0]}x{small[0].size[1]})",
+            small,
         )
 
+    def _cropped(self) -> Iterator[Finding]:
+        if self.training_size is None:
+            return
+        shares = {sample: cropped_share(sample.size, self.training_size) for sample in self.samples}
+        worst = max(shares, key=shares.__getitem__)
+        target = "{}x{}".format(*self.training_size)
+        if shares[worst] <= MAX_CROP:
+            yield Finding(
+                "ok", "crop", f"cropping to {target} cuts off at most {shares[worst]:.0%} of a picture"
+            )
+            return
+        much = [sample for sample in self.samples if shares[sample] > MAX_CROP]
+        left = max(cropped_share(*pair) for pair in zip(self.sizes, self.buckets, strict=True))
+        yield self._warning(
+            "crop",
+            f"{_pictures_lose(much)} more than {MAX_CROP:.0%} when cropped to {target}, most is cut off "
+            f"{self.name(worst)} ({shares[worst]:.0%}); with the buckets above it is at most {left:.0%}",
+            much,
+        )
 
-def _duplicate_pictures(samples: Sequence[Sample]) -> Iterator[str]:
-    """Pictures with equal pixels, whatever the file format."""
-    groups = defaultdict(list)
-    for sample in samples:
-        pixels = hashlib.sha256(open_picture(sample.path).tobytes()).hexdigest()
-        groups[sample.size, pixels].append(sample)
-    for group in groups.values():
-        if len(group) > 1:
-            names = ", ".join(f"{sample.path.name} (line {sample.line})" for sample in group)
-            yield f"the same picture {len(group)} times: {names}; it counts that often in training"
+    def _unwanted(self) -> Iterator[Finding]:
+        if not self.wanted:
+            return
+        unwanted = [sample for sample in self.samples if self.wanted.fault(sample.size)]
+        if not unwanted:
+            yield Finding("ok", "filter", "every picture passes the filter")
+            return
+        first = unwanted[0]
+        yield self._warning(
+            "filter",
+            f"{_pictures_are(unwanted)} turned away by the filter, the first is {self.name(first)} "
+            f"({self.wanted.fault(first.size)})",
+            unwanted,
+        )
+
+    def _quirks(self) -> Iterator[Finding]:
+        quirks = {sample: storage_quirks(sample.path) for sample in self.samples}
+        odd = [sample for sample in self.samples if quirks[sample]]
+        if not odd:
+            yield Finding("ok", "format", "every picture is stored as other trainers will show it")
+            return
+        yield self._warning(
+            "format",
+            f"{_pictures_are(odd)} shown rightly here, but perhaps not by other trainers, the first is "
+            f"{self.name(odd[0])} ({', '.join(quirks[odd[0]])})",
+            odd,
+        )
+
+    def _duplicates(self) -> Iterator[Finding]:
+        same = same_pictures(self.fingerprints)
+        similar = similar_pictures(self.fingerprints)
+        for group in same:
+            names = ", ".join(self._place(self.samples[i]) for i in group)
+            text = f"the same picture {len(group)} times: {names}; it counts that often in training"
+            yield self._warning("copies", text, [self.samples[i] for i in group])
+        for group in similar:
+            names = ", ".join(self._place(self.samples[i]) for i in group)
+            text = f"{len(group)} pictures look alike: {names}; keep one, unless all are meant"
+            yield self._warning("lookalikes", text, [self.samples[i] for i in group])
+        if not same and not similar:
+            yield Finding("ok", "copies", "no two pictures are the same or look alike")
+
+    def _unlisted(self) -> Iterator[Finding]:
+        """Only said of a table without bad rows: a bad row may be meant for the picture that looks unlisted."""
+        listing = self.examination.listing
+        if self.examination.problems or listing.layout not in READERS:
+            return
+        listed = {sample.path for sample in self.samples}
+        unlisted = [file for file in picture_files(listing.folder) if file not in listed]
+        if not unlisted:
+            yield Finding("ok", "unlisted", "no picture lies in the folder without being listed")
+            return
+        first = unlisted[0].relative_to(listing.folder)
+        yield Finding(
+            "warning",
+            "unlisted",
+            f"{_pictures_are(unlisted)} not listed in {listing.source}, the first is {first}",
+        )
+
+    def _warning(self, topic: str, text: str, samples: Sequence[Sample] | dict) -> Finding:
+        return Finding("warning", topic, text, tuple(self.name(sample) for sample in samples))
+
+    def name(self, sample: Sample) -> str:
+        """The picture's file name, relative to the dataset's folder."""
+        return sample.path.relative_to(self.examination.listing.folder).as_posix()
+
+    def _place(self, sample: Sample) -> str:
+        return f"{self.name(sample)} (line {sample.line})" if sample.line else self.name(sample)
 
 
-def _unlisted_pictures(examination: Examination) -> Iterator[str]:
-    """Only said of a table without bad rows: a bad row may be meant for the picture that looks unlisted."""
-    if examination.problems:
-        return
-    folder = examination.table.path.parent
-    listed = {sample.path for sample in examination.samples}
-    unlisted = sorted(
-        file
-        for file in folder.rglob("[!.]*")
-        if file.suffix.lower() in PICTURE_SUFFIXES and file not in listed
-    )
-    if unlisted:
-        first = unlisted[0].relative_to(folder)
-        yield f"{_count(unlisted)} not listed in {examination.table.path}, the first is {first}"
+def _count_sizes(sizes: Sequence[tuple[int, int]]) -> dict[str, int]:
+    return dict(Counter("{}x{}".format(*size) for size in sizes).most_common())
 
 
-def _count(things: Sequence) -> str:
+def _is_chinese(text: str) -> bool:
+    return any("\u4e00" <= character <= "\u9fff" for character in text)
+
+
+def _pictures_are(things: Sequence) -> str:
     return "1 picture is" if len(things) == 1 else f"{len(things)} pictures are"
+
+
+def _pictures_lose(things: Sequence) -> str:
+    return "1 picture loses" if len(things) == 1 else f"{len(things)} pictures lose"
+
+
+def _captions_are(things: dict) -> str:
+    return "1 caption is" if len(things) == 1 else f"{len(things)} captions are"

@@ -1,65 +1,58 @@
-"""`metadata.csv`: finding it, decoding it and cutting it into numbered rows.
+"""`metadata.csv` and `metadata.jsonl`, cut into numbered rows.
 
 Nothing here looks at pictures; the rules about single rows are in `reader`.
 """
 
 import csv
 import io
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kolors_course.dataset.text import Decode
 from kolors_course.errors import CourseError
 
 METADATA_NAME = "metadata.csv"
+JSONL_NAME = "metadata.jsonl"
 TRAIN_FOLDER = "train"
 COLUMNS = ("file_name", "text")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One record of the table: its cells, and the line of the file on which it starts (from 1)."""
+    """What a dataset says about one picture, as it is written, not yet checked.
 
+    Attributes:
+        source: the file that says it.
+        line: where in that file the row starts, from 1; 0 if it is about one picture only.
+        file_name: the picture, relative to the dataset's folder.
+        text: the caption.
+        fault: why the row cannot be used, or "".
+    """
+
+    source: Path
     line: int
-    cells: tuple[str, ...]
+    file_name: str = ""
+    text: str = ""
+    fault: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where to look, for messages."""
+        return f"{self.source} line {self.line}" if self.line else str(self.source)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A parsed `metadata.csv`.
+    """The rows of a metadata file, and what was forgiven in it, one line each."""
 
-    `header` holds the column names as they are spelled in the file, `columns` the same names with spaces
-    and letter case removed, in the same order.
-    """
-
-    path: Path
-    header: tuple[str, ...]
-    columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    notes: tuple[str, ...]
 
 
-def find_folder(path: str | Path) -> Path:
-    """The folder that holds `metadata.csv`: `path/train` (the camp's layout) or else `path` itself.
-
-    Raises:
-        CourseError: `path` is missing or not a folder, or there is no `metadata.csv` in either place.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        fault = "is a file, not a folder" if path.exists() else "does not exist"
-        raise CourseError(
-            f"dataset folder {path} {fault}; give the folder that holds {TRAIN_FOLDER}/{METADATA_NAME}"
-        )
-    for folder in (path / TRAIN_FOLDER, path):
-        if (folder / METADATA_NAME).is_file():
-            return folder
-    raise CourseError(
-        f"{METADATA_NAME} is missing: neither {path / TRAIN_FOLDER / METADATA_NAME} nor "
-        f"{path / METADATA_NAME} exists; write one with the columns {','.join(COLUMNS)}"
-    )
-
-
-def read_table(path: Path) -> Table:
-    """Read `metadata.csv`, in UTF-8 with or without a byte-order mark, any line ending.
+def read_csv(path: Path, decode: Decode) -> Table:
+    """Read `metadata.csv`, any line ending.
 
     Column names may stand in either order; spaces around them and letter case are forgiven, because the
     meaning is not in doubt. Any other column is refused: a stray `caption` beside `text` would leave open
@@ -69,37 +62,59 @@ def read_table(path: Path) -> Table:
     Raises:
         CourseError: not readable, not UTF-8 text, wrong columns, broken quoting, or no rows.
     """
-    stream = io.StringIO(_decode(path), newline="")
+    stream = io.StringIO(decode(path), newline="")
     # The header is parsed without skipping spaces, to be able to say how it was spelled.
     header = _read_header(path, stream.readline())
-    columns = _check_columns(path, header)
-    rows = _read_rows(path, stream)
+    columns = _columns(header)
+    if sorted(columns) != sorted(COLUMNS):
+        raise CourseError(
+            f"{path} line 1: the columns must be {_quoted(COLUMNS)}, but found {_quoted(header)}; "
+            f"make the first line {','.join(COLUMNS)} and leave no other column"
+        )
+    rows = tuple(_csv_row(path, line, columns, cells) for line, cells in _records(path, stream))
     if not rows:
         raise CourseError(f"{path} has no rows below its header; add one row for each picture")
-    return Table(path, header, columns, rows)
+    return Table(rows, _spelling(path, 1, header))
 
 
-def _decode(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CourseError(
-            f"cannot read {path}: {error.strerror or error}; mend the permissions of the file"
-        ) from error
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # `error.object` is what was decoded: the file without its byte-order mark.
-        start = error.start + len(data) - len(error.object)
-        line = data.count(b"\n", 0, start) + 1
-        raise CourseError(
-            f"{path} line {line}: byte 0x{data[start]:02x} at position {start} of the file is not UTF-8; "
-            f"save the file again as UTF-8 (in Excel: 'CSV UTF-8')"
-        ) from error
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise CourseError(f"{path} line {line}: holds a NUL character; save the file again as UTF-8 text")
-    return text
+def read_jsonl(path: Path, decode: Decode) -> Table:
+    """Read `metadata.jsonl`, one JSON object on each line, as Hugging Face's imagefolder has it.
+
+    The keys are `file_name` and `text`, as forgivingly as the columns of `metadata.csv`. Empty lines are skipped.
+
+    Raises:
+        CourseError: not readable, not UTF-8 text, no rows, or wrong keys in the first object: then in all,
+            most likely.
+    """
+    # Not splitlines: JSON may hold U+2028 and other characters that it takes for the end of a line.
+    lines = decode(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    parsed = [(i, _parse_object(line)) for i, line in enumerate(lines, start=1) if line.strip()]
+    if not parsed:
+        raise CourseError(f"{path} has no rows; add one line for each picture")
+    rows = tuple(_json_row(path, line, record) for line, record in parsed)
+    objects = [(line, record) for line, record in parsed if isinstance(record, dict)]
+    if not objects:
+        return Table(rows, ())
+    line, first = objects[0]
+    if fault := _wrong_keys(first):
+        raise CourseError(f"{path} line {line}: {fault}")
+    return Table(rows, _spelling(path, line, tuple(first)))
+
+
+def _columns(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name.strip().lower() for name in names)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names) or "none"
+
+
+def _spelling(path: Path, line: int, names: Sequence[str]) -> tuple[str, ...]:
+    """A note if names are spelled in a way that only this reader forgives."""
+    if tuple(names) == _columns(names):
+        return ()
+    wanted = ",".join(COLUMNS)
+    return (f"{path} line {line}: {_quoted(names)} is understood here, but other trainers want {wanted}",)
 
 
 def _read_header(path: Path, line: str) -> tuple[str, ...]:
@@ -109,32 +124,19 @@ def _read_header(path: Path, line: str) -> tuple[str, ...]:
         raise _broken_csv(path, 1, error) from error
 
 
-def _check_columns(path: Path, header: tuple[str, ...]) -> tuple[str, ...]:
-    columns = tuple(name.strip().lower() for name in header)
-    if sorted(columns) != sorted(COLUMNS):
-        found = ", ".join(repr(name) for name in header) or "none"
-        raise CourseError(
-            f"{path} line 1: the columns must be 'file_name', 'text', but found {found}; "
-            f"make the first line {','.join(COLUMNS)} and leave no other column"
-        )
-    return columns
-
-
-def _read_rows(path: Path, stream: io.StringIO) -> tuple[Row, ...]:
-    """The rows from the stream's position, which is line 2 of the file."""
+def _records(path: Path, stream: io.StringIO) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each record, from the stream's position, which is line 2 of the file."""
     reader = csv.reader(stream, strict=True, skipinitialspace=True)
-    rows = []
     header_lines = 1
     line = header_lines + 1
     try:
         for cells in reader:
             if cells:
-                rows.append(Row(line, tuple(cell.strip() for cell in cells)))
+                yield line, cells
             # A quoted cell may span lines: the next record starts after the last line consumed.
             line = header_lines + reader.line_num + 1
     except csv.Error as error:
         raise _broken_csv(path, line, error) from error
-    return tuple(rows)
 
 
 def _broken_csv(path: Path, line: int, error: csv.Error) -> CourseError:
@@ -142,3 +144,48 @@ def _broken_csv(path: Path, line: int, error: csv.Error) -> CourseError:
         f"{path} line {line}: not valid CSV ({error}); most often a double quote is not closed, "
         f"or one inside a quoted caption is not doubled"
     )
+
+
+def _csv_row(path: Path, line: int, columns: Sequence[str], cells: Sequence[str]) -> Row:
+    if len(cells) != len(columns):
+        fault = (
+            f"expected {len(columns)} cells ({','.join(columns)}), found {len(cells)}; "
+            f"a caption that holds a comma must stand in double quotes"
+        )
+        return Row(path, line, fault=fault)
+    return Row(path, line, **dict(zip(columns, cells, strict=True)))
+
+
+def _parse_object(line: str) -> dict | str:
+    """The JSON object on a line, or what is wrong with it."""
+    wanted = '{"file_name": "a.png", "text": "a caption"}'
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return f"not valid JSON ({getattr(error, 'msg', error)}); each line must be like {wanted}"
+    return record if isinstance(record, dict) else f"not a JSON object; each line must be like {wanted}"
+
+
+def _wrong_keys(record: dict) -> str:
+    if sorted(_columns(tuple(record))) == sorted(COLUMNS):
+        return ""
+    found = _quoted(tuple(record))
+    return f"the keys must be {_quoted(COLUMNS)}, but found {found}; rename them and leave no other key"
+
+
+def _json_row(path: Path, line: int, record: dict | str) -> Row:
+    if isinstance(record, str):
+        return Row(path, line, fault=record)
+    if fault := _wrong_keys(record):
+        return Row(path, line, fault=fault)
+    cells = dict(zip(_columns(tuple(record)), record.values(), strict=True))
+    for name, value in cells.items():
+        if not isinstance(value, str):
+            return Row(
+                path, line, fault=f"{name} is {json.dumps(value)[:40]}; it must be text in double quotes"
+            )
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            return Row(
+                path, line, fault=f"{name} holds half a character; write it out instead of as \\u escapes"
+            )
+    return Row(path, line, **cells)

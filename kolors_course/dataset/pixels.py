@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from kolors_course.errors import CourseError
 
@@ -72,6 +72,22 @@ def open_picture(path: str | Path) -> Image.Image:
         raise CourseError(
             f"picture {path} cannot be decoded ({error}); the file is damaged or cut short: copy it again"
         ) from error
+
+
+def storage_quirks(path: str | Path) -> tuple[str, ...]:
+    """What another reader may show differently than `open_picture`; only the file's header is read.
+
+    Args:
+        path: a picture that `open_picture` has opened before.
+    """
+    with Image.open(path) as image:
+        quirks = {
+            "to be turned (EXIF)": image.getexif().get(ExifTags.Base.Orientation, 1) != 1,
+            "transparent": image.has_transparency_data,
+            "CMYK": image.mode == "CMYK",
+            "animated": getattr(image, "n_frames", 1) > 1,
+        }
+    return tuple(name for name, present in quirks.items() if present)
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The strict reader: a folder in the camp's layout becomes a `Dataset`, or one clear error.
+"""The strict reader: a folder of pictures and captions becomes a `Dataset`, or one clear error.
 
 The rules live in `examine`, which collects the fault of every row; `read_dataset` refuses to go on if
 there is any, `check_dataset` (in `check`) reports them all.
@@ -9,8 +9,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
-from kolors_course.dataset.metadata import METADATA_NAME, Row, Table, find_folder, read_table
+from kolors_course.dataset.layouts import READERS, Listing, find_listing
+from kolors_course.dataset.metadata import Row
 from kolors_course.dataset.pixels import open_picture
+from kolors_course.dataset.text import Decode, read_utf8
 from kolors_course.errors import CourseError
 
 
@@ -22,7 +24,7 @@ class Sample:
         path: the picture file; open it with `pixels.open_picture`.
         text: the caption, without surrounding spaces, never empty.
         size: (width, height) in pixels, after the EXIF orientation.
-        line: where the row starts in `metadata.csv`, counted from 1.
+        line: where the row starts in the metadata file, counted from 1; 0 where there is no such file.
     """
 
     path: Path
@@ -33,7 +35,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Checked samples in the order of `metadata.csv`, and the folder that holds it."""
+    """Checked samples in the order of the metadata file, or of file names; and the folder they lie in."""
 
     folder: Path
     samples: tuple[Sample, ...]
@@ -44,15 +46,22 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Examination:
-    """The samples of the good rows, and one line for each bad row (its first fault)."""
+    """What a dataset says, and for each of its rows a good sample, or one line about its first fault."""
 
-    table: Table
-    samples: tuple[Sample, ...]
-    problems: tuple[str, ...]
+    listing: Listing
+    results: tuple[Sample | str, ...]
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        return tuple(result for result in self.results if isinstance(result, Sample))
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        return tuple(result for result in self.results if isinstance(result, str))
 
 
 def read_dataset(path: str | Path) -> Dataset:
-    """Read and check `<path>/train/metadata.csv` (or `<path>/metadata.csv`) and its pictures.
+    """Read and check a dataset in any of the layouts of `layouts`, and its pictures.
 
     Every picture is decoded once, so that a damaged file is found now and not in the middle of a training;
     the pixels are not kept.
@@ -67,46 +76,41 @@ def read_dataset(path: str | Path) -> Dataset:
             rows = "row is" if len(others) == 1 else "rows are"
             first += f" ({len(others)} more {rows} wrong: kolors-course check-dataset lists them)"
         raise CourseError(first)
-    return Dataset(examination.table.path.parent, examination.samples)
+    return Dataset(examination.listing.folder, examination.samples)
 
 
-def examine(path: str | Path) -> Examination:
+def examine(path: str | Path, decode: Decode = read_utf8) -> Examination:
     """Apply every rule to a dataset folder and collect the faults of its rows.
 
     Raises:
-        CourseError: the folder or `metadata.csv` cannot be used at all, or there is no picture.
+        CourseError: the folder or its metadata file cannot be used at all, or there is no picture.
     """
-    folder = find_folder(path)
-    table = read_table(folder / METADATA_NAME)
-    if not any(file.is_file() and file.name != METADATA_NAME for file in folder.rglob("*")):
-        raise CourseError(f"{folder} holds no pictures; put those named in {METADATA_NAME} beside it")
-    samples, problems = [], []
+    listing = find_listing(path, decode)
+    folder = listing.folder
+    if not any(file.is_file() and file.name not in READERS for file in folder.rglob("*")):
+        raise CourseError(f"{folder} holds no pictures; put those named in {listing.layout} beside it")
+    results: list[Sample | str] = []
     first_lines: dict[Path, int] = {}
-    for row in table.rows:
+    for row in listing.rows:
         try:
-            samples.append(_read_sample(row, table, first_lines))
+            results.append(_read_sample(row, folder, first_lines))
         except CourseError as error:
-            problems.append(f"{table.path} line {row.line}: {error}")
-    return Examination(table, tuple(samples), tuple(problems))
+            results.append(f"{row.place}: {error}")
+    return Examination(listing, tuple(results))
 
 
-def _read_sample(row: Row, table: Table, first_lines: dict[Path, int]) -> Sample:
+def _read_sample(row: Row, folder: Path, first_lines: dict[Path, int]) -> Sample:
     """Check one row; `first_lines` remembers on which line each picture was first listed."""
-    if len(row.cells) != len(table.columns):
-        raise CourseError(
-            f"expected {len(table.columns)} cells ({','.join(table.columns)}), found {len(row.cells)}; "
-            f"a caption that holds a comma must stand in double quotes"
-        )
-    cells = dict(zip(table.columns, row.cells, strict=True))
-    path = _picture_path(table.path.parent, cells["file_name"])
+    if row.fault:
+        raise CourseError(row.fault)
+    file_name, text = row.file_name.strip(), row.text.strip()
+    path = _picture_path(folder, file_name)
     first_line = first_lines.setdefault(path, row.line)
     if first_line != row.line:
-        raise CourseError(
-            f"{cells['file_name']!r} is already listed on line {first_line}; remove one of the two rows"
-        )
-    if not cells["text"]:
-        raise CourseError(f"the caption of {cells['file_name']!r} is empty; describe the picture in 'text'")
-    return Sample(path, cells["text"], open_picture(path).size, row.line)
+        raise CourseError(f"{file_name!r} is already listed on line {first_line}; remove one of the two rows")
+    if not text:
+        raise CourseError(f"the caption of {file_name!r} is empty; describe the picture in 'text'")
+    return Sample(path, text, open_picture(path).size, row.line)
 
 
 def _picture_path(folder: Path, file_name: str) -> Path:
@@ -121,8 +125,8 @@ def _picture_path(folder: Path, file_name: str) -> Path:
     windows = PureWindowsPath(relative)
     if windows.anchor or ".." in windows.parts:
         raise CourseError(
-            f"file_name {file_name!r} leaves the dataset folder; copy the picture beside {METADATA_NAME} "
-            f"and give only its name"
+            f"file_name {file_name!r} leaves the dataset folder; copy the picture beside the metadata "
+            f"file and give only its name"
         )
     return folder / relative
 

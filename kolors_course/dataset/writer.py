@@ -17,6 +17,11 @@ from kolors_course.files import ensure_folder
 ENCODINGS = ("utf-8", "utf-8-sig")
 
 
+def picture_name(index: int) -> str:
+    """The file name of the picture of item `index`, counted from 0."""
+    return f"{index:03d}.png"
+
+
 def write_dataset(
     folder: str | Path, items: Iterable[tuple[Image.Image, str]], encoding: str = "utf-8-sig"
 ) -> Path:
@@ -60,7 +65,7 @@ def _write_train(folder: Path, items: Iterable[tuple[Image.Image, str]], encodin
         for count, (image, text) in enumerate(items, start=1):
             if not text.strip():
                 raise CourseError(f"the caption of item {count} is empty; describe the picture")
-            name = f"{count - 1:03d}.png"
+            name = picture_name(count - 1)
             try:
                 picture = upright_rgb(image)
             except CourseError as error:

@@ -1,0 +1,47 @@
+"""Which pictures to keep by their size and shape, as the camp's two data-juicer filters do."""
+
+import math
+from dataclasses import dataclass
+
+from kolors_course.errors import CourseError
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What a picture must be to stay; None keeps everything. The camp's is `Filter(1024, (0.5, 2.0))`.
+
+    Attributes:
+        min_side: width and height are at least this, in pixels.
+        aspect: least and greatest width / height.
+
+    Raises:
+        CourseError: a value is out of range.
+    """
+
+    min_side: int | None = None
+    aspect: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.min_side is not None and self.min_side < 1:
+            raise CourseError(f"smallest side {self.min_side}: give at least 1 pixel, such as 1024")
+        if self.aspect is not None:
+            low, high = self.aspect
+            if not (0 < low <= high and math.isfinite(high)):
+                raise CourseError(
+                    f"aspect {low:g} to {high:g}: give the least and then the greatest width / height, such as 0.5 2"
+                )
+
+    def __bool__(self) -> bool:
+        """Whether anything can be turned away."""
+        return self.min_side is not None or self.aspect is not None
+
+    def fault(self, size: tuple[int, int]) -> str:
+        """Why a picture of (width, height) `size` is turned away, or ""."""
+        width, height = size
+        if self.min_side is not None and min(size) < self.min_side:
+            return f"{width}x{height} is smaller than {self.min_side}x{self.min_side}"
+        if self.aspect is not None and not self.aspect[0] <= width / height <= self.aspect[1]:
+            return (
+                f"width / height {width / height:.3g} is not within {self.aspect[0]:g} to {self.aspect[1]:g}"
+            )
+        return ""

@@ -1,0 +1,111 @@
+"""Mending what can be mended without guessing, into a new folder."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from kolors_course.dataset.duplicates import fingerprint
+from kolors_course.dataset.filters import Filter
+from kolors_course.dataset.layouts import READERS, mask_file
+from kolors_course.dataset.metadata import Row
+from kolors_course.dataset.pixels import open_picture, storage_quirks
+from kolors_course.dataset.reader import Examination, Sample, examine
+from kolors_course.dataset.text import recover_text, tidy
+from kolors_course.dataset.writer import picture_name, write_dataset
+from kolors_course.errors import CourseError
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Where the mended dataset lies, how many pictures it has, and what was done, one line for each thing."""
+
+    folder: Path
+    pictures: int
+    actions: tuple[str, ...]
+
+
+def fix_dataset(path: str | Path, target: str | Path, wanted: Filter | None = None) -> Repair:
+    """Write a dataset that every trainer reads: the camp's layout, RGB PNG files, upright, on white, in UTF-8.
+
+    Metadata and caption files may be in UTF-16 or GBK. Left out are rows with a fault, further copies of the same
+    picture, pictures that `wanted` turns away, and loss masks; captions lose line breaks, double and invisible
+    spaces. The original is only read.
+
+    Args:
+        path: as for `read_dataset`.
+        target: a new or empty folder outside `path`.
+        wanted: which pictures to keep; all by default.
+
+    Raises:
+        CourseError: `path` cannot be understood at all, nothing of it can be kept, or `target` lies inside it, is
+            in use or cannot be written to. Then nothing is written.
+    """
+    if Path(target).resolve().is_relative_to(Path(path).resolve()):
+        raise CourseError(f"{target} lies inside {path}, which must not be changed; choose another folder")
+    actions: list[str] = []
+
+    def decode(file: Path) -> str:
+        text, encoding = recover_text(file)
+        if encoding == "utf-8-sig":
+            actions.append(f"{file}: removed the byte-order mark")
+        elif encoding != "utf-8":
+            actions.append(f"{file}: turned from {encoding} into UTF-8; look whether the captions are right")
+        return text
+
+    examination = examine(path, decode)
+    if examination.listing.layout in READERS:
+        actions += [f"column names put right: {note}" for note in examination.listing.notes]
+    mender = _Mender(examination, wanted or Filter(), actions)
+    folder = write_dataset(target, mender.items(), "utf-8")
+    return Repair(folder, mender.pictures, tuple(actions))
+
+
+@dataclass
+class _Mender:
+    """Goes through the rows in order, counts what it keeps and appends to `actions` what it does."""
+
+    examination: Examination
+    wanted: Filter
+    actions: list[str]
+    pictures: int = 0
+
+    def items(self) -> Iterator[tuple[Image.Image, str]]:
+        first_with: dict[str, str] = {}  # pixels -> name of the picture that was kept
+        for row, result in zip(self.examination.listing.rows, self.examination.results, strict=True):
+            if isinstance(result, str):
+                self.actions.append(f"left out: {result}")
+                continue
+            name = result.path.relative_to(self.examination.listing.folder).as_posix()
+            picture, caption = open_picture(result.path), tidy(result.text)
+            pixels = fingerprint(picture).pixels
+            if fault := self._fault(result, caption, first_with.get(pixels)):
+                self.actions.append(f"left out: {row.place}: {name}: {fault}")
+                continue
+            first_with[pixels] = name
+            self.actions.append(
+                f"kept: {name} as {picture_name(self.pictures)}{_changes(row, result, caption)}"
+            )
+            self.pictures += 1
+            yield picture, caption
+        if not self.pictures:
+            raise CourseError(f"nothing is left to keep; {self.actions[-1]}")
+
+    def _fault(self, sample: Sample, caption: str, same: str | None) -> str:
+        if not caption:
+            return "its caption is empty"
+        if same:
+            return f"the same picture as {same}; the caption {caption!r} goes with it"
+        return self.wanted.fault(sample.size)
+
+
+def _changes(row: Row, sample: Sample, caption: str) -> str:
+    """What is different about a picture that is kept, in brackets, or ""."""
+    changes = [f"was {quirk}" for quirk in storage_quirks(sample.path)]
+    # The line break at the end of a caption file is no flaw of the caption.
+    if caption != row.text.rstrip("\r\n"):
+        changes.append(f"caption tidied to {caption!r}")
+    if (mask := mask_file(sample.path)).is_file():
+        changes.append(f"its mask {mask.name} was not copied")
+    return f" ({'; '.join(changes)})" if changes else ""

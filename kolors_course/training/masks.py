@@ -1,0 +1,52 @@
+"""Loss masks: pictures beside the pictures that say which parts are to be learned."""
+
+from pathlib import Path
+
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from kolors_course.dataset import open_picture
+from kolors_course.dataset.layouts import mask_file
+from kolors_course.errors import CourseError
+
+
+def mask_beside(picture: Path, size: tuple[int, int]) -> Image.Image:
+    """The mask of `picture`: cat.jpg has cat-masklabel.png; white is learned, black is ignored, grey lies between.
+
+    A picture without a mask is learned as a whole.
+
+    Args:
+        size: (width, height) of the picture, which the mask must have too.
+
+    Raises:
+        CourseError: the mask cannot be read or is of another size.
+    """
+    path = mask_file(picture)
+    if not path.is_file():
+        return Image.new("RGB", size, "white")
+    mask = open_picture(path)
+    if mask.size != size:
+        raise CourseError(
+            f"{path} is {mask.width}x{mask.height}, but its picture is {size[0]}x{size[1]}; make both the same size"
+        )
+    return mask
+
+
+def latent_mask(pixel_values: Tensor, vae_scale_factor: int, picture: Path) -> Tensor:
+    """The share of white (1, h, w), from 0 to 1, in the pixels of each latent cell.
+
+    Args:
+        pixel_values: (3, H, W) in [-1, 1], as `prepare_image` gives them.
+        picture: named in the complaint.
+
+    Raises:
+        CourseError: nothing is left to learn in the part of the picture that is trained on.
+    """
+    grey = (pixel_values.mean(0, keepdim=True) + 1) / 2
+    mask = F.avg_pool2d(grey[None], vae_scale_factor)[0]
+    if mask.max() <= 0:
+        raise CourseError(
+            f"the mask of {picture} is all black after cropping; paint white what is to be learned"
+        )
+    return mask
