@@ -1,8 +1,17 @@
 import pytest
 import torch
+from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import rescale_noise_cfg
 
-from kolors_course.diffusion import NoiseSchedule, classifier_free_guidance, euler, guided
+from kolors_course.diffusion import (
+    NoiseSchedule,
+    classifier_free_guidance,
+    classifier_guided,
+    euler,
+    guided,
+    rescale_guidance,
+)
 from kolors_course.errors import CourseError
+from kolors_course.theory.teachers import eight_gaussians
 
 
 @pytest.fixture
@@ -84,3 +93,60 @@ def test_guidance_without_uncond_is_refused():
 def test_halves_that_differ_are_refused(uncond):
     with pytest.raises(CourseError, match="uncond has"):
         guided(recorded_unet([]), COND, uncond, 5.0)
+
+
+# --- Rescaling and intervals ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rescale", [0.0, 0.7, 1.0])
+def test_rescale_equals_diffusers(noises, rescale):
+    uncond, text = noises
+    strong = classifier_free_guidance(uncond, text, 7.5)
+    expected = rescale_noise_cfg(strong, text, guidance_rescale=rescale)
+    torch.testing.assert_close(rescale_guidance(strong, text, rescale), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_full_rescale_restores_the_spread(noises):
+    text = noises[1]
+    denoise = guided(
+        lambda sample, timestep, cond: sample * cond["by"],
+        {"by": torch.full((3, 1, 1, 1), 2.0)},
+        {"by": torch.full((3, 1, 1, 1), -1.0)},
+        5.0,
+        rescale=1.0,
+    )
+    torch.testing.assert_close(denoise(text, torch.tensor(7.0)).std((1, 2, 3)), (2 * text).std((1, 2, 3)))
+
+
+def test_guidance_holds_in_its_interval_only():
+    calls = []
+    denoise = guided(recorded_unet(calls), COND, UNCOND, 5.0, interval=(100, 300))
+    for timestep in (301.0, 300.0, 100.0, 99.0):
+        denoise(SAMPLE, torch.tensor(timestep))
+    assert [len(sample) for sample, _ in calls] == [2, 4, 4, 2]
+
+
+def test_empty_interval_is_refused():
+    with pytest.raises(CourseError, match="interval"):
+        guided(recorded_unet([]), COND, UNCOND, 5.0, interval=(300, 100))
+
+
+# --- Classifier guidance --------------------------------------------------------------------------------
+
+
+def test_exact_classifier_turns_the_exact_denoiser_into_the_conditional_one():
+    """Bayes' rule: ∇log p(x) + ∇log p(y|x) = ∇log p(x|y)."""
+    schedule, mixture = NoiseSchedule.kolors(), eight_gaussians()
+
+    def log_probability(sample, timestep):
+        σ = schedule.sigma(timestep).to(sample)
+        α = 1 / (σ**2 + 1).sqrt()
+        return mixture.log_mode(sample, α, α * σ)[:, 3]
+
+    denoise = classifier_guided(mixture.denoiser(schedule), log_probability, schedule, guidance_scale=1.0)
+    conditional = mixture.given(3).denoiser(schedule)
+    sample = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    for timestep in (1.0, 300.0, 700.0, 1099.0):
+        t = torch.tensor(timestep)
+        # At t = 1 the two terms are about 40 in size, in float32.
+        torch.testing.assert_close(denoise(sample, t), conditional(sample, t), rtol=1e-3, atol=1e-3)

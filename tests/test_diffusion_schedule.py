@@ -2,10 +2,17 @@ import dataclasses
 
 import pytest
 import torch
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, LCMScheduler
 from diffusers.training_utils import compute_snr
 
-from kolors_course.diffusion import SPACINGS, NoiseSchedule, init_noise_sigma
+from kolors_course.diffusion import (
+    BETA_SCHEDULES,
+    PREDICTION_TYPES,
+    SPACINGS,
+    NoiseSchedule,
+    forward_process,
+    init_noise_sigma,
+)
 from kolors_course.errors import CourseError
 
 # Kolors' own scheduler_config.json, as far as it describes the noise and its sampling.
@@ -47,7 +54,7 @@ def test_sdxl_facts():
     assert schedule.sigmas[-1].item() == pytest.approx(14.61, abs=0.005)
 
 
-@pytest.mark.parametrize("beta_schedule", ["scaled_linear", "linear"])
+@pytest.mark.parametrize("beta_schedule", BETA_SCHEDULES)
 def test_config_gives_the_reference_schedule(beta_schedule):
     config = KOLORS | {"beta_schedule": beta_schedule}
     reference = EulerDiscreteScheduler(**config)
@@ -62,6 +69,61 @@ def test_named_schedules_equal_their_configs():
     sdxl = NoiseSchedule.from_scheduler_config(KOLORS | {"beta_end": 0.012, "num_train_timesteps": 1000})
     assert torch.equal(NoiseSchedule.kolors().alphas_cumprod, kolors.alphas_cumprod)
     assert torch.equal(NoiseSchedule.sdxl().alphas_cumprod, sdxl.alphas_cumprod)
+    linear, cosine = DDPMScheduler(), DDPMScheduler(beta_schedule="squaredcos_cap_v2")
+    assert torch.equal(NoiseSchedule.linear().alphas_cumprod, linear.alphas_cumprod)
+    assert torch.equal(NoiseSchedule.cosine().alphas_cumprod, cosine.alphas_cumprod)
+
+
+def test_zero_terminal_snr_equals_the_reference():
+    reference = EulerDiscreteScheduler(**KOLORS | {"rescale_betas_zero_snr": True})
+    schedule = NoiseSchedule.kolors().zero_terminal_snr()
+    assert torch.equal(schedule.alphas_cumprod, reference.alphas_cumprod)
+    assert schedule.snr[-1] < 1e-7
+    assert schedule.alphas_cumprod[0] == pytest.approx(NoiseSchedule.kolors().alphas_cumprod[0].item())
+
+
+def test_betas_equal_the_reference():
+    torch.testing.assert_close(
+        NoiseSchedule.kolors().betas, DDPMScheduler.from_config(KOLORS).betas, rtol=1e-3, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("steps", [1, 4, 7, 50])
+@pytest.mark.parametrize("original", [50, 60])
+def test_consistency_grid_equals_the_reference(steps, original):
+    reference = LCMScheduler.from_config(KOLORS)
+    reference.set_timesteps(steps, original_inference_steps=original)
+    timesteps = NoiseSchedule.kolors().consistency_timesteps(steps, original)
+    assert torch.equal(timesteps, reference.timesteps.float())
+
+
+@pytest.mark.parametrize("numbers", [(51, 50), (4, 1101), (0, 50)])
+def test_bad_consistency_grids_are_refused(numbers):
+    with pytest.raises(CourseError, match="num_inference_steps"):
+        NoiseSchedule.kolors().consistency_timesteps(*numbers)
+
+
+def test_sigma_and_timestep_undo_each_other():
+    schedule = NoiseSchedule.kolors()
+    timesteps = torch.tensor([[0.0, 0.5], [500.25, 1099.0]])
+    sigma = schedule.sigma(timesteps)
+    assert sigma.shape == timesteps.shape
+    assert sigma[1, 1] == schedule.sigmas[-1]
+    # Written as float32, σ's own distance between timesteps is about 0.05 % of it.
+    assert [schedule.timestep_of(s) for s in sigma.flatten().tolist()] == pytest.approx(
+        timesteps.flatten().tolist()
+    )
+
+
+def test_forward_process_reaches_what_the_jump_says():
+    schedule, x0 = NoiseSchedule.sdxl(), torch.full((40_000,), 2.0)
+    path = list(forward_process(x0, schedule, generator=torch.Generator().manual_seed(0)))
+    assert len(path) == 1000
+    for t in (0, 200, 999):
+        ᾱ = schedule.alphas_cumprod[t].item()
+        # Errors of a mean and a standard deviation of 40 000 draws: 0.5 % and 0.35 % of the deviation.
+        assert path[t].mean().item() == pytest.approx(2 * ᾱ**0.5, abs=0.02 * (1 - ᾱ) ** 0.5)
+        assert path[t].std().item() == pytest.approx((1 - ᾱ) ** 0.5, rel=0.015)
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
@@ -135,8 +197,20 @@ def test_conversions_undo_add_noise(batch):
     x0, noise, timesteps = batch[0].double(), batch[1].double(), batch[2]
     schedule = NoiseSchedule.kolors()
     noisy = schedule.add_noise(x0, noise, timesteps)
-    torch.testing.assert_close(schedule.epsilon_to_x0(noisy, noise, timesteps), x0)
-    torch.testing.assert_close(schedule.x0_to_epsilon(noisy, x0, timesteps), noise)
+    said = {kind: schedule.target(x0, noise, timesteps, kind) for kind in PREDICTION_TYPES}
+    assert torch.equal(said["epsilon"], noise)
+    assert torch.equal(said["sample"], x0)
+    for source in PREDICTION_TYPES:
+        for target in PREDICTION_TYPES:
+            converted = schedule.convert(said[source], noisy, timesteps, source, target)
+            torch.testing.assert_close(converted, said[target])
+
+
+def test_v_target_equals_ddpm(batch):
+    x0, noise, timesteps = batch
+    v = NoiseSchedule.kolors().target(x0, noise, timesteps, "v_prediction")
+    expected = DDPMScheduler.from_config(KOLORS).get_velocity(x0, noise, timesteps)
+    torch.testing.assert_close(v, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("gamma", [1.0, 5.0])
@@ -154,7 +228,7 @@ def test_min_snr_weight(gamma):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"beta_schedule": "squaredcos_cap_v2"}, "squaredcos_cap_v2"),
+        ({"beta_schedule": "sigmoid"}, "sigmoid"),
         ({"prediction_type": "v_prediction"}, "prediction_type"),
         ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr"),
         ({"trained_betas": [0.1, 0.2]}, "trained_betas"),

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler, KolorsPipeline
+from diffusers import (
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    KolorsPipeline,
+    UniPCMultistepScheduler,
+)
 
 from kolors_course.errors import CourseError
 from kolors_course.kolors import (
@@ -45,6 +51,8 @@ SCHEDULERS = {
     "euler": EulerDiscreteScheduler,
     "dpm++2m": DPMSolverMultistepScheduler,
     "dpm++2m-karras": DPMSolverMultistepScheduler,
+    "heun": HeunDiscreteScheduler,
+    "unipc": UniPCMultistepScheduler,
 }
 
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from kolors_course.diffusion import betas as noise_shapes
+from kolors_course.diffusion import grids
+from kolors_course.diffusion.predictions import broadcast, convert_prediction, training_target
 from kolors_course.errors import CourseError
-
-SPACINGS = ("leading", "trailing", "linspace")
 
 # Settings of a scheduler_config.json that change what the noise means; only these values are understood.
 _SUPPORTED = {
@@ -27,7 +27,6 @@ _SUPPORTED = {
     "trained_betas": None,
     "interpolation_type": "linear",
 }
-_KARRAS_RHO = 7.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,19 +59,31 @@ class NoiseSchedule:
     @classmethod
     def kolors(cls) -> NoiseSchedule:
         """Kolors' schedule: SDXL's shape with a longer tail (scaled_linear 0.00085 → 0.014, T = 1100)."""
-        return cls(_alphas_cumprod(0.00085, 0.014, 1100, "scaled_linear"))
+        return cls(noise_shapes.alphas_cumprod(0.00085, 0.014, 1100))
 
     @classmethod
     def sdxl(cls) -> NoiseSchedule:
         """The schedule of SDXL and Stable Diffusion (scaled_linear 0.00085 → 0.012, T = 1000)."""
-        return cls(_alphas_cumprod(0.00085, 0.012, 1000, "scaled_linear"))
+        return cls(noise_shapes.alphas_cumprod(0.00085, 0.012, 1000))
+
+    @classmethod
+    def linear(
+        cls, beta_start: float = 1e-4, beta_end: float = 0.02, num_train_timesteps: int = 1000
+    ) -> NoiseSchedule:
+        """The first schedule of all, that of DDPM: β rises in a straight line (arXiv 2006.11239, section 4)."""
+        return cls(noise_shapes.alphas_cumprod(beta_start, beta_end, num_train_timesteps, "linear"))
+
+    @classmethod
+    def cosine(cls, num_train_timesteps: int = 1000) -> NoiseSchedule:
+        """√ᾱ falls like a cosine: less time on samples that are noise already (arXiv 2102.09672, eq. 17)."""
+        return cls(noise_shapes.alphas_cumprod(1e-4, 0.02, num_train_timesteps, "squaredcos_cap_v2"))
 
     @classmethod
     def from_scheduler_config(cls, config: Mapping[str, Any]) -> NoiseSchedule:
         """The schedule described by a diffusers `scheduler_config.json`, read into a mapping.
 
         Args:
-            config: must have `beta_start`, `beta_end`, `beta_schedule` ("scaled_linear" or "linear") and
+            config: must have `beta_start`, `beta_end`, `beta_schedule` (one of `BETA_SCHEDULES`) and
                 `num_train_timesteps`. Keys about sampling (spacing, offsets) are not part of a schedule.
 
         Raises:
@@ -88,12 +99,25 @@ class NoiseSchedule:
                     f"scheduler config has {key} = {config[key]!r}, but only {value!r} is supported; "
                     "use a model trained that way, such as Kolors or SDXL"
                 )
-        return cls(_alphas_cumprod(*(config[key] for key in keys)))
+        return cls(noise_shapes.alphas_cumprod(*(config[key] for key in keys)))
+
+    def zero_terminal_snr(self) -> NoiseSchedule:
+        """The same schedule, stretched until its end is pure noise (arXiv 2305.08891, Algorithm 1).
+
+        A model for it must predict v, the velocity or x₀: the noise of pure noise says nothing about the picture.
+        """
+        return NoiseSchedule(noise_shapes.zero_terminal_snr(self.alphas_cumprod))
 
     @property
     def num_train_timesteps(self) -> int:
         """T: timesteps run from 0 (almost clean) to T - 1 (almost noise)."""
         return len(self.alphas_cumprod)
+
+    @property
+    def betas(self) -> Tensor:
+        """β_t = 1 - ᾱ_t/ᾱ_{t-1}: the share of the variance that step t replaces by noise, shape (T,)."""
+        ᾱ = self.alphas_cumprod
+        return 1 - ᾱ / torch.cat([torch.ones_like(ᾱ[:1]), ᾱ[:-1]])
 
     @property
     def sigmas(self) -> Tensor:
@@ -122,15 +146,26 @@ class NoiseSchedule:
         α, σ = self._signal_and_noise(timesteps, x0)
         return (α * x0 + σ * noise).to(x0.dtype)
 
-    def epsilon_to_x0(self, sample: Tensor, epsilon: Tensor, timesteps: Tensor) -> Tensor:
-        """The clean sample that some noise implies: (x_t - √(1-ᾱ_t)·ε)/√ᾱ_t. Shapes as in `add_noise`."""
-        α, σ = self._signal_and_noise(timesteps, sample)
-        return ((sample - σ * epsilon) / α).to(sample.dtype)
+    def target(self, x0: Tensor, noise: Tensor, timesteps: Tensor, prediction_type: str) -> Tensor:
+        """What a model of `prediction_type` learns to say about `add_noise(x0, noise, timesteps)`."""
+        α, σ = self._signal_and_noise(timesteps, x0)
+        return training_target(x0, noise, α, σ, prediction_type).to(x0.dtype)
 
-    def x0_to_epsilon(self, sample: Tensor, x0: Tensor, timesteps: Tensor) -> Tensor:
-        """The noise that a clean sample implies: (x_t - √ᾱ_t·x₀)/√(1-ᾱ_t). Shapes as in `add_noise`."""
+    def convert(
+        self, prediction: Tensor, sample: Tensor, timesteps: Tensor, source: str, target: str
+    ) -> Tensor:
+        """Say a prediction about x_t in another way; see `kolors_course.diffusion.predictions`.
+
+        Args:
+            prediction, sample: what the model says about `sample`, shape (B, ...).
+            timesteps: whole numbers, shape (B,).
+            source, target: prediction types, such as "epsilon" and "sample".
+
+        Raises:
+            CourseError: a type is unknown, or the timesteps have the wrong shape, type or range.
+        """
         α, σ = self._signal_and_noise(timesteps, sample)
-        return ((sample - α * x0) / σ).to(sample.dtype)
+        return convert_prediction(prediction, sample, α, σ, source, target).to(sample.dtype)
 
     def min_snr_weight(self, timesteps: Tensor, gamma: float = 5.0) -> Tensor:
         """Loss weight min(SNR_t, γ)/SNR_t for noise prediction (Min-SNR-γ, arXiv 2303.09556).
@@ -170,7 +205,7 @@ class NoiseSchedule:
         Raises:
             CourseError: the spacing is unknown or N timesteps do not fit on the schedule.
         """
-        return _float32(self._place(num_inference_steps, spacing, steps_offset))
+        return _float32(grids.place(self.num_train_timesteps, num_inference_steps, spacing, steps_offset))
 
     def multistep_timesteps(
         self, num_inference_steps: int, spacing: str = "leading", steps_offset: int = 1
@@ -180,10 +215,26 @@ class NoiseSchedule:
         They count the clean end as a point: N+1 points are placed, rounded, and the last left out. The same
         settings can so start elsewhere: 50 "leading" steps on Kolors' schedule at 1051 instead of 1079.
         """
-        _check_steps(num_inference_steps)
+        grids.check_steps(num_inference_steps)
         if spacing == "trailing":
             return self.timesteps(num_inference_steps, spacing)
-        return _float32(self._place(num_inference_steps + 1, spacing, steps_offset)[:-1].round())
+        points = grids.place(self.num_train_timesteps, num_inference_steps + 1, spacing, steps_offset)
+        return _float32(points[:-1].round())
+
+    def consistency_timesteps(self, num_inference_steps: int, original_inference_steps: int = 50) -> Tensor:
+        """Where an LCM looks, equal to `diffusers.LCMScheduler.timesteps`: float32, shape (N,), falling.
+
+        Args:
+            num_inference_steps: how many, N.
+            original_inference_steps: on how many timesteps the model was distilled.
+
+        Raises:
+            CourseError: the numbers do not fit together.
+        """
+        points = grids.place_consistency(
+            self.num_train_timesteps, num_inference_steps, original_inference_steps
+        )
+        return _float32(points)
 
     def karras_timesteps(self, num_inference_steps: int) -> tuple[Tensor, Tensor]:
         """Noise levels evenly spaced in σ^(1/7) over the whole schedule (arXiv 2206.00364, eq. 5).
@@ -197,37 +248,25 @@ class NoiseSchedule:
         Raises:
             CourseError: `num_inference_steps` is not a whole number of at least 1.
         """
-        _check_steps(num_inference_steps)
         sigmas = self.sigmas.numpy()
-        largest, smallest = float(sigmas[-1]) ** (1 / _KARRAS_RHO), float(sigmas[0]) ** (1 / _KARRAS_RHO)
-        ramp = np.linspace(0, 1, num_inference_steps)
-        levels = (largest + ramp * (smallest - largest)) ** _KARRAS_RHO
+        levels = grids.karras_levels(float(sigmas[-1]), float(sigmas[0]), num_inference_steps)
         points = np.interp(np.log(levels), np.log(sigmas), np.arange(len(sigmas))).round()
         return _float32(points), _float32(np.append(levels, 0))
 
     def sigmas_at(self, timesteps: Tensor) -> Tensor:
         """σ at N timesteps (interpolated between whole ones) and a final 0 for the clean sample, (N+1,)."""
-        sigmas = self.sigmas.numpy()
-        return _float32(np.append(np.interp(timesteps.numpy(), np.arange(len(sigmas)), sigmas), 0))
+        return _float32(np.append(self.sigma(timesteps).numpy(), 0))
 
-    def _place(self, num_inference_steps: int, spacing: str, steps_offset: int) -> np.ndarray:
-        T, N = self.num_train_timesteps, num_inference_steps
-        _check_steps(N)
-        if spacing == "leading":
-            points = np.arange(N)[::-1] * (T // N) + steps_offset
-        elif spacing == "trailing":
-            # np.arange now and then makes one value too many, because its step is rounded.
-            points = np.arange(T, 0, -T / N)[:N].round() - 1
-        elif spacing == "linspace":
-            points = np.linspace(0, T - 1, N)[::-1]
-        else:
-            raise CourseError(f'unknown timestep spacing "{spacing}"; choose one of {", ".join(SPACINGS)}')
-        if N > T or points[0] >= T or points[-1] < 0:
-            raise CourseError(
-                f"{N} timesteps do not fit on a schedule of {T} with {spacing} spacing and "
-                f"steps_offset {steps_offset}; lower num_inference_steps or the offset"
-            )
-        return points
+    def sigma(self, timesteps: Tensor) -> Tensor:
+        """σ at any timesteps (interpolated between whole ones), in their shape; float64, on the CPU."""
+        sigmas = self.sigmas.double().numpy()
+        values = np.interp(timesteps.detach().cpu().double().numpy(), np.arange(len(sigmas)), sigmas)
+        return torch.as_tensor(values)
+
+    def timestep_of(self, sigma: float) -> float:
+        """The timestep with this σ, between whole ones: the reverse of `sigma`."""
+        sigmas = self.sigmas.double().numpy()
+        return float(np.interp(sigma, sigmas, np.arange(len(sigmas))))
 
     def _look_up(self, values: Tensor, timesteps: Tensor) -> Tensor:
         if timesteps.ndim != 1 or timesteps.dtype not in (torch.int32, torch.int64):
@@ -246,8 +285,7 @@ class NoiseSchedule:
         """√ᾱ_t and √(1-ᾱ_t), shape (B, 1, …, 1), at least float32: half precision would lose 1-ᾱ_t."""
         if len(sample) != timesteps.numel():
             raise CourseError(f"{timesteps.numel()} timesteps for {len(sample)} samples; give one for each")
-        ᾱ = self._look_up(self.alphas_cumprod, timesteps).view(-1, *[1] * (sample.ndim - 1))
-        ᾱ = ᾱ.to(torch.promote_types(sample.dtype, torch.float32))
+        ᾱ = broadcast(self._look_up(self.alphas_cumprod, timesteps), sample)
         return ᾱ.sqrt(), (1 - ᾱ).sqrt()
 
 
@@ -259,29 +297,6 @@ def init_noise_sigma(max_sigma: float, spacing: str) -> float:
     Equal to `diffusers.EulerDiscreteScheduler.init_noise_sigma`.
     """
     return (max_sigma**2 + 1) ** 0.5 if spacing == "leading" else max_sigma
-
-
-def _alphas_cumprod(
-    beta_start: float, beta_end: float, num_train_timesteps: int, beta_schedule: str
-) -> Tensor:
-    """ᾱ as diffusers computes it, to the last bit: in float32, so that no σ differs from the reference."""
-    numbers = all(isinstance(beta, (int, float)) for beta in (beta_start, beta_end))
-    if not (numbers and 0 < beta_start <= beta_end < 1):
-        raise CourseError(f"beta_start {beta_start!r}, beta_end {beta_end!r}: give 0 < start <= end < 1")
-    if not isinstance(num_train_timesteps, Integral) or num_train_timesteps < 2:
-        raise CourseError(f"num_train_timesteps is {num_train_timesteps!r}; give a whole number above 1")
-    if beta_schedule == "scaled_linear":
-        betas = torch.linspace(beta_start**0.5, beta_end**0.5, num_train_timesteps, dtype=torch.float32) ** 2
-    elif beta_schedule == "linear":
-        betas = torch.linspace(beta_start, beta_end, num_train_timesteps, dtype=torch.float32)
-    else:
-        raise CourseError(f'unknown beta_schedule "{beta_schedule}"; choose scaled_linear or linear')
-    return (1 - betas).cumprod(dim=0)
-
-
-def _check_steps(num_inference_steps: int) -> None:
-    if not isinstance(num_inference_steps, Integral) or num_inference_steps < 1:
-        raise CourseError(f"num_inference_steps is {num_inference_steps!r}; give a whole number above 0")
 
 
 def _float32(values: np.ndarray) -> Tensor:

@@ -49,6 +49,47 @@ def merged_weight(
     return weight + strength * lora_delta(A, B, alpha, rank, rslora)
 
 
+def dora_weight(
+    weight: Tensor,
+    A: Tensor,
+    B: Tensor,
+    magnitude: Tensor,
+    alpha: float,
+    rank: int,
+    rslora: bool = False,
+) -> Tensor:
+    """m · (W + ΔW) / ‖W + ΔW‖, row by row: LoRA turns each row, and m alone says how long it is (DoRA).
+
+    arXiv 2402.09353, equation 5; its columns are the rows of `nn.Linear.weight`. With ΔW = 0 and m the lengths of
+    the rows of W it is W itself.
+
+    Args:
+        weight, A, B: see `merged_weight`.
+        magnitude: (out_features,), the length of each row.
+
+    Returns:
+        (out_features, in_features), a new tensor.
+    """
+    merged = merged_weight(weight, A, B, alpha, rank, rslora)
+    return magnitude[:, None] * merged / merged.norm(dim=1, keepdim=True)
+
+
+def kept_energy(delta: Tensor) -> Tensor:
+    """How much of a change of weight the best change of rank 1, 2, … keeps: shares of ‖ΔW‖², rising to 1.
+
+    The best one cuts off the smallest singular values (Eckart and Young 1936); `factorise` in `lora.svd` makes its
+    factors.
+
+    Args:
+        delta: (out_features, in_features).
+
+    Returns:
+        float64, (min(out_features, in_features),).
+    """
+    squares = torch.linalg.svdvals(delta.double()).square()
+    return squares.cumsum(dim=0) / squares.sum()
+
+
 class LoRALinear(nn.Module):
     """h = W x + b + scale · B A x (arXiv 2106.09685, equation 3) around a frozen `nn.Linear`.
 
@@ -88,11 +129,49 @@ class LoRALinear(nn.Module):
     @torch.no_grad()
     def merge(self) -> nn.Linear:
         """Return a plain `nn.Linear` that computes the same function, so sampling costs nothing extra."""
-        factors = (self.lora_A, self.lora_B, self.alpha, self.rank, self.rslora)
         has_bias = self.base.bias is not None
         merged = nn.Linear(self.base.in_features, self.base.out_features, bias=has_bias)
         merged = merged.to(self.base.weight.device, self.base.weight.dtype)
-        merged.weight.copy_(merged_weight(self.base.weight, *factors))
+        merged.weight.copy_(self._merged_weight())
         if has_bias:
             merged.bias.copy_(self.base.bias)
         return merged
+
+    def _merged_weight(self) -> Tensor:
+        factors = (self.lora_A, self.lora_B, self.alpha, self.rank, self.rslora)
+        return merged_weight(self.base.weight, *factors)
+
+
+class DoRALinear(LoRALinear):
+    """A `LoRALinear` that also learns how long each row of the weight is (see `dora_weight`).
+
+    It starts as an exact copy of the frozen layer too. Arguments as for `LoRALinear`.
+    """
+
+    def __init__(
+        self,
+        base: nn.Linear,
+        rank: int,
+        alpha: float,
+        generator: torch.Generator,
+        rslora: bool = False,
+    ) -> None:
+        super().__init__(base, rank, alpha, generator, rslora)
+        self.magnitude = nn.Parameter(base.weight.detach().norm(dim=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., in_features) to (..., out_features).
+
+        The length of W + ΔW counts as a constant for the gradient, which saves memory (section 4.3 of the paper).
+        """
+        lengths = merged_weight(
+            self.base.weight, self.lora_A.detach(), self.lora_B.detach(), self.alpha, self.rank, self.rslora
+        ).norm(dim=1)
+        turned = super().forward(x)
+        if self.base.bias is None:
+            return self.magnitude / lengths * turned
+        return self.magnitude / lengths * (turned - self.base.bias) + self.base.bias
+
+    def _merged_weight(self) -> Tensor:
+        factors = (self.lora_A, self.lora_B, self.magnitude, self.alpha, self.rank, self.rslora)
+        return dora_weight(self.base.weight, *factors)
