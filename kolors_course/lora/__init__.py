@@ -1,10 +1,23 @@
-"""LoRA: the maths, attaching it to a U-Net, its file, and using such files."""
+"""LoRA: the maths, attaching it to a U-Net, its files, and what can be done with such files."""
 
-from kolors_course.lora.adapter import add_lora, load_lora_state_dict, lora_parameters, lora_state_dict
+from kolors_course.lora.adapter import (
+    adaptable_layers,
+    add_lora,
+    load_lora_state_dict,
+    lora_parameters,
+    lora_state_dict,
+    match_layers,
+    target_layers,
+)
+from kolors_course.lora.combine import Combination, combine_loras
 from kolors_course.lora.config import ATTENTION_TARGETS, LoraSettings, parse_target_modules
-from kolors_course.lora.files import LoraFile, read_lora, save_lora
+from kolors_course.lora.extract import Extraction, extract_lora
+from kolors_course.lora.files import LoraFile, read_lora, save_lora, write_lora
+from kolors_course.lora.inspection import LoraReport, inspect_lora
+from kolors_course.lora.layouts import LAYOUTS, WRITABLE
 from kolors_course.lora.loading import (
     LoadReport,
+    check_fit,
     load_lora,
     merge_lora,
     parse_lora_argument,
@@ -12,26 +25,45 @@ from kolors_course.lora.loading import (
     unload_lora,
 )
 from kolors_course.lora.maths import LoRALinear, lora_delta, lora_scale, merged_weight
+from kolors_course.lora.names import LayerNames, layer_names
+from kolors_course.lora.weights import merge_into_model, read_unet_weights
 
 __all__ = [
     "ATTENTION_TARGETS",
+    "LAYOUTS",
+    "WRITABLE",
+    "Combination",
+    "Extraction",
+    "LayerNames",
     "LoRALinear",
     "LoadReport",
     "LoraFile",
+    "LoraReport",
     "LoraSettings",
+    "adaptable_layers",
     "add_lora",
+    "check_fit",
+    "combine_loras",
+    "extract_lora",
+    "inspect_lora",
+    "layer_names",
     "load_lora",
     "load_lora_state_dict",
     "lora_delta",
     "lora_parameters",
     "lora_scale",
     "lora_state_dict",
+    "match_layers",
+    "merge_into_model",
     "merge_lora",
     "merged_weight",
     "parse_lora_argument",
     "parse_target_modules",
     "read_lora",
+    "read_unet_weights",
     "save_lora",
     "set_lora_strengths",
+    "target_layers",
     "unload_lora",
+    "write_lora",
 ]

@@ -68,8 +68,8 @@ def load_lora(
             the adapter name is not usable.
     """
     strength = check_strength(strength)
-    lora = read_lora(path, alpha=alpha)
-    expected = _check_fit(unet, lora)
+    lora = read_lora(path, alpha=alpha, unet=unet)
+    expected = check_fit(unet, lora)
     if adapter_name is None:
         adapter_name = _free_name(unet, lora.path.stem)
     attach_adapter(unet, lora.settings, adapter_name, seed=0)
@@ -122,6 +122,38 @@ def merge_lora(unet: nn.Module) -> int:
     return len(layers)
 
 
+def check_fit(unet: nn.Module, lora: LoraFile) -> int:
+    """Return how many tensors the target modules of `lora` need in `unet`, which may be one without weights.
+
+    Raises:
+        CourseError: `lora` has others, or of other shapes: it was trained on another U-Net.
+    """
+    layers = adaptable_layers(unet)
+    needed = {
+        f"{module}.{part}": shape
+        for module, layer in match_layers(layers, lora.settings.target_modules).items()
+        for part, shape in _tensor_shapes(layer, lora.settings).items()
+    }
+    total = len(lora.state_dict)
+    origin = f"the file was trained on {lora.base_model}: choose the base model it belongs to"
+    if strange := [name for name in lora.state_dict if split_tensor_name(name)[0] not in layers]:
+        raise CourseError(
+            f"{lora.path}: {len(strange)} of {total} tensors name layers that this U-Net does not have "
+            f"(first: {first_few(strange)}); {origin}"
+        )
+    if odd := sorted(needed.keys() ^ lora.state_dict.keys()):
+        raise CourseError(
+            f"{lora.path}: its tensors and its target modules disagree about {len(odd)} tensors "
+            f"(first: {first_few(odd)}); {origin}"
+        )
+    for name, tensor in lora.state_dict.items():
+        if tuple(tensor.shape) != needed[name]:
+            raise CourseError(
+                f"{lora.path}: {name} is {tuple(tensor.shape)}, but this U-Net needs {needed[name]}; {origin}"
+            )
+    return len(needed)
+
+
 def parse_lora_argument(text: str) -> tuple[Path, float]:
     """Read `FILE[:STRENGTH]` from the command line; without a strength it is 1.
 
@@ -149,34 +181,6 @@ def _free_name(unet: nn.Module, stem: str) -> str:
     # The number keeps "train.safetensors" from clashing with a method of ModuleDict.
     stem, taken = re.sub(r"\W", "_", stem), loaded_adapters(unet)
     return next(name for n in range(1, len(taken) + 2) if (name := f"{stem}_{n}") not in taken)
-
-
-def _check_fit(unet: nn.Module, lora: LoraFile) -> int:
-    """Return how many tensors the target modules of `lora` need in `unet`; raise if it has others."""
-    layers = adaptable_layers(unet)
-    needed = {
-        f"{module}.{part}": shape
-        for module, layer in match_layers(layers, lora.settings.target_modules).items()
-        for part, shape in _tensor_shapes(layer, lora.settings).items()
-    }
-    total = len(lora.state_dict)
-    origin = f"the file was trained on {lora.base_model}: choose the base model it belongs to"
-    if strange := [name for name in lora.state_dict if split_tensor_name(name)[0] not in layers]:
-        raise CourseError(
-            f"{lora.path}: {len(strange)} of {total} tensors name layers that this U-Net does not have "
-            f"(first: {first_few(strange)}); {origin}"
-        )
-    if odd := sorted(needed.keys() ^ lora.state_dict.keys()):
-        raise CourseError(
-            f"{lora.path}: its tensors and its target modules disagree about {len(odd)} tensors "
-            f"(first: {first_few(odd)}); {origin}"
-        )
-    for name, tensor in lora.state_dict.items():
-        if tuple(tensor.shape) != needed[name]:
-            raise CourseError(
-                f"{lora.path}: {name} is {tuple(tensor.shape)}, but this U-Net needs {needed[name]}; {origin}"
-            )
-    return len(needed)
 
 
 def _tensor_shapes(layer: nn.Module, settings: LoraSettings) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,51 @@
+"""The U-Net without its weights: names and shapes of its layers, on torch's meta device."""
+
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DConditionModel
+
+from kolors_course.errors import CourseError
+from kolors_course.kolors.model import diffusers_layout
+
+# unet/config.json of Kwai-Kolors/Kolors, as far as it differs from the defaults of diffusers.
+KOLORS_UNET = {
+    "sample_size": 128,
+    "block_out_channels": (320, 640, 1280),
+    "layers_per_block": 2,
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": [1, 2, 10],
+    "attention_head_dim": [5, 10, 20],
+    "cross_attention_dim": 2048,
+    "encoder_hid_dim": 4096,
+    "encoder_hid_dim_type": "text_proj",
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 5632,
+    "use_linear_projection": True,
+}
+
+
+def kolors_skeleton() -> UNet2DConditionModel:
+    """The U-Net of full Kolors; needs no download and no memory."""
+    with torch.device("meta"):
+        return UNet2DConditionModel(**KOLORS_UNET)
+
+
+def unet_skeleton(folder: str | Path) -> UNet2DConditionModel:
+    """The U-Net that `folder`, a model in diffusers layout, describes in unet/config.json.
+
+    Raises:
+        CourseError: there is no such model, or its config.json is missing or damaged.
+    """
+    unet = diffusers_layout(folder).unet
+    try:
+        config = UNet2DConditionModel.load_config(unet, local_files_only=True)
+        with torch.device("meta"):
+            return UNet2DConditionModel.from_config(config)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise CourseError(
+            f"{unet / 'config.json'} does not describe a U-Net ({str(error).splitlines()[0]}); "
+            "copy or download it again"
+        ) from error

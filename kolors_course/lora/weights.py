@@ -1,0 +1,160 @@
+"""The weight files of a model's U-Net, and changing them: baking LoRAs in."""
+
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from kolors_course.errors import CourseError
+from kolors_course.files import ensure_folder
+from kolors_course.kolors import diffusers_layout
+from kolors_course.kolors.skeleton import unet_skeleton
+from kolors_course.lora.adapter import first_few
+from kolors_course.lora.files import LoraFile, split_tensor_name
+from kolors_course.lora.loading import check_fit
+from kolors_course.lora.maths import dora_weight, merged_weight
+
+MERGE_NOTE = "merged_loras.json"
+_WEIGHTS = re.compile(r"diffusion_pytorch_model(?:\.(?P<variant>[a-z]\w*))?(?:-\d+-of-\d+)?\.safetensors")
+
+
+def read_unet_weights(model: str | Path) -> dict[str, Tensor]:
+    """Every tensor of the U-Net of a model in diffusers layout, in the number format of its files.
+
+    Of several variants the plain one is read.
+
+    Raises:
+        CourseError: there is no such model, or its weights are missing or damaged.
+    """
+    variants = _weight_files(Path(model))
+    weights: dict[str, Tensor] = {}
+    for file in variants[min(variants)]:
+        weights |= _read_weights(file)[0]
+    return weights
+
+
+def merge_into_model(
+    model: str | Path, loras: Sequence[tuple[LoraFile, float]], output: str | Path
+) -> list[str]:
+    """Write a copy of a model in diffusers layout with W + strength · scale · B A for W: any program loads it.
+
+    Every weight file of the U-Net is changed, whatever its variant, and keeps its number format: each weight is
+    computed in float32 and rounded once. All other files are copied.
+
+    Args:
+        loras: files and their strengths, 1 being the trained one.
+        output: a new folder; never left half-written.
+
+    Returns:
+        The names of the layers changed.
+
+    Raises:
+        CourseError: there is no such model, a LoRA does not fit it, `output` exists, or a weight overflows.
+    """
+    model, output = Path(model), Path(output)
+    variants = _weight_files(model)
+    files = [file for variant in variants.values() for file in variant]
+    skeleton = unet_skeleton(model)
+    for lora, _ in loras:
+        check_fit(skeleton, lora)
+    layers = {split_tensor_name(name)[0] for lora, _ in loras for name in lora.state_dict}
+    weight_names = {file.name for file in files}
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        in_unet = Path(folder) == files[0].parent
+        return {name for name in names if name.startswith(".") or (in_unet and name in weight_names)}
+
+    with _new_folder(output) as folder:
+        shutil.copytree(model, folder, ignore=left_out, dirs_exist_ok=True)
+        for variant in variants.values():
+            changed = [_merge_file(file, folder / file.relative_to(model), loras) for file in variant]
+            if lacking := layers.difference(*changed):
+                raise CourseError(
+                    f"{variant[0]} lacks weights of its config.json: {first_few(sorted(lacking))}"
+                )
+        note = {
+            "base_model": model.resolve().name,
+            "loras": [{"file": lora.path.name, "strength": strength} for lora, strength in loras],
+        }
+        (folder / MERGE_NOTE).write_text(
+            json.dumps(note, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+        )
+    return sorted(layers)
+
+
+def _weight_files(model: Path) -> dict[str, list[Path]]:
+    """Variant ("" is the plain one) -> its files, one or several shards."""
+    folder = diffusers_layout(model).unet
+    variants: dict[str, list[Path]] = {}
+    for file in sorted(folder.iterdir()):
+        if match := _WEIGHTS.fullmatch(file.name):
+            variants.setdefault(match["variant"] or "", []).append(file)
+    if not variants:
+        raise CourseError(f"no weights (.safetensors) in {folder}; copy or download them again")
+    return variants
+
+
+def _read_weights(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata()
+        return load_file(file), metadata or {"format": "pt"}
+    except (OSError, SafetensorError) as error:
+        raise CourseError(f"{file} is cut short or damaged ({error}); copy or download it again") from error
+
+
+def _merge_file(source: Path, target: Path, loras: Sequence[tuple[LoraFile, float]]) -> set[str]:
+    """Write one weight file anew; return the names of the layers changed in it."""
+    weights, metadata = _read_weights(source)
+    changed = set()
+    for key, weight in weights.items():
+        layer = key.removesuffix(".weight")
+        matching = [
+            (lora, strength) for lora, strength in loras if f"{layer}.lora_A.weight" in lora.state_dict
+        ]
+        if not matching:
+            continue
+        merged = weight.float()
+        for lora, strength in matching:
+            merged = _merged(merged, lora, layer, strength)
+        weights[key] = merged.to(weight.dtype)
+        if not weights[key].isfinite().all():
+            raise CourseError(f"{key} of {source} overflows; use less strength, or weights in float32")
+        changed.add(layer)
+    save_file(weights, target, metadata=metadata)
+    return changed
+
+
+def _merged(weight: Tensor, lora: LoraFile, layer: str, strength: float) -> Tensor:
+    """One weight in float32 with one LoRA added."""
+    state, settings = lora.state_dict, lora.settings
+    A, B = (state[f"{layer}.lora_{factor}.weight"].flatten(1).float() for factor in "AB")
+    alpha, rank, rslora = settings.alpha, settings.rank, settings.use_rslora
+    if settings.use_dora:
+        lengths = state[f"{layer}.lora_magnitude_vector"].flatten().float()
+        matrix = dora_weight(weight.flatten(1), A, B, lengths, strength * alpha, rank, rslora)
+    else:
+        matrix = merged_weight(weight.flatten(1), A, B, alpha, rank, rslora, strength)
+    return matrix.reshape(weight.shape)
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder`; on success it becomes `folder`, on failure it vanishes."""
+    if folder.exists():
+        raise CourseError(f"{folder} exists already; choose another output folder, or remove it")
+    temporary = ensure_folder(folder.parent) / f".{folder.name}-{uuid.uuid4().hex}"
+    try:
+        temporary.mkdir()
+        yield temporary
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,143 @@
+"""Merging into a model folder: the same picture without a LoRA, every weight file, nothing half-written."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from loras import ATTENTION, WIDE, random_lora
+from safetensors.torch import load_file, save_file
+
+from kolors_course.errors import CourseError
+from kolors_course.kolors import Sampling, generate, load_model
+from kolors_course.lora import (
+    LoraFile,
+    LoraSettings,
+    add_lora,
+    load_lora,
+    lora_state_dict,
+    merge_into_model,
+    merge_lora,
+    read_unet_weights,
+    save_lora,
+    unload_lora,
+)
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def folder(tiny_folder, tmp_path):
+    """A copy of the tiny Kolors that may be spoilt."""
+    return shutil.copytree(tiny_folder, tmp_path / "copy", copy_function=os.link)
+
+
+def tree(path) -> set[str]:
+    return {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
+
+
+def in_single_precision(folder):
+    """Store the U-Net in float32, so that merging rounds no more than adapters do."""
+    tensors = {name: tensor.float() for name, tensor in load_file(folder / UNET).items()}
+    (folder / UNET).unlink()
+    save_file(tensors, folder / UNET, metadata={"format": "pt"})
+
+
+def test_the_merged_model_draws_what_model_and_loras_draw(folder, tmp_path):
+    in_single_precision(folder)
+    model = load_model(folder)
+    loras = [(random_lora(model.unet, WIDE, 1), 0.5), (random_lora(model.unet, ATTENTION, 2), -0.75)]
+    merged = merge_into_model(folder, loras, tmp_path / "merged")
+    assert tree(tmp_path / "merged") == tree(folder) | {"merged_loras.json"}
+    note = json.loads((tmp_path / "merged" / "merged_loras.json").read_text(encoding="utf-8"))
+    assert (note["base_model"], [lora["strength"] for lora in note["loras"]]) == ("copy", [0.5, -0.75])
+    for i, (lora, strength) in enumerate(loras):
+        path = save_lora(
+            tmp_path / f"{i}.safetensors", lora.state_dict, lora.settings, base_model="", dataset_hash=""
+        )
+        load_lora(model.unet, path, strength)
+    drawing = (["夜晚"], [1], Sampling(steps=2))
+    ours, adapted = (generate(m, *drawing)[0] for m in (load_model(tmp_path / "merged"), model))
+    assert np.abs(np.asarray(ours, np.int16) - np.asarray(adapted, np.int16)).max() <= 1
+    unload_lora(model.unet)
+    plain = generate(model, *drawing)[0]
+    assert np.abs(np.asarray(ours, np.int16) - np.asarray(plain, np.int16)).max() > 8
+    before, after = read_unet_weights(folder), read_unet_weights(tmp_path / "merged")
+    changed = {name.removesuffix(".weight") for name in before if not torch.equal(before[name], after[name])}
+    assert changed == set(merged)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        LoraSettings(2, 3.0, use_rslora=True),
+        LoraSettings(2, 3.0, ("to_q", "conv1", "conv_shortcut"), use_dora=True),
+    ],
+)
+def test_equal_to_merging_with_peft(folder, tmp_path, settings):
+    in_single_precision(folder)
+    unet = load_model(folder).unet
+    add_lora(unet, settings, generator=torch.Generator().manual_seed(0))
+    state = {name: tensor.clone() for name, tensor in lora_state_dict(unet).items()}
+    generator = torch.Generator().manual_seed(1)
+    for name, tensor in state.items():
+        if "lora_A" not in name:
+            tensor += 0.2 * torch.randn(tensor.shape, generator=generator)
+    unload_lora(unet)
+    load_lora(
+        unet, save_lora(tmp_path / "x.safetensors", state, settings, base_model="", dataset_hash=""), 0.6
+    )
+    merge_lora(unet)
+    merge_into_model(folder, [(LoraFile(tmp_path, state, settings, {}), 0.6)], tmp_path / "merged")
+    for name, weight in read_unet_weights(tmp_path / "merged").items():
+        torch.testing.assert_close(weight, unet.state_dict()[name], rtol=1e-5, atol=1e-6)
+
+
+def test_every_variant_and_shard_is_merged_in_its_own_format(folder, tmp_path, tiny_model):
+    """The copy has half precision; beside it a float32 variant in two shards. Each is rounded once."""
+    lora = random_lora(tiny_model.unet, ATTENTION)
+    half = load_file(folder / UNET)
+    names = sorted(half)
+    for i, part in enumerate((names[:100], names[100:]), start=1):
+        shard = folder / f"unet/diffusion_pytorch_model.full-0000{i}-of-00002.safetensors"
+        save_file({name: half[name].float() for name in part}, shard, metadata={"format": "pt"})
+    merge_into_model(folder, [(lora, 1.0)], tmp_path / "merged")
+    merged = load_file(tmp_path / "merged" / UNET)
+    shards = {}
+    for file in sorted((tmp_path / "merged/unet").glob("*.full-*")):
+        shards |= load_file(file)
+    assert {tensor.dtype for tensor in merged.values()} == {torch.float16}
+    assert {tensor.dtype for tensor in shards.values()} == {torch.float32}
+    assert merged.keys() == shards.keys() == half.keys()
+    for name, tensor in merged.items():
+        assert torch.equal(tensor, shards[name].half())
+    assert any(not torch.equal(merged[name], half[name]) for name in half)
+
+
+def test_refusals_leave_nothing(folder, tmp_path, tiny_model):
+    lora = random_lora(tiny_model.unet, ATTENTION)
+    tensors, output = load_file(folder / UNET), tmp_path / "out"
+    foreign = LoraFile(tmp_path, {f"x.{n}": t for n, t in lora.state_dict.items()}, ATTENTION, {})
+    before = {*tmp_path.iterdir()}
+    for loras, message in (
+        ([(foreign, 1.0)], "does not have"),
+        ([(lora, 1e6)], "overflows"),
+    ):
+        with pytest.raises(CourseError, match=message):
+            merge_into_model(folder, loras, output)
+    with pytest.raises(CourseError, match="exists already"):
+        merge_into_model(folder, [(lora, 1.0)], folder)
+    with pytest.raises(CourseError, match="no model folder"):
+        merge_into_model(tmp_path / "none", [(lora, 1.0)], output)
+    (folder / UNET).unlink()
+    with pytest.raises(CourseError, match="no weights"):
+        merge_into_model(folder, [(lora, 1.0)], output)
+    save_file({name: t for name, t in tensors.items() if "to_q" not in name}, folder / UNET)
+    with pytest.raises(CourseError, match=r"lacks weights.*to_q"):
+        merge_into_model(folder, [(lora, 1.0)], output)
+    (folder / UNET).write_bytes(b"cut")
+    with pytest.raises(CourseError, match="cut short"):
+        merge_into_model(folder, [(lora, 1.0)], output)
+    assert {*tmp_path.iterdir()} == before
