@@ -1,12 +1,16 @@
 """Writing files so that nothing half-written is ever left behind."""
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from kolors_course.errors import CourseError
+
+# What the functions below, and safetensors, call their temporary files.
+_TEMPORARY = re.compile(r"\..+-[0-9a-f]{32}(\.\w+)?|\.tmp[A-Za-z0-9]{6}")
 
 
 def ensure_folder(folder: str | Path) -> Path:
@@ -46,3 +50,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove the temporary files of processes that were killed; only where nobody else is writing.
+
+    Raises:
+        CourseError: one cannot be removed.
+    """
+    for path in Path(folder).glob(".*"):
+        if _TEMPORARY.fullmatch(path.name):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise CourseError(
+                    f"cannot remove {path}: {error.strerror or error}; remove it yourself"
+                ) from error

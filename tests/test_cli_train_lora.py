@@ -1,14 +1,25 @@
 """`kolors-course train-lora`: the camp's flags, resuming, and how it refuses."""
 
+import argparse
+import importlib.machinery
 import json
+import runpy
 import shutil
+import sys
+import types
+from pathlib import Path
 
 import pytest
+import torch
 from command_line import command, refused, tree
 from safetensors import safe_open
+from safetensors.torch import load_file
 
-from kolors_course.cli import main
+from kolors_course.cli import main, train_lora
+from kolors_course.kolors import current_profile
+from kolors_course.kolors.skeleton import kolors_skeleton
 from kolors_course.lora import read_lora
+from kolors_course.lora.adapter import target_layers
 
 pytestmark = pytest.mark.usefixtures("tiny_profile")
 
@@ -50,7 +61,183 @@ def test_the_camps_command_trains(capsys, tmp_path, tiny_folder, tiny_pictures):
     assert report["lora"] == str(output / "lora.safetensors")
     assert report["first_loss"] > 0
     assert "2 steps, loss" in capsys.readouterr().out
-    assert tree(output) == {"checkpoint.pt", "log.jsonl", "lora.safetensors"}
+    stored = {name for name in tree(output) if name.startswith("cache")}
+    assert tree(output) - stored == {"checkpoint.pt", "log.jsonl", "lora.safetensors"}
+    assert (
+        len(stored) == 1 + 2 * 4 + 4 + 1
+    )  # the folder, pictures and their mirror images, captions, the empty one
+
+
+# DiffSynth-Studio's train_kolors_lora.py at 1116e6db, and what v1.1.9 added: flag -> default
+DIFFSYNTH = {
+    "pretrained_unet_path": None,
+    "pretrained_text_encoder_path": None,
+    "pretrained_fp16_vae_path": None,
+    "lora_target_modules": "to_q,to_k,to_v,to_out",
+    "output_path": "./",
+    "steps_per_epoch": 500,
+    "height": 1024,
+    "width": 1024,
+    "center_crop": False,
+    "random_flip": False,
+    "batch_size": 1,
+    "dataloader_num_workers": 0,
+    "precision": "16-mixed",
+    "learning_rate": 1e-4,
+    "lora_rank": 4,
+    "lora_alpha": 4.0,
+    "use_gradient_checkpointing": False,
+    "accumulate_grad_batches": 1,
+    "training_strategy": "auto",
+    "max_epochs": 1,
+    "modelscope_model_id": None,
+    "modelscope_access_token": None,
+    "init_lora_weights": "kaiming",
+    "pretrained_lora_path": None,
+    "use_swanlab": False,
+    "swanlab_mode": None,
+}
+
+
+def test_the_camps_flags_have_the_camps_defaults_on_full_kolors():
+    parser = argparse.ArgumentParser()
+    train_lora.add_arguments(parser)
+    arguments = parser.parse_args(["--dataset_path", "data"])
+    profile = current_profile("kolors")
+    recipe = train_lora.recipe_of(arguments, profile)
+    ours = vars(arguments) | {
+        "steps_per_epoch": recipe.steps,
+        "batch_size": recipe.batch_size,
+        "learning_rate": recipe.learning_rate,
+        "precision": recipe.precision,
+        **({"height": profile.size, "width": profile.size} if recipe.size is None else {}),
+    }
+    assert {flag: ours[flag] for flag in DIFFSYNTH} == DIFFSYNTH
+
+
+def test_the_defaults_follow_the_model_that_is_given_by_path(monkeypatch, tmp_path, tiny_folder):
+    full = tmp_path / "unet" / "config.json"
+    full.parent.mkdir()
+    full.write_text('{"sample_size": 128}', encoding="utf-8")
+    paths = {"--model": tmp_path, "--pretrained_unet_path": tmp_path / "unet" / "weights.safetensors"}
+
+    def profile(*flags) -> str:
+        parser = argparse.ArgumentParser()
+        train_lora.add_arguments(parser)
+        return train_lora.profile_of(parser.parse_args(command("--dataset_path", "data", *flags))).name
+
+    for flag, path in paths.items():
+        assert profile(flag, path) == "kolors"
+    assert profile("--model", tiny_folder) == profile("--model", tmp_path / "none") == profile() == "mini"
+    monkeypatch.setenv("KOLORS_PROFILE", "mini")
+    assert profile("--model", tmp_path) == "mini"
+
+
+@pytest.mark.parametrize(("targets", "layers"), [("attention", 560), ("attention+feed-forward", 722)])
+def test_short_names_of_target_modules_on_full_kolors(targets, layers):
+    parser = argparse.ArgumentParser()
+    train_lora.add_arguments(parser)
+    arguments = parser.parse_args(["--dataset_path", "data", "--lora_target_modules", targets])
+    recipe = train_lora.recipe_of(arguments, current_profile("kolors"))
+    assert len(target_layers(kolors_skeleton(), recipe.settings.target_modules)) == layers
+
+
+@pytest.fixture(scope="module")
+def layouts(tiny_folder, tmp_path_factory) -> dict[str, list[str]]:
+    """The tiny model laid out in the three ways Kolors is found in, and the flags that load each."""
+    folder = tmp_path_factory.mktemp("layouts")
+    old = shutil.copytree(tiny_folder, folder / "Kolors")
+    shutil.copytree(old / "tokenizer", old / "text_encoder", dirs_exist_ok=True)
+    shutil.rmtree(old / "tokenizer")
+    shard_as_bin(old / "text_encoder")
+    camp = folder / "camp"
+    for part in ("unet", "vae", "text_encoder"):
+        shutil.copytree(old / part, camp / part)
+    weights = "diffusion_pytorch_model.safetensors"
+    return {
+        "diffusers": command("--model", tiny_folder),
+        "original": command("--model", old),
+        "three paths": command(
+            *("--pretrained_unet_path", camp / "unet" / weights),
+            *("--pretrained_text_encoder_path", camp / "text_encoder"),
+            *("--pretrained_fp16_vae_path", camp / "vae" / weights),
+        ),
+    }
+
+
+def shard_as_bin(folder: Path) -> None:
+    """Replace a safetensors file by two pickled shards and their index, as Kwai-Kolors/Kolors has them."""
+    (file,) = folder.glob("*.safetensors")
+    tensors = load_file(file)
+    file.unlink()
+    names = sorted(tensors)
+    shards = {f"pytorch_model-0000{i + 1}-of-00002.bin": names[i::2] for i in range(2)}
+    for shard, keys in shards.items():
+        torch.save({key: tensors[key] for key in keys}, folder / shard)
+    index = {
+        "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())},
+        "weight_map": {key: shard for shard, keys in shards.items() for key in keys},
+    }
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def test_all_three_layouts_train_to_the_same_weights(tmp_path, tiny_pictures, layouts):
+    loras = []
+    for name, flags in layouts.items():
+        assert main([*train(tiny_pictures, tmp_path / name), *flags]) == 0
+        loras.append(load_file(tmp_path / name / "lora.safetensors"))
+    assert all(torch.equal(tensor, other[key]) for other in loras[1:] for key, tensor in loras[0].items())
+    assert any(tensor.abs().max() > 0 for key, tensor in loras[0].items() if "lora_B" in key)
+
+
+def test_a_shard_that_would_run_code_is_refused(capsys, tmp_path, tiny_pictures, layouts):
+    folder = shutil.copytree(layouts["original"][1], tmp_path / "model")
+    shard = folder / "text_encoder" / "pytorch_model-00001-of-00002.bin"
+    torch.save({"trap": argparse.Namespace}, shard)
+    error = refused(capsys, *train(tiny_pictures, tmp_path / "run"), "--model", folder)
+    assert "cannot load the model" in error
+
+
+def test_the_camps_module_is_the_same_command(capsys, monkeypatch, tmp_path, tiny_pictures):
+    def run_module(*arguments) -> int:
+        monkeypatch.setattr(sys, "argv", ["train_kolors_lora.py", *arguments])
+        with pytest.raises(SystemExit) as left:
+            runpy.run_module("kolors_course.train_kolors_lora", run_name="__main__")
+        return left.value.code
+
+    assert run_module(*train(tiny_pictures, tmp_path)[1:]) == 0
+    assert (tmp_path / "lora.safetensors").is_file()
+    capsys.readouterr()
+    assert run_module("--max_epochs", "x") == 2
+    assert "--max_epochs" in capsys.readouterr().err
+
+
+def test_pushing_to_modelscope(capsys, monkeypatch, tmp_path, tiny_pictures):
+    pushed = {}
+
+    class HubApi:
+        def login(self, token):
+            pushed["token"] = token
+
+        def push_model(self, model_id, model_dir):
+            pushed[model_id] = {file.name for file in Path(model_dir).iterdir()}
+
+    flags = ("--modelscope_model_id", "me/my-lora")
+    assert "--modelscope_access_token" in refused(capsys, *train(tiny_pictures, tmp_path / "run", *flags))
+    flags = (*flags, "--modelscope_access_token", "secret")
+    monkeypatch.setitem(sys.modules, "modelscope", None)
+    assert "pip install modelscope" in refused(capsys, *train(tiny_pictures, tmp_path / "run", *flags))
+    assert tree(tmp_path) == set()
+    api = types.ModuleType("modelscope.hub.api")
+    api.HubApi = HubApi
+    package = types.ModuleType("modelscope")
+    package.__spec__ = importlib.machinery.ModuleSpec("modelscope", None)
+    modules = {"modelscope": package, "modelscope.hub": types.ModuleType("modelscope.hub")}
+    for name, module in {**modules, "modelscope.hub.api": api}.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    assert main(train(tiny_pictures, tmp_path / "run", *flags)) == 0
+    assert pushed == {"token": "secret", "me/my-lora": {"lora.safetensors", "configuration.json"}}
+    assert "secret" not in json.dumps(read_lora(tmp_path / "run" / "lora.safetensors").metadata)
 
 
 def test_what_is_not_given_comes_from_the_profile(tmp_path, tiny_pictures):
@@ -94,7 +281,14 @@ BAD_TRAINING = {
     "--width 40 --height 32": "multiples of 16",
     "--width 0 --height 0": "multiples of 16",
     "--precision 8": "--precision",
-    "--training_strategy deepspeed_stage_2": "deepspeed_stage_2",
+    "--training_strategy deepspeed_stage_2": "pip install deepspeed",
+    "--training_strategy ddp": "--training_strategy",
+    "--debiased --min_snr_gamma 5": "debiased",
+    "--patience 2": "validation share",
+    "--validation_share 0.9": "too few",
+    "--ema_decay 2": "ema_decay",
+    "--pretrained_lora_path none.safetensors": "none.safetensors",
+    "--prior_path none": "none",
     "--pretrained_unet_path u.safetensors": "all three",
     "--model none": "no model folder none",
 }

@@ -149,9 +149,10 @@ def test_accumulated_batches_see_the_pictures_of_one_large_batch(tiny_model, tin
 
 def test_accumulated_gradients_are_the_mean(tiny_model, tiny_pictures, tmp_path, monkeypatch):
     """With the same noise in every part, 2 accumulated batches are one batch, to float32 rounding."""
-    import kolors_course.training.lora as module
+    from kolors_course.training import batches, trainer
 
-    monkeypatch.setattr(module, "generator_for", lambda *key: torch.Generator().manual_seed(key[1]))
+    for module in (batches, trainer):
+        monkeypatch.setattr(module, "generator_for", lambda *key: torch.Generator().manual_seed(key[1]))
     whole = train_lora(tiny_model, tiny_pictures, tmp_path / "1", replace(QUICK, batch_size=4))
     parts = train_lora(
         tiny_model, tiny_pictures, tmp_path / "3", replace(QUICK, batch_size=4, gradient_accumulation=3)
@@ -194,7 +195,7 @@ BAD = {
     "sample_every": -1,
     "learning_rate": float("inf"),
     "max_grad_norm": 0.0,
-    "min_snr_gamma": -5.0,
+    "ema_decay": 1.0,
     "weight_decay": float("nan"),
     "warmup": -1,
     "seed": -1,

@@ -6,105 +6,182 @@
         --pretrained_fp16_vae_path models/sdxl-vae-fp16-fix/diffusion_pytorch_model.safetensors \\
         --lora_rank 16 --lora_alpha 4.0 --dataset_path data/lora_dataset --output_path ./models --max_epochs 1
 
-The same command resumes an interrupted run; --overwrite starts anew. An "epoch" is --steps_per_epoch steps, as in
-the camp, but pictures are drawn so that each comes once before any comes again.
+`python -m kolors_course.train_kolors_lora` is the same command, and what `accelerate launch -m` starts on several
+devices. The same command resumes an interrupted run; --overwrite starts anew. An "epoch" is --steps_per_epoch
+steps, as in the camp, but pictures are drawn so that each comes once before any comes again.
 """
 
 import argparse
+import json
+import os
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 from typing import TypeVar
 
 import torch
 
 from kolors_course.cli.options import add_json, write_json
+from kolors_course.cli.publish import check_push, push
 from kolors_course.errors import CourseError
 from kolors_course.kolors import KolorsModel, Profile, current_profile, load_model, load_profile, three_paths
-from kolors_course.lora import LoraSettings, parse_target_modules
+from kolors_course.lora import ATTENTION_TARGETS, LoraSettings, parse_target_modules
 from kolors_course.platform.device import limit_threads, pick_device
-from kolors_course.training.lora import train_lora
-from kolors_course.training.recipe import PRECISIONS, LoraTraining, mixed_precision
+from kolors_course.training.distributed import STRATEGIES, is_main_process, needs_one_dtype, process_device
+from kolors_course.training.logs import LOGGERS
+from kolors_course.training.lora import RunOptions, train_lora
+from kolors_course.training.losses import LOSSES, LossSettings
+from kolors_course.training.optimizers import OPTIMIZERS, SCHEDULES, OptimizerSettings
+from kolors_course.training.recipe import PRECISIONS, DataSettings, LoraTraining, mixed_precision
+from kolors_course.training.validation import ValidationSettings
 
 T = TypeVar("T")
 
+# Short names of lists of target modules; the second is every linear layer of the transformers, as kohya adapts.
+TARGETS = {
+    "attention": ATTENTION_TARGETS,
+    "attention+feed-forward": (*ATTENTION_TARGETS, "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out"),
+}
+MIN_SNR_GAMMA = 5.0
+FULL_SAMPLE_SIZE = 128  # latent cells along a side of full Kolors' pictures
+
+WHOLE, NUMBER, YES = {"type": int}, {"type": float}, {"action": "store_true"}
+FLAGS = {
+    "model (default: that of KOLORS_PROFILE)": (
+        ("--model", {"metavar": "DIR"}, "model in diffusers layout, or the older one of Kwai-Kolors/Kolors"),
+        ("--pretrained_unet_path", {"metavar": "FILE"}, "U-Net weights, config.json beside them"),
+        ("--pretrained_text_encoder_path", {"metavar": "DIR"}, "ChatGLM folder"),
+        ("--pretrained_fp16_vae_path", {"metavar": "FILE"}, "VAE weights, config.json beside them"),
+        ("--device", {}, "cuda, mps or cpu (default: the best there is)"),
+    ),
+    "data": (
+        ("--dataset_path", {"required": True}, "folder of pictures and captions, see check-dataset"),
+        ("--height", WHOLE, "picture height (default: the model's own size, 1024 on full Kolors)"),
+        ("--width", WHOLE, "picture width (default: the model's own size)"),
+        ("--center_crop", YES, "crop the middle; else a random part"),
+        ("--random_flip", YES, "mirror half of the pictures"),
+        ("--buckets", YES, "train each picture near its own shape, at the area of --height x --width"),
+        ("--masks", YES, "learn only the white part of cat-masklabel.png beside cat.jpg"),
+        ("--sample_posterior", YES, "draw latents from the VAE's posterior instead of taking its mean"),
+        ("--trigger", {"default": "", "metavar": "WORDS"}, "words put before every caption"),
+        ("--prior_path", {"metavar": "DIR"}, "a data set of what must not be forgotten (prior preservation)"),
+        ("--prior_weight", NUMBER | {"default": 1.0}, "of the loss on it"),
+        (
+            "--dataloader_num_workers",
+            WHOLE | {"default": 0},
+            "accepted from the camp's commands; has no work here, because latents are computed once",
+        ),
+    ),
+    "training": (
+        ("--max_epochs", WHOLE | {"default": 1}, ""),
+        ("--steps_per_epoch", WHOLE, "default: 500 on full Kolors, 300 on Kolors-mini"),
+        ("--batch_size", WHOLE, "of each process; default: 1 on full Kolors, 8 on Kolors-mini"),
+        ("--learning_rate", NUMBER, "default: 1e-4 on full Kolors, 1e-3 on Kolors-mini"),
+        (
+            "--precision",
+            {"choices": (*PRECISIONS, "16")},
+            "16 is 16-mixed; default: 16-mixed on full Kolors (bf16 is safer where the GPU has it), else auto",
+        ),
+        ("--accumulate_grad_batches", WHOLE | {"default": 1}, ""),
+        ("--use_gradient_checkpointing", YES, "less memory, more time"),
+        ("--caption_dropout", NUMBER | {"default": 0.1}, ""),
+        ("--warmup_steps", WHOLE | {"default": 20}, ""),
+        ("--optimizer", {"default": "adamw", "choices": tuple(OPTIMIZERS)}, ""),
+        ("--lr_schedule", {"default": "cosine", "choices": SCHEDULES}, "after the warm-up"),
+        ("--weight_decay", NUMBER | {"default": 0.01}, ""),
+        ("--max_grad_norm", NUMBER | {"default": 1.0}, "longer gradients are shortened to it"),
+        ("--ema_decay", NUMBER, "save a moving average of the LoRA, such as 0.99"),
+        ("--seed", WHOLE | {"default": 0}, ""),
+    ),
+    "loss": (
+        ("--loss", {"default": "mse", "choices": LOSSES}, ""),
+        ("--huber_c", NUMBER | {"default": 0.1}, "where the Huber loss becomes a straight line"),
+        (
+            "--min_snr_gamma",
+            NUMBER,
+            f"0 for the plain loss (default {MIN_SNR_GAMMA:g}, or none with --debiased)",
+        ),
+        ("--debiased", YES, "weight timesteps by 1/sqrt(SNR) instead"),
+        ("--noise_offset", NUMBER | {"default": 0.0}, "learn brightness too, with about 0.05"),
+    ),
+    "LoRA": (
+        ("--lora_rank", WHOLE | {"default": 4}, ""),
+        ("--lora_alpha", NUMBER | {"default": 4.0}, "scale is alpha/rank"),
+        (
+            "--lora_target_modules",
+            {"default": "to_q,to_k,to_v,to_out"},
+            f"names, or one of {', '.join(TARGETS)}",
+        ),
+        ("--init_lora_weights", {"default": "kaiming", "choices": ("gaussian", "kaiming")}, ""),
+        ("--use_rslora", YES, "scale alpha/sqrt(rank)"),
+        ("--use_dora", YES, "learn the length of each weight row apart from its direction"),
+        ("--pretrained_lora_path", {"metavar": "FILE"}, "start from this LoRA"),
+    ),
+    "watching": (
+        (
+            "--validation_share",
+            NUMBER | {"default": 0.0},
+            "part of the pictures held out for a validation loss",
+        ),
+        ("--validate_every", WHOLE | {"default": 50}, "steps"),
+        ("--patience", WHOLE, "stop after so many validations without a better one, and keep the best LoRA"),
+        ("--sample_prompt", {"action": "append", "default": []}, "drawn while training; may be repeated"),
+        ("--sample_every", WHOLE | {"default": 100}, "steps"),
+        ("--log_with", {"action": "append", "default": [], "choices": LOGGERS}, "may be repeated"),
+        ("--use_swanlab", YES, "the same as --log_with swanlab"),
+        ("--swanlab_mode", {"choices": ("cloud", "local", "offline", "disabled")}, "where SwanLab logs to"),
+    ),
+    "running": (
+        ("--output_path", {"default": "./"}, "where log, checkpoints and lora.safetensors go"),
+        ("--overwrite", YES, "discard an earlier run in --output_path"),
+        ("--checkpoint_every", WHOLE | {"default": 100}, "steps"),
+        (
+            "--cache_path",
+            {"metavar": "DIR"},
+            "keeps encoded pictures and captions (default: cache/ in --output_path)",
+        ),
+        (
+            "--training_strategy",
+            {"default": "auto", "choices": STRATEGIES},
+            "DeepSpeed shares memory among GPUs",
+        ),
+        ("--modelscope_model_id", {"metavar": "OWNER/NAME"}, "push the LoRA there after training"),
+        ("--modelscope_access_token", {"metavar": "TOKEN"}, ""),
+    ),
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    model = parser.add_argument_group("model (default: that of KOLORS_PROFILE)")
-    model.add_argument("--model", metavar="DIR", help="model in diffusers layout")
-    model.add_argument(
-        "--pretrained_unet_path", metavar="FILE", help="U-Net weights, config.json beside them"
-    )
-    model.add_argument("--pretrained_text_encoder_path", metavar="DIR", help="ChatGLM folder")
-    model.add_argument(
-        "--pretrained_fp16_vae_path", metavar="FILE", help="VAE weights, config.json beside them"
-    )
-    model.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
-    data = parser.add_argument_group("data")
-    data.add_argument("--dataset_path", required=True, help="folder with train/metadata.csv and the pictures")
-    data.add_argument("--output_path", default="./", help="where log, checkpoints and lora.safetensors go")
-    data.add_argument("--height", type=int, help="picture height (default: the model's own size)")
-    data.add_argument("--width", type=int, help="picture width (default: the model's own size)")
-    data.add_argument("--center_crop", action="store_true", help="crop the middle; else a random part")
-    data.add_argument("--random_flip", action="store_true", help="mirror half of the pictures")
-    data.add_argument(
-        "--dataloader_num_workers",
-        type=int,
-        default=0,
-        help="accepted from the camp's commands; has no work here, because latents are computed once",
-    )
-    _add_training(parser.add_argument_group("training"))
-    _add_lora(parser.add_argument_group("LoRA"))
+    for title, flags in FLAGS.items():
+        group = parser.add_argument_group(title)
+        for name, options, text in flags:
+            shown = options.get("default") not in (None, "", [])
+            default = "default %(default)s" if shown else ""
+            group.add_argument(
+                name, **options, help=f"{text} ({default})" if text and default else text or default
+            )
     add_json(parser)
 
 
-def _add_training(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--max_epochs", type=int, default=1, help="default %(default)s")
-    group.add_argument("--steps_per_epoch", type=int, help="default: 500 on full Kolors, 300 on Kolors-mini")
-    group.add_argument("--batch_size", type=int, help="default: 1 on full Kolors, 8 on Kolors-mini")
-    group.add_argument(
-        "--learning_rate", type=float, help="default: 1e-4 on full Kolors, 1e-3 on Kolors-mini"
-    )
-    group.add_argument(
-        "--precision",
-        default="auto",
-        choices=(*PRECISIONS, "16"),
-        help="16 is 16-mixed (default %(default)s)",
-    )
-    group.add_argument(
-        "--training_strategy",
-        default="auto",
-        choices=("auto",),
-        help="accepted from the camp's commands; training runs in one process on one device",
-    )
-    group.add_argument("--accumulate_grad_batches", type=int, default=1, help="default %(default)s")
-    group.add_argument("--use_gradient_checkpointing", action="store_true", help="less memory, more time")
-    group.add_argument(
-        "--min_snr_gamma", type=float, default=5.0, help="0 for the plain loss (default %(default)s)"
-    )
-    group.add_argument("--caption_dropout", type=float, default=0.1, help="default %(default)s")
-    group.add_argument("--warmup_steps", type=int, default=20, help="default %(default)s")
-    group.add_argument("--seed", type=int, default=0, help="default %(default)s")
-    group.add_argument("--checkpoint_every", type=int, default=100, help="steps (default %(default)s)")
-    group.add_argument("--sample_every", type=int, default=100, help="steps (default %(default)s)")
-    group.add_argument(
-        "--sample_prompt", action="append", default=[], help="drawn while training; may be repeated"
-    )
-    group.add_argument("--overwrite", action="store_true", help="discard an earlier run in --output_path")
-
-
-def _add_lora(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--lora_rank", type=int, default=4, help="default %(default)s")
-    group.add_argument(
-        "--lora_alpha", type=float, default=4.0, help="scale is alpha/rank (default %(default)s)"
-    )
-    group.add_argument("--lora_target_modules", default="to_q,to_k,to_v,to_out", help="default %(default)s")
-    group.add_argument("--init_lora_weights", default="kaiming", choices=("gaussian", "kaiming"))
+def profile_of(arguments: argparse.Namespace) -> Profile:
+    """Whose defaults suit the model: KOLORS_PROFILE, or full Kolors where its U-Net is given by path."""
+    folder = None
+    if arguments.pretrained_unet_path:
+        folder = Path(arguments.pretrained_unet_path).parent
+    elif arguments.model:
+        folder = Path(arguments.model) / "unet"
+    if folder is None or os.environ.get("KOLORS_PROFILE"):
+        return current_profile()
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return current_profile()  # loading the model says what is wrong
+    return current_profile("kolors" if config.get("sample_size") == FULL_SAMPLE_SIZE else None)
 
 
 def _load(arguments: argparse.Namespace, profile: Profile, precision: str) -> KolorsModel:
-    device = pick_device(arguments.device)
-    # Half-precision weights are only trained on under autocast.
-    dtype = torch.float32 if mixed_precision(precision, device) == "no" else profile.dtype
+    device = process_device(pick_device(arguments.device))
+    profile = replace(profile, dtype=_dtype(profile, mixed_precision(precision, device)))
     paths = [
         arguments.pretrained_unet_path,
         arguments.pretrained_text_encoder_path,
@@ -116,10 +193,21 @@ def _load(arguments: argparse.Namespace, profile: Profile, precision: str) -> Ko
                 "give all three of --pretrained_unet_path, --pretrained_text_encoder_path and "
                 "--pretrained_fp16_vae_path, or none of them"
             )
-        return load_model(three_paths(*paths), device, dtype)
-    if arguments.model:
-        return load_model(arguments.model, device, dtype)
-    return load_profile(replace(profile, dtype=dtype), arguments.device)
+        model = load_model(three_paths(*paths), device, profile.dtype)
+    elif arguments.model:
+        model = load_model(arguments.model, device, profile.dtype)
+    else:
+        model = load_profile(profile, str(device))
+    if profile.dtype == torch.float16:
+        model.vae.float()  # Kolors' own VAE overflows in float16
+    return model
+
+
+def _dtype(profile: Profile, mixed: str) -> torch.dtype:
+    """The type of the frozen weights: half precision only under autocast, and float16 under that of float16."""
+    if mixed == "no" or profile.dtype == torch.float32 or needs_one_dtype():
+        return torch.float32
+    return torch.float16 if mixed == "fp16" else profile.dtype
 
 
 def _given(value: T | None, default: T) -> T:
@@ -132,27 +220,56 @@ def _size_of(arguments: argparse.Namespace) -> tuple[int, int] | None:
     return None if arguments.width is None else (arguments.width, arguments.height)
 
 
+def _lora_settings(arguments: argparse.Namespace) -> LoraSettings:
+    targets = arguments.lora_target_modules
+    return LoraSettings(
+        rank=arguments.lora_rank,
+        alpha=arguments.lora_alpha,
+        target_modules=TARGETS.get(targets) or parse_target_modules(targets),
+        use_rslora=arguments.use_rslora,
+        use_dora=arguments.use_dora,
+        init=arguments.init_lora_weights,
+    )
+
+
+def _loss_settings(arguments: argparse.Namespace) -> LossSettings:
+    gamma = _given(arguments.min_snr_gamma, 0.0 if arguments.debiased else MIN_SNR_GAMMA)
+    return LossSettings(
+        arguments.loss, arguments.huber_c, gamma or None, arguments.debiased, arguments.noise_offset
+    )
+
+
 def recipe_of(arguments: argparse.Namespace, profile: Profile) -> LoraTraining:
     """Flags to recipe; what is not given comes from the profile."""
+    precision = _given(arguments.precision, "auto" if profile.name == "mini" else "16-mixed")
     return LoraTraining(
         steps=arguments.max_epochs * _given(arguments.steps_per_epoch, profile.steps),
         batch_size=_given(arguments.batch_size, profile.batch_size),
         learning_rate=_given(arguments.learning_rate, profile.learning_rate),
         warmup=arguments.warmup_steps,
+        weight_decay=arguments.weight_decay,
         gradient_accumulation=arguments.accumulate_grad_batches,
         gradient_checkpointing=arguments.use_gradient_checkpointing,
-        settings=LoraSettings(
-            rank=arguments.lora_rank,
-            alpha=arguments.lora_alpha,
-            target_modules=parse_target_modules(arguments.lora_target_modules),
-            init=arguments.init_lora_weights,
+        settings=_lora_settings(arguments),
+        loss=_loss_settings(arguments),
+        optimizer=OptimizerSettings(arguments.optimizer, arguments.lr_schedule),
+        data=DataSettings(
+            buckets=arguments.buckets,
+            masks=arguments.masks,
+            sample_posterior=arguments.sample_posterior,
+            trigger=arguments.trigger,
+            prior_weight=arguments.prior_weight,
+        ),
+        validation=ValidationSettings(
+            share=arguments.validation_share, every=arguments.validate_every, patience=arguments.patience
         ),
         size=_size_of(arguments),
         center_crop=arguments.center_crop,
         random_flip=arguments.random_flip,
         caption_dropout=arguments.caption_dropout,
-        min_snr_gamma=arguments.min_snr_gamma or None,
-        precision="16-mixed" if arguments.precision == "16" else arguments.precision,
+        ema_decay=arguments.ema_decay,
+        max_grad_norm=arguments.max_grad_norm,
+        precision="16-mixed" if precision == "16" else precision,
         seed=arguments.seed,
         checkpoint_every=arguments.checkpoint_every,
         sample_every=arguments.sample_every,
@@ -160,9 +277,22 @@ def recipe_of(arguments: argparse.Namespace, profile: Profile) -> LoraTraining:
     )
 
 
+def _options(arguments: argparse.Namespace) -> RunOptions:
+    loggers = [*arguments.log_with, *(["swanlab"] if arguments.use_swanlab else [])]
+    if arguments.swanlab_mode:
+        os.environ["SWANLAB_MODE"] = arguments.swanlab_mode  # where that package looks for it
+    return RunOptions(
+        cache_folder=Path(arguments.cache_path or Path(arguments.output_path) / "cache"),
+        loggers=tuple(dict.fromkeys(loggers)),
+        strategy=arguments.training_strategy,
+        free_encoders=True,
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
-    profile = current_profile()
+    profile = profile_of(arguments)
     recipe = recipe_of(arguments, profile)
+    check_push(arguments.modelscope_model_id, arguments.modelscope_access_token)
     limit_threads()
     model = _load(arguments, profile, recipe.precision)
     result = train_lora(
@@ -170,12 +300,26 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.dataset_path,
         arguments.output_path,
         recipe,
-        command=arguments.command_line,
+        command=_without_token(arguments),
+        prior_path=arguments.prior_path,
+        pretrained_lora=arguments.pretrained_lora_path,
         overwrite=arguments.overwrite,
+        options=_options(arguments),
     )
+    if not is_main_process():
+        return 0
     first, last = (fmean(loss for _, loss in part) for part in (result.losses[:20], result.losses[-20:]))
     print(f"{result.steps} steps, loss {first:.4f} -> {last:.4f} (means of 20 steps)")
     print(f"wrote {result.path}")
     report = {"lora": str(result.path), "steps": result.steps, "first_loss": first, "final_loss": last}
     write_json(arguments.json, report)
+    if arguments.modelscope_model_id:
+        push(result.path, arguments.modelscope_model_id, arguments.modelscope_access_token)
+        print(f"pushed to ModelScope as {arguments.modelscope_model_id}")
     return 0
+
+
+def _without_token(arguments: argparse.Namespace) -> str:
+    """The command line as it may be kept in the LoRA file, which is given away."""
+    token = arguments.modelscope_access_token
+    return arguments.command_line.replace(token, "...") if token else arguments.command_line

@@ -64,6 +64,10 @@ class KolorsModel:
         """Picture sides must be divisible by this: the VAE's factor times the U-Net's own halvings."""
         return self.vae_scale_factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
 
+    def free_text_encoder(self) -> None:
+        """Give back the text encoder's memory, for everyone who holds it; it cannot encode prompts any more."""
+        self.text_encoder.to("meta")
+
 
 @dataclass(frozen=True)
 class ModelPaths:

@@ -12,6 +12,7 @@ from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
 from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
 from torch import Tensor
 
+from kolors_course.errors import CourseError
 from kolors_course.kolors.compact import additive_attention, compact_inputs
 
 MAX_SEQUENCE_LENGTH = 256
@@ -69,8 +70,14 @@ def token_ids(
 def encode_ids(
     text_encoder: ChatGLMModel, ids: Sequence[Sequence[int]], max_sequence_length: int = MAX_SEQUENCE_LENGTH
 ) -> PromptEmbeds:
-    """Encode tokenised prompts, compacted: exact to float rounding against the fully padded encoding."""
+    """Encode tokenised prompts, compacted: exact to float rounding against the fully padded encoding.
+
+    Raises:
+        CourseError: the text encoder was freed, see `KolorsModel.free_text_encoder`.
+    """
     device = text_encoder.get_input_embeddings().weight.device
+    if device.type == "meta":
+        raise CourseError("the text encoder was freed to save memory; load the model again to encode prompts")
     lengths = torch.tensor([len(row) for row in ids], device=device)
     real, text_bias, mask = compact_inputs(lengths, max_sequence_length)
     length = real.shape[1]

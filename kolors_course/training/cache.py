@@ -1,44 +1,128 @@
 """What does not change during LoRA training is computed once: latents and encoded captions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from kolors_course.dataset import Dataset, check_divisible, open_picture, prepare_image
+from kolors_course.dataset import Dataset, Sample, check_divisible, open_picture, prepare_image
 from kolors_course.kolors.model import KolorsModel
-from kolors_course.kolors.prompts import PromptEmbeds, encode_prompts, join
+from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH, PromptEmbeds, encode_prompts, join
+from kolors_course.training.masks import latent_mask, mask_beside
+from kolors_course.training.objective import Batch
+from kolors_course.training.store import Store, content_key, fingerprint
 
 
 @dataclass(frozen=True)
 class TrainingCache:
-    """A data set ready for the U-Net.
+    """Pictures of one size, ready for the U-Net.
 
     Attributes:
         latents: (V, N, 4, h, w) scaled posterior means; V = 2 when a mirrored version is kept, else 1.
+        deviations: (V, N, 4, h, w) scaled posterior standard deviations.
         add_time_ids: (V, N, 6) true micro-conditions of each version.
         prompts: N + 1 encoded prompts: the captions, and the empty prompt for caption dropout.
+        masks: (V, N, 1, h, w) how much each latent cell counts, or None.
     """
 
     latents: Tensor
+    deviations: Tensor
     add_time_ids: Tensor
     prompts: PromptEmbeds
+    masks: Tensor | None = None
 
     def __len__(self) -> int:
         return self.latents.shape[1]
 
-    def batch(
-        self, rows: Tensor, generator: torch.Generator, caption_dropout: float
-    ) -> tuple[Tensor, PromptEmbeds, Tensor]:
-        """Latents, prompts and time ids of `rows`; mirrored versions and empty captions are drawn at random."""
+    def draw(
+        self, rows: Tensor, generator: torch.Generator, caption_dropout: float, sample_posterior: bool = False
+    ) -> Batch:
+        """The pictures at `rows`; mirrored versions and empty captions are drawn at random.
+
+        Args:
+            rows: (B,) indices.
+            sample_posterior: draw latents from the VAE's posterior instead of taking its mean.
+        """
         version = torch.randint(len(self.latents), rows.shape, generator=generator)
         dropped = torch.rand(len(rows), generator=generator) < caption_dropout
         prompts = self.prompts.rows(torch.where(dropped, len(self), rows))
-        return self.latents[version, rows], prompts, self.add_time_ids[version, rows]
+        latents = self.latents[version, rows]
+        if sample_posterior:
+            noise = torch.randn(latents.shape, generator=generator).to(latents)
+            latents = latents + self.deviations[version, rows] * noise
+        masks = None if self.masks is None else self.masks[version, rows]
+        return Batch(latents, prompts, self.add_time_ids[version, rows], masks)
+
+    def batch(
+        self, rows: Tensor, generator: torch.Generator, caption_dropout: float
+    ) -> tuple[Tensor, PromptEmbeds, Tensor]:
+        """Latents, prompts and time ids of what `draw` gives."""
+        drawn = self.draw(rows, generator, caption_dropout)
+        return drawn.latents, drawn.prompts, drawn.add_time_ids
+
+    def plain(self, rows: slice) -> Batch:
+        """The pictures at `rows` as they are: not mirrored, each with its caption."""
+        masks = None if self.masks is None else self.masks[0, rows]
+        captions = range(len(self))[rows]
+        return Batch(
+            self.latents[0, rows], self.prompts.rows(list(captions)), self.add_time_ids[0, rows], masks
+        )
 
 
-@torch.no_grad()
+class Encoder:
+    """A model's text encoder and VAE, with a memory on disk if `store` is given.
+
+    With a store, captions and pictures are encoded one at a time, so that what is kept does not depend, not even
+    in the last bit, on what it was encoded together with. Without one, `batch_size` go together.
+    """
+
+    def __init__(self, model: KolorsModel, batch_size: int = 8, store: Store | None = None):
+        self.model, self.batch_size, self.store = model, batch_size, store
+        self._text_id = store and fingerprint(model.text_encoder)
+        self._vae_id = store and fingerprint(model.vae)
+
+    @torch.no_grad()
+    def texts(self, texts: Sequence[str]) -> PromptEmbeds:
+        """Encode captions, one row for each."""
+        if self.store:
+            return join([self._stored_text(text) for text in texts])
+        batches = range(0, len(texts), self.batch_size)
+        return join([self._encode(texts[start : start + self.batch_size]) for start in batches])
+
+    @torch.no_grad()
+    def pictures(self, pixel_values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Scaled posterior means and standard deviations, both (N, 4, h, w), of N pictures (3, H, W) in [-1, 1]."""
+        if not self.store:
+            return self._encode_pictures(pixel_values)
+        stored = [self._stored_picture(pixels) for pixels in pixel_values]
+        means, deviations = zip(*stored, strict=True)
+        return torch.cat(means), torch.cat(deviations)
+
+    def _encode_pictures(self, pixel_values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        stack = torch.stack(list(pixel_values)).to(self.model.device, self.model.vae.dtype)
+        posterior = self.model.vae.encode(stack).latent_dist
+        factor = self.model.vae.config.scaling_factor
+        return (posterior.mean * factor).float(), (posterior.std * factor).float()
+
+    def _encode(self, texts: Sequence[str]) -> PromptEmbeds:
+        return encode_prompts(self.model.tokenizer, self.model.text_encoder, texts)
+
+    def _stored_text(self, text: str) -> PromptEmbeds:
+        key = content_key("text", text, MAX_SEQUENCE_LENGTH, self._text_id)
+        tensors = self.store.get_or_make(key, lambda: vars(self._encode([text])))
+        return PromptEmbeds(**{name: tensor.to(self.model.device) for name, tensor in tensors.items()})
+
+    def _stored_picture(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        key = content_key("picture", pixels, self._vae_id)
+        names = ("mean", "deviation")
+        tensors = self.store.get_or_make(
+            key, lambda: dict(zip(names, self._encode_pictures([pixels]), strict=True))
+        )
+        return tuple(tensors[name].to(self.model.device) for name in names)
+
+
 def build_cache(
     model: KolorsModel,
     dataset: Dataset,
@@ -47,6 +131,10 @@ def build_cache(
     random_flip: bool,
     generator: torch.Generator,
     batch_size: int = 8,
+    *,
+    store: Store | None = None,
+    masks: bool = False,
+    trigger: str = "",
 ) -> TrainingCache:
     """Encode every picture (and its mirror image) and every caption.
 
@@ -54,32 +142,53 @@ def build_cache(
 
     Args:
         size: (width, height) in pixels.
+        store: keeps what was encoded on disk; None keeps it in memory only.
+        masks: read the mask that lies beside each picture, see `mask_beside`.
+        trigger: words put before every caption.
 
     Raises:
-        CourseError: the size is not divisible by what the model needs, or a picture cannot be read.
+        CourseError: the size is not divisible by what the model needs, or a picture or mask cannot be read.
     """
     width, height = size
     check_divisible(width, height, model.size_multiple)
-    latents, ids = [], []
+    encoder = Encoder(model, batch_size, store)
+    versions = []
     for mirrored in (False, True)[: 2 if random_flip else 1]:
-        version_latents, version_ids = [], []
+        parts = []
         for start in range(0, len(dataset), batch_size):
-            pixels = []
-            for sample in dataset.samples[start : start + batch_size]:
-                picture = open_picture(sample.path)
-                if mirrored:
-                    picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-                values, conditions = prepare_image(picture, width, height, center_crop, False, generator)
-                pixels.append(values)
-                version_ids.append(conditions.time_ids())
-            stack = torch.stack(pixels).to(model.device, model.vae.dtype)
-            mean = model.vae.encode(stack).latent_dist.mean
-            version_latents.append((mean * model.vae.config.scaling_factor).float())
-        latents.append(torch.cat(version_latents))
-        ids.append(torch.stack(version_ids).to(model.device))
-    captions = [*(sample.text for sample in dataset.samples), ""]
-    prompts = [
-        encode_prompts(model.tokenizer, model.text_encoder, captions[i : i + batch_size])
-        for i in range(0, len(captions), batch_size)
-    ]
-    return TrainingCache(torch.stack(latents), torch.stack(ids), join(prompts))
+            samples = dataset.samples[start : start + batch_size]
+            prepared = [
+                _prepare(sample, size, model, mirrored, center_crop, generator, masks) for sample in samples
+            ]
+            pixels, ids, weights = zip(*prepared, strict=True)
+            parts.append((*encoder.pictures(pixels), torch.stack(ids), torch.stack(weights)))
+        versions.append([torch.cat(part) for part in zip(*parts, strict=True)])
+    latents, deviations, ids, weights = (torch.stack(part) for part in zip(*versions, strict=True))
+    captions = [f"{trigger}, {sample.text}" if trigger else sample.text for sample in dataset.samples]
+    prompts = encoder.texts([*captions, ""])
+    ids, weights = ids.to(model.device), weights.to(model.device) if masks else None
+    return TrainingCache(latents, deviations, ids, prompts, weights)
+
+
+def _prepare(
+    sample: Sample,
+    size: tuple[int, int],
+    model: KolorsModel,
+    mirrored: bool,
+    center_crop: bool,
+    generator: torch.Generator,
+    masks: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels (3, H, W), time ids (6,) and latent mask (1, h, w) of one picture; without masks, an empty mask."""
+    picture = open_picture(sample.path)
+    pictures = [picture, mask_beside(sample.path, picture.size)] if masks else [picture]
+    if mirrored:
+        pictures = [each.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for each in pictures]
+    state = generator.get_state()
+    values, conditions = prepare_image(pictures[0], *size, center_crop, False, generator)
+    if not masks:
+        return values, conditions.time_ids(), torch.empty(0)
+    same_crop = torch.Generator()
+    same_crop.set_state(state)
+    mask, _ = prepare_image(pictures[1], *size, center_crop, False, same_crop)
+    return values, conditions.time_ids(), latent_mask(mask, model.vae_scale_factor, sample.path)

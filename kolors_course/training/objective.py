@@ -1,11 +1,36 @@
 """The training objective shared by base model and LoRA: predict the noise (arXiv 2006.11239, eq. 14)."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from kolors_course.kolors.generate import conditioning_of, unet_noise
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds
+from kolors_course.training.losses import LossSettings, weighted_loss
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the U-Net is trained on in one pass.
+
+    Attributes:
+        latents: (B, 4, h, w), scaled by the VAE's factor.
+        prompts: B encoded prompts.
+        add_time_ids: (B, 6).
+        masks: (B, 1, h, w) how much each latent cell counts; None for all alike.
+    """
+
+    latents: Tensor
+    prompts: PromptEmbeds
+    add_time_ids: Tensor
+    masks: Tensor | None = None
+
+    def rows(self, index: slice) -> "Batch":
+        """The samples at `index`, as a batch."""
+        masks = None if self.masks is None else self.masks[index]
+        return Batch(self.latents[index], self.prompts.rows(index), self.add_time_ids[index], masks)
 
 
 def stratified_timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:
@@ -17,6 +42,31 @@ def stratified_timesteps(count: int, total: int, generator: torch.Generator) -> 
     """
     slices = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
     return (slices * total / count).long().clamp(max=total - 1)
+
+
+def draw_noise(
+    latents: Tensor, num_train_timesteps: int, generator: torch.Generator, noise_offset: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Noise like `latents` (B, 4, h, w) and a timestep for each sample (B,), drawn on the CPU.
+
+    Devices so do not change them. See `LossSettings` for `noise_offset`.
+    """
+    noise = torch.randn(latents.shape, generator=generator).to(latents)
+    timesteps = stratified_timesteps(len(latents), num_train_timesteps, generator).to(latents.device)
+    if noise_offset:
+        noise = noise + noise_offset * torch.randn((*latents.shape[:2], 1, 1), generator=generator).to(
+            latents
+        )
+    return noise, timesteps
+
+
+def denoising_loss(
+    model: KolorsModel, batch: Batch, noise: Tensor, timesteps: Tensor, settings: LossSettings
+) -> Tensor:
+    """The loss of one pass of the U-Net over `batch`, made noisy with `noise` (B, 4, h, w) at `timesteps` (B,)."""
+    noisy = model.schedule.add_noise(batch.latents, noise, timesteps)
+    predicted = unet_noise(model, noisy, timesteps, conditioning_of(batch.prompts, batch.add_time_ids))
+    return weighted_loss(predicted.float(), noise.float(), timesteps, model.schedule, settings, batch.masks)
 
 
 def epsilon_loss(
@@ -35,13 +85,6 @@ def epsilon_loss(
         generator: draws noise and timesteps on the CPU, so that devices do not change them.
         min_snr_gamma: weight samples by min(SNR, γ)/SNR (arXiv 2303.09556); None is the plain mean.
     """
-    noise = torch.randn(latents.shape, generator=generator).to(latents)
-    timesteps = stratified_timesteps(len(latents), model.schedule.num_train_timesteps, generator).to(
-        latents.device
-    )
-    noisy = model.schedule.add_noise(latents, noise, timesteps)
-    predicted = unet_noise(model, noisy, timesteps, conditioning_of(prompts, add_time_ids))
-    per_sample = (predicted.float() - noise.float()).square().mean((1, 2, 3))
-    if min_snr_gamma is not None:
-        per_sample = per_sample * model.schedule.min_snr_weight(timesteps, min_snr_gamma)
-    return per_sample.mean()
+    noise, timesteps = draw_noise(latents, model.schedule.num_train_timesteps, generator)
+    batch = Batch(latents, prompts, add_time_ids)
+    return denoising_loss(model, batch, noise, timesteps, LossSettings(min_snr_gamma=min_snr_gamma))

@@ -1,7 +1,9 @@
 """What every training run shares: a folder with a log, checkpoints that survive a kill, a learning rate."""
 
+import io
 import json
 import math
+import os
 import pickle
 import time
 from dataclasses import asdict, dataclass
@@ -47,13 +49,30 @@ class RunFolder:
         """Append one line to the log; `seconds` counts from the start of this process."""
         row = {"step": step, "seconds": round(time.monotonic() - self._started, 1)}
         row |= {key: round(float(value), 6) for key, value in values.items()}
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        log = self.path / "log.jsonl"
+        try:
+            with log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise _cannot_write(log, error) from error
 
     def save(self, config: Any, **state: Any) -> None:
-        """Write a checkpoint, together with the configuration it belongs to."""
-        with atomic_path(self.checkpoint) as temporary:
-            torch.save({"config": asdict(config), **state}, temporary)
+        """Write a checkpoint, together with the configuration it belongs to.
+
+        It takes the place of the last one only when all of it is on the disk.
+
+        Raises:
+            CourseError: it cannot be written, as on a full disk; the last one is kept.
+        """
+        data = io.BytesIO()
+        torch.save({"config": asdict(config), **state}, data)
+        try:
+            with atomic_path(self.checkpoint) as temporary, temporary.open("wb") as file:
+                file.write(data.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _cannot_write(self.checkpoint, error) from error
 
     def resume(self, config: Any) -> dict[str, Any] | None:
         """The last checkpoint, or None on a fresh start.
@@ -64,6 +83,7 @@ class RunFolder:
             CourseError: the checkpoint is damaged, or was made with another configuration.
         """
         if not self.checkpoint.is_file():
+            self._cut_log(0)
             return None
         try:
             state = torch.load(self.checkpoint, weights_only=True)
@@ -86,6 +106,13 @@ class RunFolder:
             lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
             with atomic_path(log) as temporary:
                 temporary.write_text("".join(x for x in lines if _logged_step(x) <= step), encoding="utf-8")
+
+
+def _cannot_write(path: Path, error: OSError) -> CourseError:
+    return CourseError(
+        f"cannot write {path}: {error.strerror or error}; the last good checkpoint is kept: make room, then run the "
+        "same command again"
+    )
 
 
 def _plain(value: Any) -> Any:

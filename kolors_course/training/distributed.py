@@ -1,0 +1,84 @@
+"""accelerate set up for a recipe: precision, device, processes and what splits a model between them."""
+
+import importlib.util
+
+import torch
+from accelerate import Accelerator, DeepSpeedPlugin
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import DistributedType, parse_flag_from_env
+
+from kolors_course.errors import CourseError
+from kolors_course.training.recipe import LoraTraining, mixed_precision
+
+STRATEGIES = ("auto", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")  # the camp's names
+
+
+def process_device(device: torch.device) -> torch.device:
+    """The device of this process: `device`, or this process's own GPU when `accelerate launch` started several."""
+    if device.type == "cuda" and PartialState().use_distributed:
+        return PartialState().device
+    return device
+
+
+def make_accelerator(recipe: LoraTraining, device: torch.device, strategy: str = "auto") -> Accelerator:
+    """accelerate with the recipe's precision, on the device of the model.
+
+    Started by `accelerate launch`, it also takes over what that was configured with: processes, FSDP, DeepSpeed.
+
+    Raises:
+        CourseError: DeepSpeed is asked for but not installed, or an unknown strategy.
+    """
+    plugin = _deepspeed_plugin(recipe, strategy)
+    if not PartialState(cpu=device.type == "cpu").use_distributed:
+        # accelerate keeps the first precision and device of a process; a notebook trains more than once.
+        AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(
+        mixed_precision=mixed_precision(recipe.precision, device),
+        cpu=device.type == "cpu",
+        gradient_accumulation_steps=recipe.gradient_accumulation,
+        deepspeed_plugin=plugin,
+    )
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        # DeepSpeed reads the batch size from a data loader, which this training does not have.
+        accelerator.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = recipe.batch_size
+    return accelerator
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that speaks and writes for all."""
+    return PartialState().is_main_process
+
+
+def is_sharded(accelerator: Accelerator) -> bool:
+    """Whether each process holds only its part of the weights or of the optimizer's state."""
+    return accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+
+
+def needs_one_dtype() -> bool:
+    """Whether `accelerate launch` asked for FSDP, which joins frozen and trained weights in tensors of one type."""
+    return parse_flag_from_env("ACCELERATE_USE_FSDP")
+
+
+def check_strategy(strategy: str) -> None:
+    """Refuse a strategy that cannot run here.
+
+    Raises:
+        CourseError: an unknown name, or DeepSpeed is not installed.
+    """
+    if strategy not in STRATEGIES:
+        raise CourseError(f"training strategy '{strategy}' is not one of {', '.join(STRATEGIES)}")
+    if strategy != "auto" and importlib.util.find_spec("deepspeed") is None:
+        raise CourseError(
+            f"training strategy {strategy} needs the package deepspeed: pip install deepspeed, or use auto"
+        )
+
+
+def _deepspeed_plugin(recipe: LoraTraining, strategy: str) -> DeepSpeedPlugin | None:
+    check_strategy(strategy)
+    if strategy == "auto":
+        return None
+    return DeepSpeedPlugin(
+        zero_stage=int(strategy[-1]),
+        gradient_accumulation_steps=recipe.gradient_accumulation,
+        gradient_clipping=recipe.max_grad_norm,
+    )

@@ -1,0 +1,102 @@
+"""Optimizers and learning-rate schedules by name."""
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from kolors_course.errors import CourseError
+from kolors_course.training.run import warmup_cosine
+
+# name -> (package, class); all but the first come in packages that the course does not need otherwise
+OPTIMIZERS = {
+    "adamw": ("torch.optim", "AdamW"),
+    "adamw-8bit": ("bitsandbytes.optim", "AdamW8bit"),
+    "prodigy": ("prodigyopt", "Prodigy"),
+    "adamw-schedule-free": ("schedulefree", "AdamWScheduleFree"),
+}
+SCHEDULES = ("cosine", "linear", "constant")
+FLOOR = 0.05  # of the learning rate, at the last step
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """Which optimizer, and the course of its learning rate after the warm-up.
+
+    Attributes:
+        name: "adamw", "adamw-8bit" (bitsandbytes; its averages take a quarter of the memory), "prodigy"
+            (prodigyopt, arXiv 2306.06101; finds the learning rate itself: give it 1) or "adamw-schedule-free"
+            (schedulefree, arXiv 2405.15682; wants the schedule "constant").
+        schedule: "cosine" and "linear" fall to a twentieth at the last step, "constant" stays.
+
+    Raises:
+        CourseError: an unknown name.
+    """
+
+    name: str = "adamw"
+    schedule: str = "cosine"
+
+    def __post_init__(self) -> None:
+        for kind, value, known in (
+            ("optimizer", self.name, OPTIMIZERS),
+            ("learning-rate schedule", self.schedule, SCHEDULES),
+        ):
+            if value not in known:
+                raise CourseError(f"{kind} '{value}' is not one of {', '.join(known)}")
+
+
+def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
+    """The class of an optimizer of `OPTIMIZERS`.
+
+    Raises:
+        CourseError: its package is not installed.
+    """
+    module, cls = OPTIMIZERS[name]
+    try:
+        return getattr(importlib.import_module(module), cls)
+    except ImportError as error:
+        package = module.split(".")[0]
+        raise CourseError(
+            f"the optimizer {name} needs the package {package}: pip install {package}, or use adamw"
+        ) from error
+
+
+def build_optimizer(
+    settings: OptimizerSettings, parameters: list[nn.Parameter], learning_rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """The optimizer that `settings` name, over `parameters`; see `optimizer_class` for what it raises."""
+    optimizer = optimizer_class(settings.name)(parameters, lr=learning_rate, weight_decay=weight_decay)
+    if hasattr(optimizer, "train"):  # schedule-free ones
+        optimizer.train()
+    return optimizer
+
+
+def learning_rate_factor(schedule: str, step: int, total: int, warmup: int) -> float:
+    """What the learning rate is multiplied with at `step`: a linear warm-up to 1, then what `schedule` says."""
+    if step < warmup or schedule == "cosine":
+        return warmup_cosine(step, total, warmup, FLOOR)
+    if schedule == "constant":
+        return 1.0
+    progress = min(1.0, (step - warmup) / max(1, total - warmup))
+    return 1 - (1 - FLOOR) * progress
+
+
+@contextmanager
+def evaluation_weights(optimizer: Any) -> Iterator[None]:
+    """Within this context the parameters hold what is to be used and saved.
+
+    A schedule-free optimizer trains at another point than the averaged one it recommends; others do not.
+    """
+    inner = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps it
+    schedule_free = hasattr(inner, "eval")
+    if schedule_free:
+        inner.eval()
+    try:
+        yield
+    finally:
+        if schedule_free:
+            inner.train()
