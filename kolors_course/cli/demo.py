@@ -1,6 +1,6 @@
 """The main job, end to end: check a data set, train a style LoRA, draw an eight-picture story before and after.
 
-    kolors-course demo                  # 像素 pixel, about four minutes on two cores
+    kolors-course demo                  # 像素 pixel, less than four minutes on two cores
     kolors-course demo --style ink
 
 Writes OUTPUT/story.png and prints what the probe network measures on subjects the LoRA has never seen in its style.
@@ -44,7 +44,7 @@ GUIDANCE_SCALE = 6.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--style", default="pixel", choices=STYLES_WITH_DATA, help="default %(default)s")
-    parser.add_argument("--steps", type=int, default=350, help="training steps (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=500, help="training steps (default %(default)s)")
     parser.add_argument(
         "--scenes", type=int, default=40, help="held-out scenes to measure on (default %(default)s)"
     )
