@@ -113,9 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
     sampling = Sampling(guidance_scale=GUIDANCE_SCALE, batch_size=16)
     measure = _Measure(model, storyboard, sampling, style, arguments.scenes)
     base_panels, before = measure.panels("base story"), measure.scores("measuring base")
-    lora = train_lora(
-        model, dataset, folder / "lora", recipe, command=f"kolors-course demo --style {style}", overwrite=True
-    )
+    lora = train_lora(model, dataset, folder / "lora", recipe, command=arguments.command_line, overwrite=True)
     load_lora(model.unet, lora.path)
     panels, after = measure.panels("styled story"), measure.scores("measuring LoRA")
     unload_lora(model.unet)

@@ -5,6 +5,7 @@ Chinese in titles needs `kolors_course.platform.fonts.use_cjk_font()` once in th
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -60,7 +61,7 @@ def picture_strip(
             axis.imshow(_small(pictures[i]), interpolation="bicubic")
         if i < len(titles):
             axis.set_title(titles[i], fontsize=8)
-    for axis, label in zip(axes[:, 0], row_labels, strict=False):
+    for axis, label in zip(axes[: len(row_labels), 0], row_labels, strict=True):
         axis.set_ylabel(label, fontsize=9)
     plt.close(figure)  # else a notebook would show it twice: here, and where the caller returns it
     return figure
@@ -101,7 +102,7 @@ def schedule_plot(schedules: Mapping[str, NoiseSchedule], marks: Mapping[str, fl
     for (name, schedule), width in zip(schedules.items(), widths, strict=True):
         axes[0].plot(schedule.alphas_cumprod.sqrt(), linewidth=width, label=name)
         axes[1].semilogy(schedule.sigmas, linewidth=width, label=name)
-    for (name, timestep), dashes in zip((marks or {}).items(), ("--", ":", "-."), strict=False):
+    for (name, timestep), dashes in zip((marks or {}).items(), cycle(("--", ":", "-."))):
         for axis in axes:
             axis.axvline(timestep, color="#667085", linestyle=dashes, linewidth=1, label=name)
     axes[0].set(title="signal left in the sample", xlabel="timestep t", ylabel=r"$\sqrt{\bar\alpha_t}$")
