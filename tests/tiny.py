@@ -70,3 +70,11 @@ def assert_same_state(one: tuple, two: tuple) -> None:
     assert one[1:] == two[1:]
     assert one[0].keys() == two[0].keys()
     assert all(torch.equal(tensor, two[0][name]) for name, tensor in one[0].items())
+
+
+def same_weights(one: KolorsModel, two: KolorsModel) -> bool:
+    return all(
+        torch.equal(tensor, part_two.state_dict()[name])
+        for part, part_two in ((one.unet, two.unet), (one.vae, two.vae), (one.text_encoder, two.text_encoder))
+        for name, tensor in part.state_dict().items()
+    )
