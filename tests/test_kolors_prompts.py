@@ -151,7 +151,7 @@ def test_gradients_are_those_of_the_padded_encoding(tiny_model):
 
 
 def test_the_bias_of_a_row_is_the_log_of_how_many_it_stands_for():
-    real, bias, mask = compact_inputs(torch.tensor([2, 3, 5]), 8)
+    real, bias, mask = compact_inputs(torch.tensor([2, 3, 5]), 6, 8)
     assert real.sum(1).tolist() == [2, 3, 5]
     # Six rows are kept: 4, 3 and 1 pads stand for 6, 5 and 3.
     expected = torch.tensor([6 / 4, 5 / 3, 3 / 1]).log()
@@ -164,7 +164,7 @@ def test_the_bias_of_a_row_is_the_log_of_how_many_it_stands_for():
 
 
 def test_a_full_prompt_needs_no_bias():
-    real, bias, _ = compact_inputs(torch.tensor([8, 3]), 8)
+    real, bias, _ = compact_inputs(torch.tensor([8, 3]), 8, 8)
     assert real[0].all()
     assert bias.eq(0).all()  # five pads stand for five
 

@@ -9,15 +9,17 @@ from command_line import refused
 from kolors_course.kolors import load_model
 from kolors_course.training.base import BaseConfig, save_mini, train_base
 from kolors_course.training.mini import build_tokenizer
+from kolors_course.training.pictures import PictureSpec, PictureStore
 from kolors_course.training.vae import VaeConfig, train_vae
 
-VAE = VaeConfig(steps=2, batch_size=4, block_out_channels=(8, 8), size=16, pictures=8, checkpoint_every=1)
+PICTURES = PictureSpec(seed=10, size=16, styled_share=0.6)
+VAE = VaeConfig(steps=2, batch_size=4, block_out_channels=(8, 8), pictures=8, checkpoint_every=1)
 BASE = BaseConfig(
     steps=2,
     batch_size=4,
     warmup=1,
-    scenes=6,
-    styled_scenes=4,
+    pictures=12,
+    captions=2,
     size=16,
     block_out_channels=(32, 32, 32),
     transformer_layers=(1, 1, 1),
@@ -38,37 +40,43 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def vae(folder):
-    return train_vae(VAE, folder / "vae-run")
+def store(folder):
+    return PictureStore(PICTURES, folder / "pictures", chunk=12)
 
 
 @pytest.fixture(scope="module")
-def model(folder, vae):
-    return train_base(BASE, vae, build_tokenizer(folder / "tokenizer", captions=500), folder / "base-run")
+def vae(store, folder):
+    return train_vae(VAE, store, folder / "vae-run")
 
 
-def test_the_decoder_alone_is_sharpened(vae, tmp_path):
+@pytest.fixture(scope="module")
+def model(folder, store, vae):
+    tokenizer = build_tokenizer(folder / "tokenizer", captions=500)
+    return train_base(BASE, vae, tokenizer, store, folder / "base-run")
+
+
+def test_the_decoder_alone_is_sharpened(vae, store, tmp_path):
     before, factor = copies(vae), vae.config.scaling_factor
-    after = copies(train_vae(replace(VAE, edge_weight=1.0, seed=1), tmp_path, vae))
+    after = copies(train_vae(replace(VAE, edge_weight=1.0, seed=1), store, tmp_path, vae))
     changed = {name.split(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     assert changed <= {"decoder", "post_quant_conv"}
     assert "decoder" in changed
     assert vae.config.scaling_factor == factor
 
 
-def test_a_finished_stage_is_read_again_not_repeated(model, folder, vae):
+def test_a_finished_stage_is_read_again_not_repeated(model, folder, store, vae):
     tokenizer = build_tokenizer(folder / "tokenizer", captions=500)
-    latents = (folder / "base-run" / "latents-styled.pt").stat().st_mtime_ns
-    again = train_base(BASE, vae, tokenizer, folder / "base-run")
+    latents = (folder / "base-run" / "scenes.pt").stat().st_mtime_ns
+    again = train_base(BASE, vae, tokenizer, store, folder / "base-run")
     for name, tensor in copies(model.unet).items():
         assert torch.equal(tensor, again.unet.state_dict()[name])
-    assert (folder / "base-run" / "latents-styled.pt").stat().st_mtime_ns == latents
+    assert (folder / "base-run" / "scenes.pt").stat().st_mtime_ns == latents
 
 
-def test_training_goes_on_from_finished_weights(model, folder, vae, tmp_path):
+def test_training_goes_on_from_finished_weights(model, store, vae, tmp_path):
     gentle = replace(BASE, learning_rate=1e-9)  # hardly moves: what is found afterwards was taken over
     tokenizer = build_tokenizer(tmp_path / "tokenizer", captions=600, seed=1)
-    further = train_base(gentle, vae, tokenizer, tmp_path / "further-run", model)
+    further = train_base(gentle, vae, tokenizer, store, tmp_path / "further-run", model)
     for name, tensor in copies(model.unet).items():
         assert torch.allclose(tensor, further.unet.state_dict()[name], atol=1e-6)
     rows = [m.tokenizer.tokenizer.sp_model.piece_to_id("兔子") for m in (model, further)]

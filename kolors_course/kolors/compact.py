@@ -9,7 +9,7 @@ over k of them with log(m / k) added to their scores:
 so a prompt of n real tokens needs n + 1 rows instead of 256, in the text encoder and in the U-Net alike.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -86,8 +86,13 @@ def additive_attention(text_encoder: ChatGLMModel) -> Iterator[None]:
             layer.core_attention = core
 
 
-def compact_inputs(lengths: Tensor, max_sequence_length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Masks for left-padded prompts cut to L = max(lengths) + 1 rows (never more than the full length).
+def compact_rows(lengths: Sequence[int], max_sequence_length: int) -> int:
+    """How many rows prompts of these lengths need: the longest and one pad row, never more than the full length."""
+    return min(max(lengths) + 1, max_sequence_length)
+
+
+def compact_inputs(lengths: Tensor, rows: int, max_sequence_length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Masks for left-padded prompts cut to L = `rows`, see `compact_rows`.
 
     Args:
         lengths: (B,) number of real tokens of each prompt, prefix included.
@@ -98,7 +103,6 @@ def compact_inputs(lengths: Tensor, max_sequence_length: int) -> tuple[Tensor, T
         full_attention_mask (B, 1, L, L), additive, for the text encoder: real rows look back at real rows,
         pad rows look at everything (as ChatGLMModel.get_masks has it).
     """
-    rows = min(int(lengths.max()) + 1, max_sequence_length)
     pads = rows - lengths
     real = torch.arange(rows, device=lengths.device)[None] >= pads[:, None]
     ratio = (max_sequence_length - lengths).clamp(min=1) / pads.clamp(min=1)

@@ -13,7 +13,7 @@ from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
 from torch import Tensor
 
 from kolors_course.errors import CourseError
-from kolors_course.kolors.compact import additive_attention, compact_inputs
+from kolors_course.kolors.compact import additive_attention, compact_inputs, compact_rows
 
 MAX_SEQUENCE_LENGTH = 256
 
@@ -78,10 +78,23 @@ def encode_ids(
     device = text_encoder.get_input_embeddings().weight.device
     if device.type == "meta":
         raise CourseError("the text encoder was freed to save memory; load the model again to encode prompts")
-    lengths = torch.tensor([len(row) for row in ids], device=device)
-    real, text_bias, mask = compact_inputs(lengths, max_sequence_length)
-    length = real.shape[1]
-    input_ids = torch.tensor([[0] * (length - len(row)) + list(row) for row in ids], device=device)
+    lengths = [len(row) for row in ids]
+    rows = compact_rows(lengths, max_sequence_length)
+    input_ids = torch.tensor([[0] * (rows - len(row)) + list(row) for row in ids], device=device)
+    return encode_rows(text_encoder, input_ids, torch.tensor(lengths, device=device), max_sequence_length)
+
+
+def encode_rows(
+    text_encoder: ChatGLMModel,
+    input_ids: Tensor,
+    lengths: Tensor,
+    max_sequence_length: int = MAX_SEQUENCE_LENGTH,
+) -> PromptEmbeds:
+    """Encode token ids (B, L), padded on the left with 0, of which the last `lengths` (B,) are real.
+
+    L is at least `compact_rows` of the lengths; nothing is read back from the device.
+    """
+    real, text_bias, mask = compact_inputs(lengths, input_ids.shape[1], max_sequence_length)
     position_ids = (real.cumsum(1) - 1).clamp(min=0)
     with additive_attention(text_encoder):
         hidden_states = text_encoder(

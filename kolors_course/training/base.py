@@ -3,27 +3,29 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL, KolorsPipeline
 from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from kolors_course.art import BASE_MODEL_STYLES, Scene, random_caption
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.files import atomic_path
 from kolors_course.kolors.compact import enable_text_bias
-from kolors_course.kolors.generate import Sampling, generate, time_ids
+from kolors_course.kolors.generate import Sampling, conditioning_of, generate, time_ids, unet_noise
 from kolors_course.kolors.model import KolorsModel
-from kolors_course.kolors.prompts import encode_ids, token_ids
+from kolors_course.kolors.prompts import encode_rows, token_ids
 from kolors_course.platform.device import pick_device
+from kolors_course.training.losses import masked_mean
 from kolors_course.training.mini import build_text_encoder, build_unet, carry_embeddings, kolors_scheduler
-from kolors_course.training.objective import epsilon_loss
-from kolors_course.training.pictures import PictureSpec, choose_scene, draw_pictures, to_model
+from kolors_course.training.objective import draw_noise
+from kolors_course.training.pictures import PictureStore
 from kolors_course.training.reading import FactReader, reading_loss
+from kolors_course.training.recorded import RecordedPass, to_device
 from kolors_course.training.run import RunFolder, autocast, warmup_cosine
+from kolors_course.training.scenes import CaptionedScenes, captioned_scenes, padded_ids
 
+LOG_EVERY = 25  # steps
 SAMPLE_PROMPTS = (
     "a rabbit on a snowy field at night",
     "夜晚雪地上的一只兔子",
@@ -56,10 +58,10 @@ SAMPLE_PROMPTS = (
 class BaseConfig:
     """The recipe.
 
-    `scenes` are drawn in the default look and captioned without a style, `styled_scenes` in the styles that the
-    base model knows, captioned with their names; a batch takes `styled_share` from those. `caption_dropout` is
-    the share of empty captions, for classifier-free guidance; `reading_weight` multiplies the text encoder's
-    extra loss (see `training.reading`).
+    Of the first `pictures` of the store, those in the default look are captioned without a style, those in the
+    styles that the base model knows with their names; a batch takes `styled_share` from the latter. `captions` is
+    how many each scene has, `caption_dropout` the share of empty ones, for classifier-free guidance;
+    `reading_weight` multiplies the text encoder's extra loss (see `training.reading`).
     """
 
     steps: int = 4200
@@ -71,11 +73,11 @@ class BaseConfig:
     caption_dropout: float = 0.1
     ema_decay: float = 0.999
     reading_weight: float = 0.05
-    scenes: int = 40000
-    styled_scenes: int = 24000
+    pictures: int = 64000
+    captions: int = 8
     styled_share: float = 0.4
-    size: int = 64
-    block_out_channels: tuple[int, int, int] = (64, 128, 192)
+    size: int = 128
+    block_out_channels: tuple[int, int, int] = (96, 128, 192)
     transformer_layers: tuple[int, int, int] = (1, 1, 2)
     text_width: int = 192
     text_layers: int = 3
@@ -103,16 +105,6 @@ class Ema:
             average.copy_(kept)
 
 
-def encode_scenes(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
-    """Scaled posterior means (N, 4, h, w), half precision, of uint8 pictures."""
-    latents = []
-    with torch.no_grad():
-        for batch in tqdm(pictures.split(200), desc="encoding"):
-            mean = vae.encode(to_model(batch).to(vae.device)).latent_dist.mean
-            latents.append((mean * vae.config.scaling_factor).half().cpu())
-    return torch.cat(latents)
-
-
 def build_model(config: BaseConfig, vae: AutoencoderKL, tokenizer) -> KolorsModel:
     """An untrained Kolors-mini around a trained VAE."""
     torch.manual_seed(config.seed)
@@ -122,15 +114,6 @@ def build_model(config: BaseConfig, vae: AutoencoderKL, tokenizer) -> KolorsMode
     text_encoder = build_text_encoder(tokenizer.vocab_size, config.text_width, config.text_layers)
     schedule = NoiseSchedule.from_scheduler_config(kolors_scheduler().config)
     return KolorsModel(unet, vae, text_encoder, tokenizer, schedule, "kolors-mini")
-
-
-def _caption_ids(
-    model: KolorsModel, pictures: list[tuple[Scene, str]], dropout: float, rng: np.random.Generator
-) -> list[list[int]]:
-    captions = [
-        "" if rng.random() < dropout else random_caption(scene, rng, style) for scene, style in pictures
-    ]
-    return [token_ids(model.tokenizer, caption) for caption in captions]
 
 
 def sample_sheet(
@@ -165,6 +148,9 @@ class BaseTrainer:
         )
         self.ema = Ema(self.parameters, config.ema_decay)
         self.reader = FactReader(config.text_width).to(self.device)
+        learning = [*self.parameters, *self.reader.parameters()]
+        self.record = RecordedPass(self.losses, learning, self.device)
+        self.empty = token_ids(tokenizer, "")
         self.reader_optimizer = torch.optim.AdamW(self.reader.parameters(), lr=config.learning_rate)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.step = 0
@@ -202,47 +188,65 @@ class BaseTrainer:
             step=self.step,
         )
 
-    def _draw_rows(self) -> Tensor:
-        """(batch_size,) pictures: the styled ones lie behind the others."""
-        config, size = self.config, (self.config.batch_size,)
-        plain = torch.randint(config.scenes, size, generator=self.generator)
-        styled = config.scenes + torch.randint(config.styled_scenes, size, generator=self.generator)
-        return torch.where(torch.rand(size, generator=self.generator) < config.styled_share, styled, plain)
+    def losses(self, noisy, noise, timesteps, weight, input_ids, lengths, told, **truth) -> dict[str, Tensor]:
+        """The two losses of a batch: of the predicted noise, weighted by timestep, and of the reading."""
+        size = self.config.size
+        ids = time_ids(size, size).to(self.device).expand(len(noisy), -1)
+        with autocast(self.device):
+            prompts = encode_rows(self.model.text_encoder, input_ids, lengths)
+            predicted = unet_noise(self.model, noisy, timesteps, conditioning_of(prompts, ids))
+            reading = reading_loss(self.reader, prompts, truth, told)
+        error = masked_mean((predicted.float() - noise).square(), None)
+        return {"loss": torch.mean(weight * error), "reading": self.config.reading_weight * reading}
 
-    def train_step(self, latents: Tensor, pictures: list[tuple[Scene, str]]) -> tuple[float, float]:
-        """One step; returns the diffusion loss and the reading loss."""
+    def batch(self, scenes: CaptionedScenes) -> dict[str, Tensor]:
+        """What `losses` takes, for random scenes. Everything random is drawn on the CPU, whatever the device."""
+        config, count = self.config, self.config.batch_size
+        rows = self._draw_rows(count)
+        caption = torch.randint(scenes.lengths.shape[1], (count,), generator=self.generator)
+        told = torch.rand(count, generator=self.generator) >= config.caption_dropout
+        rows, caption, told = (to_device(x, self.device) for x in (rows, caption, told))
+        latents = scenes.latents[rows].float()
+        noise, timesteps = draw_noise(
+            torch.empty(latents.shape), self.model.schedule.num_train_timesteps, self.generator
+        )
+        noise = to_device(noise, self.device)
+        empty = torch.tensor(padded_ids(self.empty), dtype=torch.int16)
+        input_ids = torch.where(told[:, None], scenes.input_ids[rows, caption], to_device(empty, self.device))
+        return {
+            "noisy": self.model.schedule.add_noise(latents, noise, timesteps),
+            "noise": noise,
+            "timesteps": to_device(timesteps, self.device),
+            "weight": to_device(
+                self.model.schedule.min_snr_weight(timesteps, config.min_snr_gamma), self.device
+            ),
+            "input_ids": input_ids.long(),
+            "lengths": torch.where(told, scenes.lengths[rows, caption].long(), len(self.empty)),
+            "told": told.float(),
+        } | {key: value[rows] for key, value in scenes.truth.items()}
+
+    def _draw_rows(self, count: int) -> Tensor:
+        """(count,) numbers of scenes, `styled_share` of them styled."""
+        plain, styled = (
+            pool[torch.randint(len(pool), (count,), generator=self.generator)] for pool in self.pools
+        )
+        return torch.where(
+            torch.rand(count, generator=self.generator) < self.config.styled_share, styled, plain
+        )
+
+    def train_step(self, scenes: CaptionedScenes) -> dict[str, Tensor]:
+        """One step; returns the losses."""
         config = self.config
         rate = config.learning_rate * warmup_cosine(self.step, config.steps, config.warmup, floor=0.01)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        rng = np.random.default_rng((config.seed, self.step))
-        rows = self._draw_rows()
-        chosen = [pictures[i] for i in rows]
-        ids = _caption_ids(self.model, chosen, config.caption_dropout, rng)
-        told = torch.tensor(
-            [len(row) > 2 for row in ids], device=self.device
-        )  # an empty caption is only the prefix
-        add_time_ids = time_ids(config.size, config.size).to(self.device).expand(config.batch_size, -1)
-        with autocast(self.device):
-            prompts = encode_ids(self.model.text_encoder, ids)
-            loss = epsilon_loss(
-                self.model,
-                latents[rows].to(self.device).float(),
-                prompts,
-                add_time_ids,
-                self.generator,
-                config.min_snr_gamma,
-            )
-            reading = reading_loss(self.reader, prompts, [scene for scene, _ in chosen], told)
-        for optimizer in (self.optimizer, self.reader_optimizer):
-            optimizer.zero_grad(set_to_none=True)
-        (loss + config.reading_weight * reading).backward()
+        losses = self.record(**self.batch(scenes))
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimizer in (self.optimizer, self.reader_optimizer):
             optimizer.step()
         self.ema.update(self.step)
         self.step += 1
-        return loss.item(), reading.item()
+        return losses
 
     def sample(self) -> None:
         self.ema.swap()
@@ -254,17 +258,20 @@ class BaseTrainer:
             part.train()
         self.ema.swap()
 
-    def train(self, latents: Tensor, pictures: list[tuple[Scene, str]]) -> KolorsModel:
+    def train(self, scenes: CaptionedScenes) -> KolorsModel:
         """Train to the end of the recipe; the returned model carries the averaged weights."""
-        config, recent = self.config, []
+        config, sums = self.config, {}
+        styled = scenes.styled.cpu()
+        self.pools = ((~styled).nonzero()[:, 0], styled.nonzero()[:, 0])
+        scenes = scenes.to(self.device)
         progress = tqdm(range(self.step, config.steps), initial=self.step, total=config.steps, desc="U-Net")
         for _ in progress:
-            recent.append(self.train_step(latents, pictures))
-            if self.step % 25 == 0:
-                loss, reading = np.mean(recent, axis=0)
-                self.run.log(self.step, loss=loss, reading=reading)
-                progress.set_postfix(loss=f"{loss:.4f}", reading=f"{reading:.3f}")
-                recent = []
+            losses = self.train_step(scenes)
+            sums = {key: sums.get(key, 0) + loss / LOG_EVERY for key, loss in losses.items()}
+            if self.step % LOG_EVERY == 0:
+                self.run.log(self.step, **sums)
+                progress.set_postfix({key: f"{float(value):.4f}" for key, value in sums.items()})
+                sums = {}
             if self.step % config.checkpoint_every == 0 or self.step == config.steps:
                 self.save()
             if self.step % config.sample_every == 0 or self.step == config.steps:
@@ -274,9 +281,14 @@ class BaseTrainer:
 
 
 def train_base(
-    config: BaseConfig, vae: AutoencoderKL, tokenizer, output: Path, start: KolorsModel | None = None
+    config: BaseConfig,
+    vae: AutoencoderKL,
+    tokenizer,
+    store: PictureStore,
+    output: Path,
+    start: KolorsModel | None = None,
 ) -> KolorsModel:
-    """Render and encode the scenes (once; they are kept in `output`), then train or resume.
+    """Encode the pictures (once; the latents are kept in `output`), then train or resume.
 
     Args:
         start: a finished model to train further, with the same VAE; None starts from nothing.
@@ -284,25 +296,9 @@ def train_base(
     trainer = BaseTrainer(config, vae.eval().requires_grad_(False), tokenizer, output)
     if start and trainer.step == 0:
         trainer.start_from(start)
-    colour = PictureSpec(config.scenes, config.seed + 10, config.size)
-    styled = PictureSpec(
-        config.styled_scenes,
-        config.seed + 20,
-        config.size,
-        1.0,
-        style_subjects="all",
-        styles=BASE_MODEL_STYLES,
-    )
-    latents, pictures = [], []
-    for name, spec in (("latents", colour), ("latents-styled", styled)):
-        cache = trainer.run.path / f"{name}.pt"
-        if not cache.is_file():
-            drawn, _, _ = draw_pictures(spec)
-            with atomic_path(cache) as path:
-                torch.save(encode_scenes(vae, drawn), path)
-        latents.append(torch.load(cache, weights_only=True))
-        pictures += [choose_scene(spec, i) for i in range(spec.count)]
-    return trainer.train(torch.cat(latents), pictures)
+    cache = trainer.run.path / "scenes.pt"
+    scenes = captioned_scenes(store, config.pictures, config.captions, trainer.model.vae, tokenizer, cache)
+    return trainer.train(scenes)
 
 
 def save_mini(model: KolorsModel, folder: Path) -> None:

@@ -1,68 +1,140 @@
-"""Scenes rendered in bulk, in parallel, for training and measuring: pictures with their truth."""
+"""Scenes rendered in bulk, in parallel, and kept on disk: what VAE, probe and base model are trained on."""
 
 import multiprocessing
-import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from kolors_course.art import BASE_STYLE, STYLES, Scene, draw_scene, render, style_train_subjects
+from kolors_course.art import (
+    BASE_MODEL_STYLES,
+    BASE_STYLE,
+    STYLES,
+    Scene,
+    draw_scene,
+    render,
+    style_train_subjects,
+)
+from kolors_course.errors import CourseError
+from kolors_course.files import atomic_path, ensure_folder
+from kolors_course.platform.machine import available_cores
+
+Job, Result = TypeVar("Job"), TypeVar("Result")
+
+LORA_STYLES = tuple(style for style in STYLES if style not in (BASE_STYLE, *BASE_MODEL_STYLES))
 
 
 @dataclass(frozen=True)
 class PictureSpec:
-    """Which scenes to draw: `count` scenes from `seed`, a share of them in one of `styles`.
+    """Which scenes to draw, without end: picture i depends on this and on i only.
 
-    `style_subjects` is "train" (styled scenes use only the subjects that style data sets may show) or "all".
+    Attributes:
+        size: side in pixels.
+        styled_share: the share of pictures in a style; the others have the default look.
+        styles: what the styled pictures are drawn in; a name that occurs twice is drawn twice as often.
+        lora_subjects: which subjects pictures in `LORA_STYLES` show: "train" leaves out those that LoRAs are
+            tested on, so that nobody has seen them in these styles; "all" is for the judge, who must know them.
     """
 
-    count: int
     seed: int
-    size: int = 64
-    style_share: float = 0.0
-    style_subjects: str = "train"
+    size: int = 128
+    styled_share: float = 0.0
     styles: tuple[str, ...] = STYLES[1:]
+    lora_subjects: str = "train"
 
 
 def choose_scene(spec: PictureSpec, index: int) -> tuple[Scene, str]:
-    """Scene and style of picture `index`: cheap, nothing is drawn."""
+    """Scene and style of picture `index`, from the training side of the hold-out: cheap, nothing is drawn."""
     rng = np.random.default_rng((spec.seed, index))
-    styled = rng.random() < spec.style_share
-    pool = style_train_subjects() if styled and spec.style_subjects == "train" else None
-    scene = draw_scene(rng, pool=pool)
-    return scene, spec.styles[rng.integers(len(spec.styles))] if styled else BASE_STYLE
+    style = BASE_STYLE
+    if rng.random() < spec.styled_share:
+        style = spec.styles[rng.integers(len(spec.styles))]
+    only_train = style in LORA_STYLES and spec.lora_subjects == "train"
+    return draw_scene(rng, pool=style_train_subjects() if only_train else None), style
 
 
-def _draw_chunk(job: tuple[PictureSpec, int, int]) -> np.ndarray:
+def _draw(job: tuple[PictureSpec, int, int]) -> np.ndarray:
     spec, start, stop = job
     chosen = (choose_scene(spec, index) for index in range(start, stop))
-    return np.stack([np.asarray(render(scene, spec.size, style)) for scene, style in chosen])
+    pictures = np.stack([np.asarray(render(scene, spec.size, style)) for scene, style in chosen])
+    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
 
 
-def draw_pictures(
-    spec: PictureSpec, workers: int | None = None
-) -> tuple[torch.Tensor, list[Scene], list[str]]:
-    """Draw `spec.count` scenes of the training split.
+def _draw_file(job: tuple[PictureSpec, int, int, Path]) -> None:
+    spec, start, stop, path = job
+    with atomic_path(path) as temporary:
+        np.save(temporary, _draw((spec, start, stop)))
 
-    Returns:
-        uint8 pictures (N, 3, size, size), the scenes and their styles. Picture i depends on `spec` and i only.
+
+def in_parallel(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
+    """`function` of every job, in order, by one process a core; a single job is done here."""
+    if len(jobs) < 2:
+        yield from map(function, jobs)
+        return
+    # "spawn": forking a process in which torch already runs threads can hang.
+    with ProcessPoolExecutor(available_cores(), multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(function, jobs)
+
+
+def draw_pictures(spec: PictureSpec, count: int, start: int = 0) -> torch.Tensor:
+    """Pictures `start` … `start + count - 1` as uint8 (count, 3, size, size), drawn here and now."""
+    return torch.from_numpy(_draw((spec, start, start + count)))
+
+
+@dataclass(frozen=True)
+class PictureStore:
+    """Pictures of a spec in files of `chunk` pictures; what is missing is drawn when it is asked for.
+
+    Several processes may use one store at the same time: equal names hold equal bytes.
     """
-    step = 250
-    jobs = [(spec, i, min(i + step, spec.count)) for i in range(0, spec.count, step)]
-    workers = workers or os.cpu_count() or 1
-    if len(jobs) == 1:
-        chunks = [_draw_chunk(jobs[0])]
-    else:
-        # "spawn": forking a process in which torch already runs threads can hang.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            chunks = list(tqdm(pool.map(_draw_chunk, jobs), total=len(jobs), desc="drawing scenes"))
-    pictures = torch.from_numpy(np.concatenate(chunks)).permute(0, 3, 1, 2).contiguous()
-    scenes, styles = zip(*(choose_scene(spec, i) for i in range(spec.count)), strict=True)
-    return pictures, list(scenes), list(styles)
+
+    spec: PictureSpec
+    folder: Path
+    chunk: int = 1000
+
+    def _files(self, count: int) -> list[Path]:
+        ensure_folder(self.folder)
+        label, told = self.folder / "spec.txt", f"{self.chunk} in a file: {self.spec}\n"
+        if not label.is_file():
+            with atomic_path(label) as temporary:
+                temporary.write_text(told, encoding="utf-8")
+        elif label.read_text(encoding="utf-8") != told:
+            raise CourseError(
+                f"{self.folder} holds pictures drawn with other settings ({label} says which); "
+                "remove it or choose another output folder"
+            )
+        return [self.folder / f"{i:05d}.npy" for i in range(-(-count // self.chunk))]
+
+    def draw(self, count: int) -> None:
+        """Make sure that the first `count` pictures (rounded up to whole files) are there.
+
+        Raises:
+            CourseError: the folder holds pictures of another spec, or cannot be written to.
+        """
+        jobs = [
+            (self.spec, i * self.chunk, (i + 1) * self.chunk, path)
+            for i, path in enumerate(self._files(count))
+            if not path.is_file()
+        ]
+        progress = tqdm(total=len(jobs) * self.chunk, desc="drawing scenes", disable=not jobs)
+        for _ in in_parallel(_draw_file, jobs):
+            progress.update(self.chunk)
+        progress.close()
+
+    def read(self, start: int, stop: int) -> torch.Tensor:
+        """Pictures `start` … `stop - 1` as uint8 (N, 3, size, size), drawn if need be."""
+        self.draw(stop)
+        parts = []
+        for i, path in enumerate(self._files(stop)):
+            first = i * self.chunk
+            if first + self.chunk > start:
+                parts.append(np.load(path)[max(start - first, 0) : stop - first])
+        return torch.from_numpy(np.concatenate(parts))
 
 
 def to_model(pictures: torch.Tensor) -> torch.Tensor:

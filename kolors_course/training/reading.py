@@ -4,14 +4,12 @@ Kolors starts from a ChatGLM that has read the web; ours starts from nothing. Th
 of what captions mean, and makes 兔子, rabbit and bunny agree, long before pictures alone would.
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kolors_course.art import Scene, subjects
-from kolors_course.evaluation.probes import CLASSES, truth_tensors
+from kolors_course.art import subjects
+from kolors_course.evaluation.probes import CLASSES
 from kolors_course.kolors.prompts import PromptEmbeds
 
 FACTS = tuple(key for key in CLASSES if key != "style")
@@ -35,14 +33,19 @@ class FactReader(nn.Module):
         return [{k: head(x) for k, head in heads.items()} for heads, x in zip(self.heads, views, strict=True)]
 
 
-def reading_loss(reader: FactReader, prompts: PromptEmbeds, scenes: Sequence[Scene], told: Tensor) -> Tensor:
-    """Cross-entropy of the facts of `scenes`, averaged over facts; captions that are not `told` (B,) are empty."""
-    truth = {
-        key: value.to(told.device) for key, value in truth_tensors(scenes, ["colour"] * len(scenes)).items()
-    }
+def reading_loss(reader: FactReader, prompts: PromptEmbeds, truth: dict[str, Tensor], told: Tensor) -> Tensor:
+    """Cross-entropy of the scenes' facts, averaged over facts.
+
+    Args:
+        truth: see `truth_tensors`, for the B scenes.
+        told: (B,) 1.0 where the caption tells the facts, 0.0 where it is empty and none can be read.
+    """
+    target = truth["subject"] / truth["subject"].sum(1, keepdim=True)
     losses = []
     for logits in reader(prompts):
-        target = truth["subject"] / truth["subject"].sum(1, keepdim=True)
-        losses.append(F.cross_entropy(logits["subject"][told], target[told]))
-        losses += [F.cross_entropy(logits[key][told], truth[key][told], ignore_index=-1) for key in FACTS]
+        subject = F.cross_entropy(logits["subject"], target, reduction="none")
+        losses.append((subject * told).sum() / told.sum().clamp(min=1))
+        for key in FACTS:
+            error = F.cross_entropy(logits[key], truth[key], ignore_index=-1, reduction="none")
+            losses.append((error * told).sum() / (told * (truth[key] >= 0)).sum().clamp(min=1))
     return torch.stack(losses).mean()

@@ -1,7 +1,7 @@
 """Train Kolors-mini's AutoencoderKL on rendered scenes in all styles (arXiv 1312.6114, 2112.10752)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,7 +11,8 @@ from tqdm.auto import tqdm
 
 from kolors_course.files import atomic_path
 from kolors_course.platform.device import pick_device
-from kolors_course.training.pictures import PictureSpec, draw_pictures, to_model
+from kolors_course.training.pictures import PictureStore, draw_pictures, to_model
+from kolors_course.training.recorded import RecordedPass, to_device
 from kolors_course.training.run import RunFolder, autocast, warmup_cosine
 
 
@@ -23,7 +24,7 @@ class VaeConfig:
     alone are content with soft edges.
     """
 
-    steps: int = 2800
+    steps: int = 4000
     batch_size: int = 24
     learning_rate: float = 2e-3
     warmup: int = 100
@@ -31,10 +32,8 @@ class VaeConfig:
     l1_weight: float = 0.5
     kl_weight: float = 1e-4
     edge_weight: float = 0.0
-    block_out_channels: tuple[int, ...] = (24, 48, 96)
-    size: int = 64
+    block_out_channels: tuple[int, ...] = (32, 64, 96, 128)
     pictures: int = 14000
-    style_share: float = 0.45
     seed: int = 0
     checkpoint_every: int = 200
 
@@ -49,7 +48,7 @@ def build_vae(config: VaeConfig) -> AutoencoderKL:
         layers_per_block=1,
         latent_channels=4,
         norm_num_groups=8,
-        sample_size=config.size,
+        sample_size=128,
         mid_block_add_attention=False,
         force_upcast=False,
     )
@@ -78,7 +77,7 @@ def psnr(vae: AutoencoderKL, pictures: torch.Tensor) -> float:
     errors = []
     with torch.no_grad():
         for batch in pictures.split(50):
-            pixels = to_model(batch).to(vae.device)
+            pixels = to_model(batch.to(vae.device))
             decoded = vae.decode(vae.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
             errors.append(((decoded - pixels) / 2).square().mean((1, 2, 3)))
     return float((-10 * torch.log10(torch.cat(errors))).mean())
@@ -87,9 +86,9 @@ def psnr(vae: AutoencoderKL, pictures: torch.Tensor) -> float:
 def reconstruction_sheet(vae: AutoencoderKL, pictures: torch.Tensor) -> Image.Image:
     """Originals above their reconstructions, one column each."""
     with torch.no_grad():
-        decoded = vae.decode(vae.encode(to_model(pictures).to(vae.device)).latent_dist.mean).sample
+        decoded = vae.decode(vae.encode(to_model(pictures.to(vae.device))).latent_dist.mean).sample
     decoded = ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte().cpu()
-    rows = torch.cat([torch.cat(list(row), dim=2) for row in (pictures, decoded)], dim=1)
+    rows = torch.cat([torch.cat(list(row), dim=2) for row in (pictures.cpu(), decoded)], dim=1)
     return Image.fromarray(rows.permute(1, 2, 0).numpy())
 
 
@@ -97,16 +96,20 @@ def _batches(pictures: torch.Tensor, config: VaeConfig, generator: torch.Generat
     while True:
         for rows in torch.randperm(len(pictures), generator=generator).split(config.batch_size):
             if len(rows) == config.batch_size:
-                yield to_model(pictures[rows])
+                pixels = to_model(pictures[to_device(rows, pictures.device)])
+                yield pixels.contiguous(memory_format=torch.channels_last)
 
 
-def train_vae(config: VaeConfig, output: Path, start: AutoencoderKL | None = None) -> AutoencoderKL:
+def train_vae(
+    config: VaeConfig, store: PictureStore, output: Path, start: AutoencoderKL | None = None
+) -> AutoencoderKL:
     """Train (or resume) the VAE in `output`; writes log.jsonl, samples.png and, at the end, vae/.
 
     The saved `scaling_factor` makes the latents of the first pictures unit variance, as Stable Diffusion does it
     (arXiv 2112.10752, appendix G).
 
     Args:
+        store: the first `config.pictures` of it are trained on.
         start: a finished VAE whose decoder is trained further. Its encoder stays as it is, so that a U-Net
             trained on its latents keeps working.
     """
@@ -118,42 +121,46 @@ def train_vae(config: VaeConfig, output: Path, start: AutoencoderKL | None = Non
         for part in (vae.encoder, vae.quant_conv):
             part.requires_grad_(False)
     parameters = [p for p in vae.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(
+        parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
+    )
     run, first = RunFolder(output), 0
     if state := run.resume(config):
         vae.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
-    pictures, _, _ = draw_pictures(PictureSpec(config.pictures, config.seed, config.size, config.style_share))
-    fresh, _, _ = draw_pictures(PictureSpec(200, config.seed + 1, config.size, config.style_share, "all"))
+    pictures = store.read(0, config.pictures).to(device)
+    fresh = draw_pictures(replace(store.spec, seed=store.spec.seed + 1, lora_subjects="all"), 200).to(device)
     generator = torch.Generator().manual_seed(config.seed + first)
     batches = _batches(pictures, config, generator)
-    latent = (config.batch_size, 4, *[config.size >> (len(config.block_out_channels) - 1)] * 2)
+    latent = (config.batch_size, 4, *[store.spec.size >> (len(config.block_out_channels) - 1)] * 2)
+
+    def losses(pixels: torch.Tensor, noise: torch.Tensor) -> dict[str, torch.Tensor]:
+        with autocast(device):
+            return {"loss": vae_loss(vae, pixels, config, noise)}
+
+    record = RecordedPass(losses, parameters, device)
     progress = tqdm(range(first, config.steps), initial=first, total=config.steps, desc="VAE")
     for step in progress:
         rate = config.learning_rate * warmup_cosine(step, config.steps, config.warmup)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        pixels = next(batches).to(device).contiguous(memory_format=torch.channels_last)
-        with autocast(device):
-            loss = vae_loss(vae, pixels, config, torch.randn(latent, generator=generator).to(device))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        noise = to_device(torch.randn(latent, generator=generator), device)
+        told = record(pixels=next(batches), noise=noise)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         if step % 20 == 0:
-            run.log(step, loss=loss.item(), learning_rate=rate)
+            run.log(step, loss=told["loss"], learning_rate=rate)
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
             run.save(config, model=vae.state_dict(), optimizer=optimizer.state_dict(), step=step + 1)
-            quality = psnr(vae.eval(), fresh)
+            quality = psnr(vae, fresh)
             run.log(step, psnr=quality)
             progress.set_postfix(psnr=f"{quality:.2f} dB")
             with atomic_path(run.path / "samples.png") as path:
                 reconstruction_sheet(vae, fresh[:16]).save(path)
-            vae.train()
     vae.eval().requires_grad_(False)
     if not start:
-        std = vae.encode(to_model(pictures[:500]).to(device)).latent_dist.mean.std()
+        std = vae.encode(to_model(pictures[:500])).latent_dist.mean.std()
         vae.register_to_config(scaling_factor=round(1 / float(std), 5))
     vae.save_pretrained(run.path / "vae")
     return vae
