@@ -93,6 +93,13 @@ def test_equal_to_the_stock_pipeline_with_a_negative_prompt_and_an_oblong_size(t
     assert generate(tiny_model, PROMPTS, SEEDS, sampling)[0].size == (48, 32)
 
 
+def test_without_guidance_the_negative_prompt_changes_not_a_bit(tiny_model):
+    sampling = Sampling(STEPS, 1.0)
+    _, without = our_latents(tiny_model, sampling)
+    _, ours = our_latents(tiny_model, sampling, negative="红色, blurry, " * 20)
+    assert torch.equal(ours, without)
+
+
 def test_a_picture_does_not_depend_on_its_neighbours(tiny_model):
     prompts = [PROMPTS[0], "", PROMPTS[1], "a cat"]
     seeds = [3, 1, 4, 1]

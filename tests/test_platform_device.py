@@ -62,16 +62,25 @@ def test_bfloat16_only_on_cards_that_have_it(machine, capability, dtype):
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "dtype"),
+    ("capabilities", "speedup", "dtype"),
     [
-        ({"avx2": True}, None),
-        ({"avx512_bf16": True}, torch.bfloat16),
-        ({"avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
+        ({"avx2": True}, 9.0, None),
+        ({"avx512_bf16": True}, 1.9, torch.bfloat16),
+        ({"avx512_bf16": True}, 1.1, None),
+        ({"avx512_bf16": False, "amx_bf16": True}, 4.0, torch.bfloat16),
     ],
 )
-def test_bfloat16_only_on_processors_that_have_it(monkeypatch, capabilities, dtype):
+def test_bfloat16_only_on_processors_that_are_fast_with_it(monkeypatch, capabilities, speedup, dtype):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    monkeypatch.setattr(device_module, "_bfloat16_speedup", lambda: speedup)
     assert autocast_dtype(torch.device("cpu")) == dtype
+
+
+def test_the_speed_of_bfloat16_is_measured_once():
+    device_module._bfloat16_speedup.cache_clear()
+    measured = device_module._bfloat16_speedup()
+    assert 0 < measured < 100
+    assert device_module._bfloat16_speedup() == measured
 
 
 def test_float32_where_torch_cannot_tell(monkeypatch):

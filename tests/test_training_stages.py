@@ -91,6 +91,15 @@ def test_the_saved_folder_is_a_whole_model(model, tmp_path):
     assert torch.equal(loaded.unet.conv_in.weight, model.unet.conv_in.weight)
 
 
+def test_a_model_saved_again_does_not_say_where_it_was_loaded_from(model, tmp_path):
+    save_mini(model, tmp_path / "mini")
+    save_mini(load_model(tmp_path / "mini"), tmp_path / "again")
+    configs = list((tmp_path / "again").glob("*/config.json"))
+    assert len(configs) == 3
+    assert not [path for path in configs if "_name_or_path" in path.read_text(encoding="utf-8")]
+    assert load_model(tmp_path / "again").unet.config.block_out_channels == [32, 32, 32]
+
+
 def test_the_decoder_stage_needs_a_model(capsys, tmp_path):
     error = refused(capsys, "train-mini", "--stage", "decoder", "-o", tmp_path / "out")
     assert error == "error: the stage decoder goes on from a finished model; name it with --from DIR\n"

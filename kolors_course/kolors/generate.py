@@ -93,13 +93,17 @@ def conditioning_of(prompts: PromptEmbeds, add_time_ids: Tensor) -> dict[str, Te
 def sample_latents(
     model: KolorsModel, prompts: PromptEmbeds, negative: PromptEmbeds, latents: Tensor, sampling: Sampling
 ) -> Iterator[SamplerState]:
-    """Walk one batch from noise to clean latents, yielding every state."""
+    """Walk one batch from noise to clean latents, yielding every state.
+
+    At a guidance scale of 1 or less `negative` has no part in it.
+    """
     factor = model.vae_scale_factor
     ids = time_ids(latents.shape[2] * factor, latents.shape[3] * factor)
     ids = ids.to(latents.device, latents.dtype).expand(len(latents), -1)
-    both = join([prompts, negative])
+    guide = sampling.guidance_scale > 1
+    both = join([prompts, negative] if guide else [prompts])
     cond = conditioning_of(both.rows(slice(0, len(prompts))), ids)
-    uncond = conditioning_of(both.rows(slice(len(prompts), None)), ids)
+    uncond = conditioning_of(both.rows(slice(len(prompts), None)), ids) if guide else None
 
     def call(sample: Tensor, timestep: Tensor, conditioning: dict[str, Tensor]) -> Tensor:
         return unet_noise(model, sample, timestep, conditioning)

@@ -1,9 +1,15 @@
 """Choosing the device to compute on, its fast number format, and the number of threads."""
 
+import time
+from functools import cache
+
 import torch
 
 from kolors_course.errors import CourseError
 from kolors_course.platform.machine import available_cores
+
+# On a CPU bfloat16 must be so many times as fast: its coarser numbers and the conversions want a return.
+WORTHWHILE = 1.2
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -50,7 +56,7 @@ def _cuda_obstacle(index: int) -> str:
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
-    """torch.bfloat16 where the hardware computes with it faster than with float32; else None.
+    """torch.bfloat16 where the device computes with it clearly faster than with float32; else None.
 
     None means: stay in float32. Emulated bfloat16 is several times slower than float32, and float16 would
     need a gradient scaler, so neither is ever chosen here. Use it as
@@ -60,16 +66,33 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
         # Native from compute capability 8.0 (Ampere) on; older cards emulate it.
         native = torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
         return torch.bfloat16 if native else None
-    if device.type == "cpu" and _cpu_computes_bfloat16():
+    if device.type == "cpu" and _cpu_has_bfloat16() and _bfloat16_speedup() >= WORTHWHILE:
         return torch.bfloat16
     return None
 
 
-def _cpu_computes_bfloat16() -> bool:
+def _cpu_has_bfloat16() -> bool:
     """True for x86 processors with AVX-512 or AMX instructions for bfloat16, as far as torch can tell."""
     ask = getattr(torch.cpu, "get_capabilities", None)  # older torch lacks it: then float32, always right
     capabilities = ask() if ask else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@cache
+def _bfloat16_speedup() -> float:
+    """How many times as fast a matrix product is in bfloat16, measured once in a process, in about 20 ms.
+
+    Having the instructions is not enough: some processors with AVX-512-bf16 are half as fast with it. The fastest
+    of several turns counts, because whatever else the machine does can only make a turn slower.
+    """
+    factors = {dtype: torch.ones(512, 512, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)}
+    best = dict.fromkeys(factors, float("inf"))
+    for _ in range(6):  # the first turn also warms up
+        for dtype, factor in factors.items():
+            started = time.perf_counter()
+            factor @ factor
+            best[dtype] = min(best[dtype], time.perf_counter() - started)
+    return best[torch.float32] / best[torch.bfloat16]
 
 
 def limit_threads(count: int | None = None) -> int:

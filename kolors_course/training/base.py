@@ -1,5 +1,6 @@
 """Train Kolors-mini's U-Net and ChatGLM together on rendered scenes (DDPM objective, arXiv 2006.11239)."""
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -316,3 +317,7 @@ def save_mini(model: KolorsModel, folder: Path) -> None:
         scheduler=kolors_scheduler(),
         force_zeros_for_empty_prompt=False,
     ).save_pretrained(folder)
+    for path in folder.glob("*/config.json"):  # where a part was loaded from is nobody else's path
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if config.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
