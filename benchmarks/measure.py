@@ -34,15 +34,22 @@ def ratios(seconds: Mapping[str, float], ours: str) -> dict[str, dict[str, float
     }
 
 
-def circumstances(threads: int, device: torch.device) -> dict[str, object]:
-    """Commit, versions and machine, without which a measurement says nothing."""
+def circumstances(threads: int, device: torch.device, commit: str | None = None) -> dict[str, object]:
+    """Commit, versions and machine, without which a measurement says nothing.
+
+    Args:
+        commit: for a copy of the repository without its history.
+    """
     root = Path(__file__).resolve().parents[1]
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True).stdout
+    if commit is None:
+        asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True)
+        commit = asked.stdout.strip()
     modules = (torch, diffusers, peft, transformers)
+    card = f" {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
     return {
-        "commit": commit.strip(),
+        "commit": commit,
         "versions": {module.__name__: module.__version__ for module in modules},
-        "machine": f"{_processor()}, {threads} threads, device {device}",
+        "machine": f"{_processor()}, {threads} threads, device {device}{card}",
     }
 
 

@@ -1,9 +1,10 @@
-"""The U-Net without its weights: names and shapes of its layers, on torch's meta device."""
+"""Kolors without its weights: names and shapes of its layers, on torch's meta device."""
 
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig, ChatGLMModel
 
 from kolors_course.errors import CourseError
 from kolors_course.kolors.model import diffusers_layout
@@ -25,6 +26,46 @@ KOLORS_UNET = {
     "projection_class_embeddings_input_dim": 5632,
     "use_linear_projection": True,
 }
+
+# vae/config.json, likewise.
+KOLORS_VAE = {
+    "sample_size": 1024,
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+    "latent_channels": 4,
+    "scaling_factor": 0.13025,
+}
+# text_encoder/config.json: ChatGLM3-6B.
+KOLORS_TEXT_ENCODER = {
+    "num_layers": 28,
+    "padded_vocab_size": 65024,
+    "hidden_size": 4096,
+    "ffn_hidden_size": 13696,
+    "kv_channels": 128,
+    "num_attention_heads": 32,
+    "multi_query_attention": True,
+    "multi_query_group_num": 2,
+    "seq_length": 32768,
+    "add_qkv_bias": True,
+    "add_bias_linear": False,
+    "rmsnorm": True,
+    "original_rope": True,
+    "post_layer_norm": True,
+}
+
+
+def kolors_vae_skeleton() -> AutoencoderKL:
+    """The VAE of full Kolors."""
+    with torch.device("meta"):
+        return AutoencoderKL(**KOLORS_VAE)
+
+
+def kolors_text_encoder_skeleton() -> ChatGLMModel:
+    """The ChatGLM of full Kolors."""
+    with torch.device("meta"):
+        return ChatGLMModel(ChatGLMConfig(**KOLORS_TEXT_ENCODER), empty_init=False)
 
 
 def kolors_skeleton() -> UNet2DConditionModel:

@@ -39,6 +39,7 @@ __all__ = [
     "RunOptions",
     "epoch_rows",
     "generator_for",
+    "restore",
     "start_afresh",
     "train_lora",
 ]
@@ -127,7 +128,7 @@ def train_lora(
             _train(trainer, options, progress)
             path = _write_lora(trainer, dataset, command)
     finally:
-        _restore(model)
+        restore(model)
     return LoraResult(path, trainer.step, tuple(trainer.losses))
 
 
@@ -207,7 +208,7 @@ def _train(trainer: LoraTrainer, options: RunOptions, progress: Callable[[int, f
         log.close()
 
 
-def _restore(model: KolorsModel) -> None:
+def restore(model: KolorsModel) -> None:
     """Leave the model as it was before: no LoRA, no gradients, no autocast, the VAE back in its place."""
     unet = model.unet
     for name in ("forward", "_original_forward"):
