@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.files import atomic_path
 from kolors_course.kolors import KolorsModel, PromptEmbeds, Sampling, decode_latents, sample_latents, time_ids
-from kolors_course.kolors.compact import compact_inputs, enable_text_bias
+from kolors_course.kolors.compact import compact_inputs, compact_rows, enable_text_bias
 from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH
 from kolors_course.kolors.quantize import quantization_of, quantize_unet
 from kolors_course.kolors.skeleton import KOLORS_UNET, KOLORS_VAE
@@ -94,7 +94,8 @@ def prompts_of(model: KolorsModel, count: int, tokens: int, compacted: bool) -> 
     lengths = torch.full((count,), tokens, device=model.device)
     width, rows, bias = model.unet.config.encoder_hid_dim, MAX_SEQUENCE_LENGTH, None
     if compacted:
-        bias = compact_inputs(lengths, MAX_SEQUENCE_LENGTH)[1]
+        needed = compact_rows([tokens], MAX_SEQUENCE_LENGTH)
+        bias = compact_inputs(lengths, needed, MAX_SEQUENCE_LENGTH)[1]
         rows = bias.shape[1]
     generator = torch.Generator(model.device).manual_seed(0)
     options = {"generator": generator, "device": model.device, "dtype": model.unet.dtype}
