@@ -9,7 +9,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-import full_width_gpu as bench  # noqa: E402
+import full_width_gpu as bench
 
 CPU = torch.device("cpu")
 

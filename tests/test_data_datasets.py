@@ -19,8 +19,8 @@ DATASETS = data_dir() / "datasets"
 def test_the_data_set_is_ready_to_train_on(name):
     dataset = read_dataset(DATASETS / name)
     assert len(dataset) == 48
-    assert {sample.size for sample in dataset.samples} == {(64, 64)}
-    report = check_dataset(DATASETS / name, training_size=(64, 64))
+    assert {sample.size for sample in dataset.samples} == {(128, 128)}
+    report = check_dataset(DATASETS / name, training_size=(128, 128))
     assert (report.ok, report.problems, report.warnings) == (True, (), ())
 
 

@@ -10,14 +10,14 @@ from kolors_course.dataset import assign_bucket, cropped_share, prepare_image, p
 from kolors_course.dataset.buckets import candidate_buckets
 from kolors_course.errors import CourseError
 
-KOLORS, MINI = 1024 * 1024, 64 * 64
+KOLORS, MINI = 1024 * 1024, 128 * 128
 SHAPES = [(1, 1), (4, 3), (3, 4), (16, 9), (9, 16), (3, 2), (2, 1), (1, 2), (21, 9), (1, 5), (1000, 999)]
 
 
 def test_steps():
     assert step_for(KOLORS) == 64
     assert step_for(512 * 512) == 32
-    assert step_for(MINI) == 16
+    assert step_for(MINI) == 32
     assert step_for(8 * 8) == 8
 
 
@@ -26,8 +26,8 @@ def test_the_buckets_of_kolors_and_of_kolors_mini():
     tall = [(704, 1408), (768, 1344), (832, 1216), (896, 1152), (960, 1088)]
     wide = [(height, width) for width, height in reversed(tall)]
     assert candidate_buckets(KOLORS, 64) == (*tall, (1024, 1024), *wide)
-    # 32x64 would fit into 64x64.
-    assert candidate_buckets(MINI, 16) == ((48, 80), (64, 64), (80, 48))
+    # 64x128 would fit into 96x160.
+    assert candidate_buckets(MINI, 32) == ((96, 160), (128, 128), (160, 96))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_every_bucket_is_as_large_as_allowed(area, step, limit):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_share_cropped_is_what_training_cuts_off(shape):
     """A picture of vertical and horizontal ramps, cropped by `prepare_image`: count what is missing."""
-    bucket = assign_bucket(shape, candidate_buckets(MINI, 16))
+    bucket = assign_bucket(shape, candidate_buckets(MINI, 32))
     width, height = (640 * side // max(shape) for side in shape)
     _, conditions = prepare_image(Image.new("RGB", (width, height)), *bucket, True, False, torch.Generator())
     scale = max(bucket[0] / width, bucket[1] / height)
@@ -79,7 +79,7 @@ def test_only_needed_buckets_are_proposed_in_order_of_shape():
     assert propose_buckets([], KOLORS, 64) == []
 
 
-@pytest.mark.parametrize(("area", "step"), [(100, 16), (MINI, 0), (MINI, 65)])
+@pytest.mark.parametrize(("area", "step"), [(100, 16), (MINI, 0), (MINI, 129)])
 def test_steps_that_do_not_fit_are_refused(area, step):
     with pytest.raises(CourseError, match="no bucket with sides in steps of"):
         propose_buckets([(1, 1)], area, step)

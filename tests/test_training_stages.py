@@ -1,15 +1,25 @@
 """The stages that make Kolors-mini, a few tiny steps of each: what changes, what stays, what a second run finds."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from command_line import refused
 
+from kolors_course.art import random_caption
 from kolors_course.kolors import load_model
-from kolors_course.training.base import BaseConfig, save_mini, train_base
+from kolors_course.kolors.generate import conditioning_of, unet_noise
+from kolors_course.kolors.prompts import encode_ids, token_ids
+from kolors_course.training import base
+from kolors_course.training.base import BaseConfig, BaseTrainer, save_mini, train_base
+from kolors_course.training.losses import LossSettings, weighted_loss
 from kolors_course.training.mini import build_tokenizer
-from kolors_course.training.pictures import PictureSpec, PictureStore
+from kolors_course.training.mini_recipe import RECIPES, default_recipe
+from kolors_course.training.pictures import LORA_STYLES, PictureSpec, PictureStore, choose_scene
+from kolors_course.training.probe import ProbeConfig, halved, train_probe
+from kolors_course.training.scenes import TEXT_ROWS, captioned_scenes
 from kolors_course.training.vae import VaeConfig, train_vae
 
 PICTURES = PictureSpec(seed=10, size=16, styled_share=0.6)
@@ -104,3 +114,67 @@ def test_the_decoder_stage_needs_a_model(capsys, tmp_path):
     error = refused(capsys, "train-mini", "--stage", "decoder", "-o", tmp_path / "out")
     assert error == "error: the stage decoder goes on from a finished model; name it with --from DIR\n"
     assert not (tmp_path / "out").exists()
+
+
+def test_the_base_model_sees_no_lora_style_and_its_captions_are_true(model, folder, store, vae):
+    scenes = captioned_scenes(store, 12, 2, vae, model.tokenizer, folder / "base-run" / "scenes.pt")
+    rows = [i for i in range(12) if choose_scene(PICTURES, i)[1] not in LORA_STYLES]
+    assert 0 < len(rows) < 12
+    assert scenes.latents.shape == (len(rows), 4, 8, 8)
+    assert scenes.styled.tolist() == [choose_scene(PICTURES, i)[1] != "colour" for i in rows]
+    for n, row in enumerate(rows):
+        scene, style = choose_scene(PICTURES, row)
+        caption = random_caption(scene, np.random.default_rng((PICTURES.seed, row, 1)), style)
+        ids = token_ids(model.tokenizer, caption)
+        assert scenes.input_ids[n, 0].tolist() == [0] * (TEXT_ROWS - len(ids)) + ids
+        assert scenes.lengths[n, 0] == len(ids)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 1.0])
+def test_the_loss_is_that_of_the_objective(folder, store, vae, tmp_path, monkeypatch, dropout):
+    """Tokenised, padded and weighted beforehand, it is the same number as computed in the plain way."""
+    monkeypatch.setattr(base, "autocast", lambda device: nullcontext())
+    tokenizer = build_tokenizer(folder / "tokenizer", captions=500)
+    trainer = BaseTrainer(replace(BASE, caption_dropout=dropout), vae, tokenizer, tmp_path)
+    scenes = captioned_scenes(store, 12, 2, vae, tokenizer, folder / "base-run" / "scenes.pt")
+    trainer.pools = (torch.arange(3), torch.arange(3))
+    batch, model = trainer.batch(scenes), trainer.model
+    lengths = batch["lengths"].tolist()
+    ids = [row[-length:] for row, length in zip(batch["input_ids"].tolist(), lengths, strict=True)]
+    assert all((row == token_ids(tokenizer, "")) == (dropout == 1) for row in ids)
+    torch.nn.init.normal_(model.unet.conv_out.weight)  # a new model's is zero: it would predict nothing
+    with torch.no_grad():
+        told = trainer.losses(**batch)
+        conditioning = conditioning_of(
+            encode_ids(model.text_encoder, ids), trainer.add_time_ids.expand(4, -1)
+        )
+        predicted = unet_noise(model, batch["noisy"], batch["timesteps"], conditioning)
+        settings = LossSettings(min_snr_gamma=BASE.min_snr_gamma)
+        plain = weighted_loss(predicted, batch["noise"], batch["timesteps"], model.schedule, settings)
+    torch.testing.assert_close(told["loss"], plain, atol=1e-5, rtol=1e-4)
+    assert (told["reading"] == 0) == (dropout == 1)
+
+
+def test_the_probe_is_trained_measured_and_resumed(tmp_path):
+    judged = PictureStore(replace(PICTURES, size=128, lora_subjects="all"), tmp_path / "judged", chunk=16)
+    config = ProbeConfig(steps=2, batch_size=4, pictures=16, checkpoint_every=1)
+    card = train_probe(config, judged, tmp_path / "run", fresh=8)
+    assert set(card) == {"base look", "styled"}
+    assert all(0 <= value <= 1 for value in card["base look"].values())
+    first = (tmp_path / "run" / "probe.safetensors").read_bytes()
+    train_probe(config, judged, tmp_path / "run", fresh=8)
+    assert (tmp_path / "run" / "probe.safetensors").read_bytes() == first
+
+
+def test_the_probe_looks_at_halves():
+    pixels = torch.tensor([[[[0, 2], [4, 8]]] * 3], dtype=torch.uint8)
+    assert halved(pixels).tolist() == [[[[4]], [[4]], [[4]]]]
+
+
+def test_recipes():
+    assert default_recipe(torch.device("cuda")) == "gpu"
+    assert default_recipe(torch.device("cpu")) == "cpu"
+    for recipe in RECIPES.values():
+        assert recipe.pictures.size == recipe.base.size == recipe.judged.size
+        assert recipe.pictures.lora_subjects == "train"
+        assert recipe.judged.lora_subjects == "all"

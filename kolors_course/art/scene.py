@@ -149,7 +149,7 @@ def _shadow(canvas: Image.Image, box: tuple[int, int, int, int]) -> None:
     canvas.paste((20, 20, 40), mask=mask.filter(ImageFilter.GaussianBlur(1.2 * px / 128)))
 
 
-def render_colour(layout: Layout, px: int = 64, enlarge: float = 1.0) -> Image.Image:
+def render_colour(layout: Layout, px: int = 128, enlarge: float = 1.0) -> Image.Image:
     """The base look: Noto colour drawings in a tinted landscape, RGB px x px."""
     scene = layout.scene
     canvas = backdrop_image(layout.backdrop, px)

@@ -188,7 +188,7 @@ STYLE_ZH = dict(zip(STYLES, ("彩色", "线稿", "剪纸", "蓝图", "水墨", "
 BASE_MODEL_STYLES = ("line-art", "woodcut", "blueprint", "neon")
 
 
-def render(scene: Scene, px: int = 64, style: str = BASE_STYLE) -> Image.Image:
+def render(scene: Scene, px: int = 128, style: str = BASE_STYLE) -> Image.Image:
     """Draw a scene, RGB px x px; the same scene and style always give the same picture.
 
     Raises:

@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from", dest="start", type=Path, metavar="DIR", help="train this Kolors-mini further"
     )
     parser.add_argument("--learning-rate", type=float, help="of the base model; default: the recipe's")
+    parser.add_argument("--pictures", type=int, help="of the base model; default: the recipe's")
     parser.add_argument("--vae-steps", type=int, help="default: the recipe's")
     parser.add_argument("--base-steps", type=int, help="default: the recipe's")
     parser.add_argument("--probe-steps", type=int, help="default: the recipe's")
@@ -67,6 +68,7 @@ def chosen_recipe(arguments: argparse.Namespace) -> MiniRecipe:
         base=changed(
             recipe.base,
             steps=arguments.base_steps,
+            pictures=arguments.pictures,
             learning_rate=arguments.learning_rate,
             styled_share=arguments.styled_share,
         ),

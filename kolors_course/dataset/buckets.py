@@ -16,12 +16,12 @@ MAX_ASPECT = 2.0
 
 
 def step_for(area: int) -> int:
-    """SDXL's step, 64 px at 1024x1024 px, in proportion to the side, but at least Kolors-mini's 16 px.
+    """SDXL's step, 64 px at 1024x1024 px, in proportion to the side, but at least 32 px.
 
-    Both are multiples of what VAE and U-Net can halve: 32 px in Kolors, 16 px in Kolors-mini.
+    VAE and U-Net halve a picture's sides five times, in Kolors and in Kolors-mini.
     """
     side = math.isqrt(area)
-    return min(side, max(16, 64 * side // 1024 // 16 * 16))
+    return min(side, max(32, 64 * side // 1024 // 32 * 32))
 
 
 def candidate_buckets(area: int, step: int, max_aspect: float = MAX_ASPECT) -> tuple[Size, ...]:

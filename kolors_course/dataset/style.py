@@ -9,7 +9,7 @@ from kolors_course.art import draw_scene, random_caption, render, style_train_su
 
 
 def style_pictures(
-    style: str, count: int = 48, size: int = 64, seed: int = 0
+    style: str, count: int = 48, size: int = 128, seed: int = 0
 ) -> Iterator[tuple[Image.Image, str]]:
     """`count` pictures in `style` with true captions, half of them Chinese.
 

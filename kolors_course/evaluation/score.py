@@ -78,14 +78,14 @@ def score_table(columns: dict[str, Scores]) -> list[str]:
 
 
 def picture_sheet(evaluation: Evaluation, count: int = 48, columns: int = 12) -> Image.Image:
-    """The first pictures, two times enlarged, with a red frame where the probe misses a subject."""
+    """The first pictures, with a red frame where the probe misses a subject."""
     pictures = evaluation.pictures[:count]
-    width, height = (2 * side for side in pictures[0].size)
+    width, height = pictures[0].size
     sheet = Image.new("RGB", (columns * (width + 6), -(-len(pictures) // columns) * (height + 6)), "white")
     draw = ImageDraw.Draw(sheet)
     for i, picture in enumerate(pictures):
         x, y = (i % columns) * (width + 6) + 3, (i // columns) * (height + 6) + 3
         if not agreement(evaluation.prompts[i].scene, evaluation.verdicts[i])["subject"]:
             draw.rectangle((x - 3, y - 3, x + width + 2, y + height + 2), fill=(214, 40, 40))
-        sheet.paste(picture.resize((width, height), Image.Resampling.BICUBIC), (x, y))
+        sheet.paste(picture, (x, y))
     return sheet

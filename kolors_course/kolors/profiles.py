@@ -39,7 +39,7 @@ def current_profile(name: str | None = None) -> Profile:
     chosen = os.environ.get("KOLORS_MODEL")
     if name == "mini":
         folder = Path(chosen or data_dir() / "kolors-mini")
-        return Profile("mini", folder, torch.float32, None, 64, 8, 1e-3, 300)
+        return Profile("mini", folder, torch.float32, None, 128, 8, 1e-3, 300)
     if name == "kolors":
         folder = Path(chosen or "models/Kolors-diffusers")
         return Profile("kolors", folder, torch.bfloat16, "fp16", 1024, 1, 1e-4, 500)

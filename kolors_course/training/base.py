@@ -62,7 +62,8 @@ class BaseConfig:
     Of the first `pictures` of the store, those in the default look are captioned without a style, those in the
     styles that the base model knows with their names; a batch takes `styled_share` from the latter. `captions` is
     how many each scene has, `caption_dropout` the share of empty ones, for classifier-free guidance;
-    `reading_weight` multiplies the text encoder's extra loss (see `training.reading`).
+    `reading_weight` multiplies the text encoder's extra loss (see `training.reading`). The saved weights are an
+    average over about the last `ema_share` of the steps: a longer memory would reach back to rough weights.
     """
 
     steps: int = 4200
@@ -72,7 +73,7 @@ class BaseConfig:
     weight_decay: float = 0.01
     min_snr_gamma: float = 5.0
     caption_dropout: float = 0.1
-    ema_decay: float = 0.999
+    ema_share: float = 0.05
     reading_weight: float = 0.05
     pictures: int = 64000
     captions: int = 8
@@ -85,6 +86,11 @@ class BaseConfig:
     seed: int = 0
     checkpoint_every: int = 250
     sample_every: int = 1000
+
+    @property
+    def ema_decay(self) -> float:
+        """What the average keeps of itself in each step."""
+        return 1 - 1 / max(1.0, self.ema_share * self.steps)
 
 
 class Ema:
@@ -126,7 +132,7 @@ def sample_sheet(
     sheet = Image.new("RGB", (8 * width, -(-len(pictures) // 8) * height))
     for i, picture in enumerate(pictures):
         sheet.paste(picture, ((i % 8) * width, (i // 8) * height))
-    return sheet.resize((sheet.width * 2, sheet.height * 2), Image.Resampling.BICUBIC)
+    return sheet
 
 
 class BaseTrainer:
@@ -152,6 +158,7 @@ class BaseTrainer:
         learning = [*self.parameters, *self.reader.parameters()]
         self.record = RecordedPass(self.losses, learning, self.device)
         self.empty = token_ids(tokenizer, "")
+        self.add_time_ids = time_ids(config.size, config.size).to(self.device)
         self.reader_optimizer = torch.optim.AdamW(self.reader.parameters(), lr=config.learning_rate)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.step = 0
@@ -191,8 +198,7 @@ class BaseTrainer:
 
     def losses(self, noisy, noise, timesteps, weight, input_ids, lengths, told, **truth) -> dict[str, Tensor]:
         """The two losses of a batch: of the predicted noise, weighted by timestep, and of the reading."""
-        size = self.config.size
-        ids = time_ids(size, size).to(self.device).expand(len(noisy), -1)
+        ids = self.add_time_ids.expand(len(noisy), -1)
         with autocast(self.device):
             prompts = encode_rows(self.model.text_encoder, input_ids, lengths)
             predicted = unet_noise(self.model, noisy, timesteps, conditioning_of(prompts, ids))

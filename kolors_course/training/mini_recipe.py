@@ -31,14 +31,13 @@ RECIPES = {
     "cpu": MiniRecipe(),
     # About ten minutes on an H100 with sixteen cores, which draw the scenes.
     "gpu": MiniRecipe(
-        vae=VaeConfig(steps=9000, batch_size=128, pictures=50000, checkpoint_every=1000),
-        probe=ProbeConfig(steps=12000, batch_size=128, pictures=60000, checkpoint_every=2000),
+        vae=VaeConfig(steps=9000, batch_size=128, pictures=30000, checkpoint_every=1000),
+        probe=ProbeConfig(steps=12000, batch_size=128, pictures=30000, checkpoint_every=2000),
         base=BaseConfig(
             steps=18000,
             batch_size=512,
             warmup=500,
-            ema_decay=0.9995,
-            pictures=200000,
+            pictures=100000,
             styled_share=0.5,
             checkpoint_every=3000,
             sample_every=3000,

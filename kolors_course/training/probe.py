@@ -74,7 +74,7 @@ def halved(pictures: Tensor) -> Tensor:
     return torch.cat([F.avg_pool2d(part.float(), 2).round().byte() for part in pictures.split(1000)])
 
 
-def accuracy_card(probe: Probe, spec: PictureSpec, count: int = 2000) -> dict[str, dict[str, float]]:
+def accuracy_card(probe: Probe, spec: PictureSpec, count: int) -> dict[str, dict[str, float]]:
     """The probe's accuracy on fresh renders, by look."""
     scenes, styles = zip(*(choose_scene(spec, i) for i in range(count)), strict=True)
     pixels, truth = to_model(halved(draw_pictures(spec, count))), truth_tensors(scenes, styles)
@@ -85,8 +85,10 @@ def accuracy_card(probe: Probe, spec: PictureSpec, count: int = 2000) -> dict[st
     }
 
 
-def train_probe(config: ProbeConfig, store: PictureStore, output: Path) -> dict[str, dict[str, float]]:
-    """Train or resume; writes probe.safetensors and returns its accuracy on 2000 fresh renders by look."""
+def train_probe(
+    config: ProbeConfig, store: PictureStore, output: Path, fresh: int = 2000
+) -> dict[str, dict[str, float]]:
+    """Train or resume; writes probe.safetensors and returns its accuracy on `fresh` new renders, by look."""
     torch.manual_seed(config.seed)
     device = pick_device()
     probe = Probe().to(device, memory_format=torch.channels_last)
@@ -128,6 +130,6 @@ def train_probe(config: ProbeConfig, store: PictureStore, output: Path) -> dict[
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
             run.save(config, model=probe.state_dict(), optimizer=optimizer.state_dict(), step=step + 1)
     probe.cpu().eval()
-    card = accuracy_card(probe, replace(store.spec, seed=store.spec.seed + 1))
+    card = accuracy_card(probe, replace(store.spec, seed=store.spec.seed + 1), fresh)
     save_probe(probe, run.path / "probe.safetensors", {"recipe": asdict(config), "accuracy": card})
     return card

@@ -16,6 +16,7 @@ from kolors_course.files import atomic_path
 from kolors_course.kolors.prompts import token_ids
 from kolors_course.training.pictures import PictureSpec, PictureStore, choose_scene, in_parallel, to_model
 
+ENCODED_AT_ONCE = 50  # pictures: more would only fill the memory
 TEXT_ROWS = 32  # the longest caption has 29 tokens; at least one pad row is needed
 
 
@@ -78,7 +79,7 @@ def encode_pictures(vae: AutoencoderKL, store: PictureStore, rows: list[int]) ->
     latents, numbers = [], torch.tensor(rows)
     for start in tqdm(range(0, rows[-1] + 1, store.chunk), desc="encoding"):
         wanted = numbers[(numbers >= start) & (numbers < start + store.chunk)] - start
-        for batch in store.read(start, start + store.chunk)[wanted].split(250):
+        for batch in store.read(start, start + store.chunk)[wanted].split(ENCODED_AT_ONCE):
             mean = vae.encode(to_model(batch.to(vae.device))).latent_dist.mean
             latents.append((mean * vae.config.scaling_factor).half().cpu())
     return torch.cat(latents)
@@ -92,6 +93,7 @@ def captioned_scenes(
     Pictures in the styles that are kept for LoRAs are left out.
     """
     if not cache.is_file():
+        store.draw(count)
         known = (BASE_STYLE, *BASE_MODEL_STYLES)
         styles = [choose_scene(store.spec, i)[1] for i in range(count)]
         rows = [i for i, style in enumerate(styles) if style in known]
