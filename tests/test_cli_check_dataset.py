@@ -21,8 +21,8 @@ def noise(number: int, size: tuple[int, int]) -> Image.Image:
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Three pictures of 64x64, 64x64 and 80x40 with one caption of 300 words."""
-    sizes = [(64, 64), (64, 64), (80, 40)]
+    """Three pictures of 128x128, 128x128 and 160x80 with one caption of 300 words."""
+    sizes = [(128, 128), (128, 128), (160, 80)]
     texts = ["夜晚雪地上的一只兔子", "a rabbit", "cat " * 300]
     return write_dataset(tmp_path / "set", [(noise(i, sizes[i]), texts[i]) for i in range(3)])
 
@@ -33,11 +33,11 @@ def test_warnings_leave_the_status_at_0(capsys, pictures, tmp_path, tiny_folder)
     out = capsys.readouterr().out
     assert f"captions are counted with the tokenizer of {tiny_folder}" in out
     assert "warning: 1 caption is cut after 254 tokens, the first is of 002.png (line 4)" in out
-    assert "warning: 1 picture loses more than 20% when cropped to 64x64" in out
+    assert "warning: 1 picture loses more than 20% when cropped to 128x128" in out
     facts = json.loads(report.read_text(encoding="utf-8"))
     assert facts["ok"] is True
     assert facts["caption_tokens"]["maximum"] > 254
-    assert facts["buckets"] == {"64x64": 2, "80x48": 1}
+    assert facts["buckets"] == {"128x128": 2, "160x96": 1}
     assert "fixed" not in facts
 
 
@@ -49,7 +49,7 @@ def test_fix_filters_and_tells_of_the_new_folder(capsys, pictures, tmp_path):
     assert "error: " in capsys.readouterr().out
     arguments = (
         "--min-side",
-        48,
+        96,
         "--aspect",
         0.5,
         2,
@@ -61,7 +61,7 @@ def test_fix_filters_and_tells_of_the_new_folder(capsys, pictures, tmp_path):
     assert main(command("check-dataset", pictures, *arguments)) == 0
     out = capsys.readouterr().out
     assert "turned from gb18030 into UTF-8" in out
-    assert "002.png: 80x40 is smaller than 48x48" in out
+    assert "002.png: 160x80 is smaller than 96x96" in out
     assert "gone.png does not exist" in out
     assert f"wrote {tmp_path / 'new'} with 2 pictures" in out
     assert out.endswith("0 error)\n")

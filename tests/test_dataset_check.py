@@ -132,19 +132,19 @@ def test_small_pictures(good):
 
 
 def test_crops_and_the_buckets_that_avoid_them(tmp_path):
-    sizes = [(64, 64), (70, 64), (192, 64), (80, 48)]
+    sizes = [(128, 128), (140, 128), (384, 128), (160, 96)]
     folder = write_dataset(tmp_path / "set", [(noise(i, size), str(i)) for i, size in enumerate(sizes)])
-    report = check_dataset(folder, training_size=(64, 64))
-    # 70x64 loses 1 - 64/70 of its width, which is little; 192x64 loses 2/3, and 80x48 loses 2/5.
+    report = check_dataset(folder, training_size=(128, 128))
+    # 140x128 loses 1 - 128/140 of its width, which is little; 384x128 loses 2/3, and 160x96 loses 2/5.
     ((verdict, text),) = found(report, "crop")
     assert verdict == "warning"
     assert text.startswith(
-        "2 pictures lose more than 20% when cropped to 64x64, most is cut off 002.png (67%)"
+        "2 pictures lose more than 20% when cropped to 128x128, most is cut off 002.png (67%)"
     )
-    # With 16 px steps only 80x48 is wide; 192x64 still loses 1 - (80/48) / 3 = 44 %.
+    # With 32 px steps only 160x96 is wide; 384x128 still loses 1 - (160/96) / 3 = 44 %.
     assert text.endswith("with the buckets above it is at most 44%")
-    assert report.buckets == {"64x64": 2, "80x48": 2}
-    assert "buckets (pictures): 64x64 (2), 80x48 (2)" in report.lines()
+    assert report.buckets == {"128x128": 2, "160x96": 2}
+    assert "buckets (pictures): 128x128 (2), 160x96 (2)" in report.lines()
 
 
 def test_pictures_that_the_filter_turns_away(good):

@@ -36,11 +36,11 @@ def test_pictures_go_to_the_size_nearest_their_shape(tmp_path):
     sizes = {"wide": (400, 200), "square": (300, 300), "tall": (200, 400)}
     samples = tuple(Sample(tmp_path / name, name, size, i) for i, (name, size) in enumerate(sizes.items()))
     dataset = Dataset(tmp_path, samples)
-    groups = split_by_size(dataset, (64, 64), True, 16)
+    groups = split_by_size(dataset, (128, 128), True, 16)
     assert sum(len(part) for part in groups.values()) == 3
     for (width, height), part in groups.items():
         assert width % 16 == height % 16 == 0
-        assert width * height <= 64 * 64
+        assert width * height <= 128 * 128
         (sample,) = part.samples
         assert {"wide": width > height, "square": width == height, "tall": width < height}[sample.text]
     assert split_by_size(dataset, (64, 32), False, 16) == {(64, 32): dataset}
@@ -51,5 +51,5 @@ def test_bucket_sides_fit_the_model(tmp_path, multiple):
     rng = torch.Generator().manual_seed(0)
     shapes = torch.randint(200, 900, (30, 2), generator=rng).tolist()
     samples = tuple(Sample(tmp_path / str(i), "a", tuple(shape), i) for i, shape in enumerate(shapes))
-    for width, height in split_by_size(Dataset(tmp_path, samples), (96, 96), True, multiple):
+    for width, height in split_by_size(Dataset(tmp_path, samples), (128, 128), True, multiple):
         assert width % multiple == height % multiple == 0

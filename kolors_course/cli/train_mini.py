@@ -22,10 +22,9 @@ from kolors_course.training.mini import build_tokenizer
 from kolors_course.training.mini_recipe import RECIPES, MiniRecipe, default_recipe
 from kolors_course.training.pictures import PictureStore
 from kolors_course.training.probe import train_probe
-from kolors_course.training.vae import VaeConfig, train_vae
+from kolors_course.training.vae import train_vae
 
 STAGES = ("tokenizer", "pictures", "vae", "probe", "base")
-SHARPEN = VaeConfig(steps=1500, learning_rate=1e-3, edge_weight=1.0, seed=1)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.start:
         start = load_model(arguments.start)
         if "decoder" in stages:
-            vae = train_vae(SHARPEN, store, folder / "decoder-run", start.vae)
+            vae = train_vae(recipe.decoder, store, folder / "decoder-run", start.vae)
             save_mini(replace(start, vae=vae), folder / "kolors-mini")
         else:
             _train_base(recipe, start.vae, tokenizer, store, folder, start)
