@@ -104,7 +104,7 @@ def test_a_normal_size_in_the_middle_may_be_said():
         ((1, 3, 16, 24), "red, green, blue"),
         ((1, 4, 24, 16), "swapped"),
         ((1, 4, 64, 96), "picture's own sides"),
-        ((1, 4, 8, 12), "8 is the factor of full Kolors"),
+        ((1, 4, 32, 48), "halved once too few: this VAE halves each side 2 times"),
         ((1, 4, 5, 5), "is not it"),
     ],
 )

@@ -1,6 +1,6 @@
 """The main job, end to end: check a data set, train a style LoRA, draw an eight-picture story before and after.
 
-    kolors-course demo                  # 像素 pixel, less than four minutes on two cores
+    kolors-course demo                  # 剪纸 paper-cut, about four minutes on two cores
     kolors-course demo --style ink
 
 Writes OUTPUT/story.png and prints what the probe network measures on subjects the LoRA has never seen in its style.
@@ -26,7 +26,7 @@ from kolors_course.platform.paths import data_dir
 from kolors_course.story import Storyboard, draw_story, lay_out_page, read_storyboard, story_page, write_story
 from kolors_course.training.lora import LoraTraining, train_lora
 
-STYLES_WITH_DATA = ("pixel", "paper-cut", "ink")
+STYLES_WITH_DATA = ("paper-cut", "ink", "pixel")
 # Kolors-mini draws fine detail in its convolutions, above the levels that have attention; a style needs them.
 TARGETS = (
     *ATTENTION_TARGETS,
@@ -43,8 +43,8 @@ GUIDANCE_SCALE = 6.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--style", default="pixel", choices=STYLES_WITH_DATA, help="default %(default)s")
-    parser.add_argument("--steps", type=int, default=500, help="training steps (default %(default)s)")
+    parser.add_argument("--style", default="paper-cut", choices=STYLES_WITH_DATA, help="default %(default)s")
+    parser.add_argument("--steps", type=int, default=400, help="training steps (default %(default)s)")
     parser.add_argument(
         "--scenes", type=int, default=40, help="held-out scenes to measure on (default %(default)s)"
     )

@@ -120,10 +120,11 @@ def _latents_mistake(
             "Those are the picture's own sides; the VAE divides them by model.vae_scale_factor.",
             "这还是图片本身的边长；VAE 会把它除以 model.vae_scale_factor。",
         )
-    if answer[2:] == tuple(side // 8 for side in pixels):
+    if answer[2:] == tuple(2 * side // factor for side in pixels):
+        times = factor.bit_length() - 1
         return (
-            f"8 is the factor of full Kolors; this model's VAE halves less often: {factor}.",
-            f"8 是完整版可图的倍数；这个模型的 VAE 缩小得少一些：{factor}。",
+            f"You halved once too few: this VAE halves each side {times} times, a factor of {factor}.",
+            f"少减半了一次：这个 VAE 把每条边减半 {times} 次，也就是除以 {factor}。",
         )
     return (
         f"{answer} is not it: divide height and width by model.vae_scale_factor, keep the VAE's channels.",
