@@ -32,6 +32,7 @@ from kolors_course.lora import (
     merge_lora,
     save_lora,
     set_lora_strengths,
+    share_weights,
     unload_lora,
 )
 
@@ -55,6 +56,25 @@ def test_loaded_file_computes_what_was_trained(tmp_path, unet, settings):
     assert torch.equal(predict(unet), predict(trained))
     assert (predict(unet) - base).abs().max() > 0.01
     assert not any(parameter.requires_grad for parameter in lora_parameters(unet, report.adapter_name))
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, DORA])
+def test_a_second_unet_on_the_same_weights_has_loras_of_its_own(tmp_path, unet, settings):
+    path = trained_file(tmp_path, settings)
+    base, first = predict(unet), share_weights(unet)
+    name = load_lora(first, path, 0.5).adapter_name
+    half = predict(first)
+    second = share_weights(first)
+    set_lora_strengths(second, {name: -1.0})
+    load_lora(second, path)
+    assert torch.equal(predict(unet), base)
+    assert torch.equal(predict(first), half)
+    assert not torch.equal(predict(second), half)
+    unload_lora(second)
+    assert torch.equal(predict(second), base)
+    assert torch.equal(predict(first), half)
+    tensors = {tensor.data_ptr() for tensor in unet.parameters()}
+    assert tensors <= {tensor.data_ptr() for tensor in first.parameters()}
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, RSLORA, DORA, WIDE])

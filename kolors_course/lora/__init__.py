@@ -14,6 +14,7 @@ from kolors_course.lora.config import ATTENTION_TARGETS, LoraSettings, parse_tar
 from kolors_course.lora.extract import Extraction, extract_lora
 from kolors_course.lora.files import LoraFile, read_lora, save_lora, write_lora
 from kolors_course.lora.inspection import LoraReport, inspect_lora
+from kolors_course.lora.joint import TEXT_TARGETS, join_parts, split_parts, text_settings
 from kolors_course.lora.layouts import LAYOUTS, WRITABLE
 from kolors_course.lora.loading import (
     LoadReport,
@@ -22,6 +23,7 @@ from kolors_course.lora.loading import (
     merge_lora,
     parse_lora_argument,
     set_lora_strengths,
+    share_weights,
     unload_lora,
 )
 from kolors_course.lora.maths import LoRALinear, lora_delta, lora_scale, merged_weight
@@ -31,6 +33,7 @@ from kolors_course.lora.weights import merge_into_model, read_unet_weights
 __all__ = [
     "ATTENTION_TARGETS",
     "LAYOUTS",
+    "TEXT_TARGETS",
     "WRITABLE",
     "Combination",
     "Extraction",
@@ -46,6 +49,7 @@ __all__ = [
     "combine_loras",
     "extract_lora",
     "inspect_lora",
+    "join_parts",
     "layer_names",
     "load_lora",
     "load_lora_state_dict",
@@ -63,7 +67,10 @@ __all__ = [
     "read_unet_weights",
     "save_lora",
     "set_lora_strengths",
+    "share_weights",
+    "split_parts",
     "target_layers",
+    "text_settings",
     "unload_lora",
     "write_lora",
 ]

@@ -1,11 +1,11 @@
-"""Attaching a LoRA to a U-Net through peft, and taking its tensors out again."""
+"""Attaching a LoRA to a U-Net or a text encoder through peft, and taking its tensors out again."""
 
 import warnings
 from collections.abc import Iterable, Mapping
 
 import torch
-from peft import LoraConfig
-from peft.tuners.lora import LoraLayer
+from peft import LoHaConfig, LoKrConfig, LoraConfig, PeftConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from kolors_course.errors import CourseError
@@ -26,7 +26,7 @@ def add_lora(
     already active stay active, frozen. The global random state is left as it was.
 
     Args:
-        unet: a diffusers `UNet2DConditionModel`, changed in place.
+        unet: a diffusers `UNet2DConditionModel` (or a transformers model), changed in place.
         generator: draws A; the same state of the generator gives the same tensors.
 
     Returns:
@@ -57,8 +57,8 @@ def lora_parameters(unet: nn.Module, adapter_name: str = "default") -> list[nn.P
 def lora_state_dict(unet: nn.Module, adapter_name: str = "default") -> dict[str, Tensor]:
     """The tensors of one LoRA under peft's names: `<module>.lora_A.weight`, `<module>.lora_B.weight`.
 
-    A DoRA has `<module>.lora_magnitude_vector` too. Like `state_dict()`, the tensors share memory with
-    the U-Net: clone them to keep a snapshot.
+    A DoRA has `<module>.lora_magnitude_vector` too; LoKr and LoHa have the parts of `lora.kinds`.
+    Like `state_dict()`, the tensors share memory with the U-Net: clone them to keep a snapshot.
 
     Raises:
         CourseError: the U-Net has no LoRA of that name.
@@ -105,7 +105,7 @@ def adaptable_layers(unet: nn.Module) -> dict[str, nn.Module]:
     for name, module in unet.named_modules():
         if wrapper and name.startswith(wrapper):
             continue
-        if isinstance(module, LoraLayer):
+        if isinstance(module, BaseTunerLayer):
             wrapper, module = f"{name}.", module.get_base_layer()
         if isinstance(module, (nn.Linear, nn.Conv2d)):
             layers[name] = module
@@ -126,14 +126,7 @@ def attach_adapter(unet: nn.Module, settings: LoraSettings, adapter_name: str, s
         CourseError: the adapter name is taken, or cannot be the name of a module.
     """
     _check_adapter_name(unet, adapter_name)
-    config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        target_modules=list(settings.target_modules),
-        use_rslora=settings.use_rslora,
-        use_dora=settings.use_dora,
-        init_lora_weights="gaussian" if settings.init == "gaussian" else True,
-    )
+    config = _peft_config(settings)
     active = active_adapters(unet)
     trainable = {id(parameter) for parameter in unet.parameters() if parameter.requires_grad}
     # peft draws from the global generator of the CPU; seeding through torch.manual_seed would also reset
@@ -149,6 +142,21 @@ def attach_adapter(unet: nn.Module, settings: LoraSettings, adapter_name: str, s
         parameter.requires_grad_(id(parameter) in trainable)
 
 
+def _peft_config(settings: LoraSettings) -> PeftConfig:
+    targets = list(settings.target_modules)
+    if settings.adapter != "lora":
+        cls = {"lokr": LoKrConfig, "loha": LoHaConfig}[settings.adapter]
+        return cls(r=settings.rank, alpha=settings.alpha, target_modules=targets)
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        target_modules=targets,
+        use_rslora=settings.use_rslora,
+        use_dora=settings.use_dora,
+        init_lora_weights="gaussian" if settings.init == "gaussian" else True,
+    )
+
+
 def active_adapters(unet: nn.Module) -> list[str]:
     """The names of the LoRAs that take part in the forward pass, in the order they were activated."""
     return list(unet.active_adapters()) if loaded_adapters(unet) else []
@@ -159,9 +167,28 @@ def loaded_adapters(unet: nn.Module) -> list[str]:
     return list(getattr(unet, "peft_config", {}))
 
 
-def lora_layers(unet: nn.Module) -> dict[str, LoraLayer]:
-    """The layers that a LoRA wraps, by their full names."""
-    return {name: module for name, module in unet.named_modules() if isinstance(module, LoraLayer)}
+def lora_layers(unet: nn.Module) -> list[tuple[str, BaseTunerLayer]]:
+    """The wrappers of adapted layers, each with the full name of its layer.
+
+    Adapters of different kinds wrap each other, so a layer may come more than once.
+    """
+    wrappers = [(name, module) for name, module in unet.named_modules() if isinstance(module, BaseTunerLayer)]
+    return [(name.replace(".base_layer", ""), module) for name, module in wrappers]
+
+
+def layer_tensors(wrapper: BaseTunerLayer, adapter_name: str) -> dict[str, nn.Parameter]:
+    """The tensors of one adapter in one layer, by the names of `lora.kinds`; empty if it does not adapt it."""
+    tensors = {}
+    for part in wrapper.adapter_layer_names:
+        holder = getattr(wrapper, part, None)
+        if holder is None or adapter_name not in holder:
+            continue
+        held = holder[adapter_name]
+        if part == "lora_magnitude_vector":
+            tensors[part] = held.weight
+        else:
+            tensors |= {f"{part}.weight": held.weight} if isinstance(held, nn.Module) else {part: held}
+    return tensors
 
 
 def first_few(names: Iterable[str], count: int = 3) -> str:
@@ -172,12 +199,10 @@ def first_few(names: Iterable[str], count: int = 3) -> str:
 
 def _named_parameters(unet: nn.Module, adapter_name: str) -> dict[str, nn.Parameter]:
     parameters = {}
-    for name, layer in lora_layers(unet).items():
-        if adapter_name in layer.lora_A:
-            parameters[f"{name}.lora_A.weight"] = layer.lora_A[adapter_name].weight
-            parameters[f"{name}.lora_B.weight"] = layer.lora_B[adapter_name].weight
-        if adapter_name in layer.lora_magnitude_vector:
-            parameters[f"{name}.lora_magnitude_vector"] = layer.lora_magnitude_vector[adapter_name].weight
+    for name, wrapper in lora_layers(unet):
+        parameters |= {
+            f"{name}.{part}": tensor for part, tensor in layer_tensors(wrapper, adapter_name).items()
+        }
     if not parameters:
         loaded = first_few(loaded_adapters(unet)) or "none"
         raise CourseError(f"this U-Net has no LoRA called {adapter_name!r} (loaded: {loaded})")

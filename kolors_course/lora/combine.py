@@ -8,7 +8,8 @@ from torch import Tensor
 
 from kolors_course.errors import CourseError
 from kolors_course.lora.config import LoraSettings, check_strength
-from kolors_course.lora.files import LoraFile, split_tensor_name
+from kolors_course.lora.files import LoraFile
+from kolors_course.lora.kinds import KIND_NAMES, split_tensor_name
 from kolors_course.lora.svd import shrink
 
 
@@ -33,8 +34,8 @@ def combine_loras(loras: Sequence[tuple[LoraFile, float]], rank: int | None = No
         rank: a smaller rank to shrink the sum to, by singular value decomposition.
 
     Raises:
-        CourseError: fewer than two LoRAs, a DoRA, a strength of 0, different shapes of a layer, or `rank` is not
-            below the sum of the ranks.
+        CourseError: fewer than two LoRAs, a DoRA, LoKr or LoHa, a strength of 0, different shapes of a layer, or
+            `rank` is not below the sum of the ranks.
     """
     factors = [_scaled(lora, check_strength(strength)) for lora, strength in loras]
     if len(factors) < 2:
@@ -60,6 +61,13 @@ def _scaled(lora: LoraFile, strength: float) -> float:
     """The whole factor in front of B @ A."""
     if lora.settings.use_dora:
         raise CourseError(f"{lora.path} is a DoRA, whose row lengths cannot be added; merge it into a model")
+    if lora.settings.adapter != "lora":
+        name = KIND_NAMES[lora.settings.adapter]
+        raise CourseError(f"{lora.path} is a {name}, whose ΔW is no product B A; merge it into a model")
+    if lora.text_encoder:
+        raise CourseError(
+            f"{lora.path} adapts the text encoder too, and only LoRAs of the U-Net can be combined"
+        )
     if not strength:
         raise CourseError(f"{lora.path} has strength 0; leave it out")
     return strength * lora.settings.scale

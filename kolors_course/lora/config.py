@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from kolors_course.errors import CourseError
+from kolors_course.lora.kinds import KIND_NAMES, KINDS
 from kolors_course.lora.maths import lora_scale
 
 ATTENTION_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
@@ -21,10 +22,11 @@ class LoraSettings:
         use_rslora: scale alpha/sqrt(r) instead of alpha/r (rsLoRA, arXiv 2312.03732).
         use_dora: learn the length of each weight row apart from its direction (DoRA, arXiv 2402.09353).
         init: how A starts; B always starts at zero. "gaussian" has a standard deviation of 1/r, "kaiming"
-            is the uniform distribution that `torch.nn.Linear` uses.
+            is the uniform distribution that `torch.nn.Linear` uses. LoKr and LoHa start as peft has it.
+        adapter: "lora", "lokr" or "loha" (see `lora.kinds`).
 
     Raises:
-        CourseError: a value is out of range.
+        CourseError: a value is out of range, or rsLoRA or DoRA is asked of another kind of adapter.
     """
 
     rank: int = 16
@@ -33,6 +35,7 @@ class LoraSettings:
     use_rslora: bool = False
     use_dora: bool = False
     init: str = "gaussian"
+    adapter: str = "lora"
 
     def __post_init__(self) -> None:
         if not isinstance(self.rank, int) or isinstance(self.rank, bool) or self.rank < 1:
@@ -41,6 +44,10 @@ class LoraSettings:
             raise CourseError(f"LoRA alpha must be a finite number above 0, not {self.alpha!r}")
         if self.init not in INITIALISATIONS:
             raise CourseError(f"LoRA init must be one of {', '.join(INITIALISATIONS)}, not {self.init!r}")
+        if self.adapter not in KINDS:
+            raise CourseError(f"adapter must be one of {', '.join(KINDS)}, not {self.adapter!r}")
+        if self.adapter != "lora" and (self.use_rslora or self.use_dora):
+            raise CourseError(f"rsLoRA and DoRA change a LoRA; a {KIND_NAMES[self.adapter]} has neither")
         _check_targets(self.target_modules)
         # A list is accepted, but a frozen value must not change when the caller's list does.
         object.__setattr__(self, "target_modules", tuple(self.target_modules))

@@ -22,6 +22,8 @@ from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
 from kolors_course.lora.adapter import adaptable_layers, lora_state_dict
 from kolors_course.lora.config import LoraSettings
+from kolors_course.lora.joint import join_parts, split_parts
+from kolors_course.lora.kinds import complete_parts, rank_axis, split_tensor_name
 from kolors_course.lora.layouts import WRITABLE, decode, encode, recognise
 from kolors_course.lora.metadata import (
     COURSE_METADATA_KEY,
@@ -50,6 +52,8 @@ class LoraFile:
         metadata: what the course wrote beside them (base model, data set hash, ...); empty for files of
             other programs.
         layout: how the file names its tensors, a key of `LAYOUTS`.
+        text_encoder: the same for the text encoder's part, under the names of ChatGLM's layers; usually empty.
+            `settings` hold for it too, but for the targets, see `text_settings`.
     """
 
     path: Path
@@ -57,6 +61,7 @@ class LoraFile:
     settings: LoraSettings
     metadata: dict[str, Any]
     layout: str = "diffusers"
+    text_encoder: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def base_model(self) -> str:
@@ -69,7 +74,7 @@ class OpenedLora:
     """A LoRA file as it is, before an alpha that it may lack is known.
 
     Attributes:
-        path, layout, state_dict: as in `LoraFile`.
+        path, layout, state_dict, text_encoder: as in `LoraFile`.
         alpha: what the file says; None where it does not.
         adapter: the `peft.LoraConfig` beside the tensors, if any.
         course: what the course wrote beside them, if anything.
@@ -81,6 +86,7 @@ class OpenedLora:
     alpha: float | None
     adapter: dict[str, Any]
     course: dict[str, Any]
+    text_encoder: dict[str, Tensor] = field(repr=False)
 
 
 def save_lora(
@@ -97,7 +103,8 @@ def save_lora(
 
     Args:
         path: the file to write, ending in .safetensors; never left half-written.
-        unet_or_state: a U-Net with the LoRA `adapter_name`, or what `lora_state_dict` returned.
+        unet_or_state: a U-Net with the LoRA `adapter_name`, or what `lora_state_dict` returned, joined with that of
+            the text encoder (`join_parts`) if there is one.
         settings: the settings it was trained with.
         base_model: name of the model it was trained on.
         dataset_hash: hash of the data it was trained on.
@@ -116,7 +123,9 @@ def save_lora(
     facts = {**asdict(settings), **facts}
     if taken := sorted(facts.keys() & (extra or {}).keys()):
         raise CourseError(f"extra LoRA metadata may not be called {', '.join(taken)}: the file has these")
-    return write_lora(path, LoraFile(Path(path), dict(state), settings, {**facts, **(extra or {})}))
+    state, text = split_parts(state)
+    lora = LoraFile(Path(path), state, settings, {**facts, **(extra or {})}, text_encoder=text)
+    return write_lora(path, lora)
 
 
 def write_lora(
@@ -131,8 +140,8 @@ def write_lora(
         unet: the U-Net it belongs to, which may be one without weights; not needed for "diffusers".
 
     Raises:
-        CourseError: unknown layout, wrong ending, tensors and settings disagree, a DoRA in another layout than
-            diffusers, or the file cannot be written.
+        CourseError: unknown layout, wrong ending, tensors and settings disagree, a DoRA, LoKr or LoHa in
+            another layout than diffusers, or the file cannot be written.
     """
     path = Path(path)
     if layout not in WRITABLE:
@@ -142,9 +151,14 @@ def write_lora(
             f"{path}: a LoRA file in the {layout} layout must be called something{SUFFIXES[layout]}"
         )
     with _about(path):
-        _check_tensors(lora.state_dict, lora.settings)
+        _check_parts(lora.state_dict, lora.text_encoder, lora.settings)
         layers = adaptable_layers(unet) if unet is not None else ()
         tensors = encode(layout, lora.state_dict, layers, lora.settings.scale)
+        if lora.text_encoder and layout != "diffusers":
+            raise CourseError(
+                f"its text-encoder part cannot be written for {layout}, whose programs do not know ChatGLM's layers"
+            )
+        tensors |= join_parts({}, lora.text_encoder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         try:
@@ -152,13 +166,18 @@ def write_lora(
                 # A view would drag along everything it is a view of.
                 torch.save({name: tensor.clone() for name, tensor in tensors.items()}, temporary)
             else:
-                metadata = {"diffusers": diffusers_metadata, "kohya": kohya_metadata}[layout]
-                save_file(tensors, temporary, metadata=metadata(lora.settings, lora.metadata))
+                save_file(tensors, temporary, metadata=_metadata_of(lora, layout))
         except (OSError, RuntimeError, SafetensorError) as error:
             raise CourseError(
                 f"cannot write {path}: {error}; free some disk space or choose another folder"
             ) from error
     return path
+
+
+def _metadata_of(lora: LoraFile, layout: str) -> dict[str, str]:
+    if layout == "kohya":
+        return kohya_metadata(lora.settings, lora.metadata)
+    return diffusers_metadata(lora.settings, lora.metadata, bool(lora.text_encoder))
 
 
 def read_lora(path: str | Path, *, alpha: float | None = None, unet: nn.Module | None = None) -> LoraFile:
@@ -186,15 +205,16 @@ def open_lora(path: str | Path, unet: nn.Module | None = None) -> OpenedLora:
     is_pickle = path.suffix.lower() in PICKLES
     tensors, metadata = _read_pickle(path) if is_pickle else _read_safetensors(path)
     with _about(path):
+        tensors, text = split_parts(tensors)
         decoded = decode(tensors, None if unet is None else adaptable_layers(unet))
         adapter = read_adapter(metadata)
         beside = path.with_name(ADAPTER_CONFIG)
         if path.stem == "adapter_model" and beside.is_file():
             adapter = read_json_entry({ADAPTER_CONFIG: beside.read_text(encoding="utf-8")}, ADAPTER_CONFIG)
-        layers = {name.rsplit(".lora_", 1)[0] for name in decoded.state}
+        layers = {split_tensor_name(name)[0] for name in decoded.state}
         alpha = stored_alpha(adapter, decoded.alphas, len(layers))
         course = read_json_entry(metadata, COURSE_METADATA_KEY)
-    return OpenedLora(path, decoded.layout, decoded.state, alpha, adapter, course)
+    return OpenedLora(path, decoded.layout, decoded.state, alpha, adapter, course, text)
 
 
 def settle_alpha(opened: OpenedLora, alpha: float | None) -> LoraFile:
@@ -203,8 +223,8 @@ def settle_alpha(opened: OpenedLora, alpha: float | None) -> LoraFile:
         if opened.alpha is None and alpha is None:
             raise CourseError(
                 "the file does not say its alpha, and a wrong one changes its strength in silence; give the one "
-                "used in training: alpha= in Python, --alpha of kolors-course convert-lora (the camp's command "
-                "used 4)"
+                "used in training: alpha= in Python, --alpha of kolors-course convert-lora, alpha of the ComfyUI "
+                "node (the camp's command used 4)"
             )
         if opened.alpha is not None and alpha is not None and opened.alpha != alpha:
             raise CourseError(
@@ -213,15 +233,10 @@ def settle_alpha(opened: OpenedLora, alpha: float | None) -> LoraFile:
             )
         alpha = alpha if opened.alpha is None else opened.alpha
         settings = read_settings(opened.state_dict, opened.adapter, opened.course, alpha)
-        _check_tensors(opened.state_dict, settings)
-    return LoraFile(opened.path, opened.state_dict, settings, opened.course, opened.layout)
-
-
-def split_tensor_name(name: str) -> tuple[str, str]:
-    """Split `<module>.lora_A.weight` into module and `lora_A.weight`, which is "" for other names."""
-    module, mark, part = name.rpartition(".lora_")
-    known = module and part in ("A.weight", "B.weight", "magnitude_vector")
-    return (module, f"lora_{part}") if mark and known else (name, "")
+        _check_parts(opened.state_dict, opened.text_encoder, settings)
+    return LoraFile(
+        opened.path, opened.state_dict, settings, opened.course, opened.layout, opened.text_encoder
+    )
 
 
 @contextmanager
@@ -265,16 +280,24 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return {str(name): tensor for name, tensor in content.items()}, {}
 
 
+def _check_parts(
+    state: Mapping[str, Tensor], text_encoder: Mapping[str, Tensor], settings: LoraSettings
+) -> None:
+    _check_tensors(state, settings)
+    if text_encoder:
+        _check_tensors(text_encoder, settings)
+
+
 def _check_tensors(state: Mapping[str, Tensor], settings: LoraSettings) -> None:
     if not state:
         raise CourseError("there are no LoRA tensors")
-    needed = {"lora_A.weight", "lora_B.weight"} | ({"lora_magnitude_vector"} if settings.use_dora else set())
     parts: dict[str, set[str]] = {}
     for name, tensor in state.items():
         module, part = split_tensor_name(name)
         parts.setdefault(module, set()).add(part)
         _check_tensor(name, part, tensor, settings.rank)
     for module, found in parts.items():
+        needed = complete_parts(found, settings.adapter, settings.use_dora)
         if found != needed:
             wrong = ", ".join(sorted(found ^ needed))
             raise CourseError(f"{module} is incomplete or has too much ({wrong}); save the file again")
@@ -283,8 +306,7 @@ def _check_tensors(state: Mapping[str, Tensor], settings: LoraSettings) -> None:
 def _check_tensor(name: str, part: str, tensor: Tensor, rank: int) -> None:
     if not tensor.is_floating_point() or not torch.isfinite(tensor.float()).all():
         raise CourseError(f"{name} holds numbers that are not finite; the training diverged")
-    # A is (rank, in, ...) and B is (out, rank, ...), for linear layers and for convolutions.
-    axis = {"lora_A.weight": 0, "lora_B.weight": 1}.get(part)
+    axis = rank_axis(part)
     if axis is not None and (tensor.ndim < 2 or tensor.shape[axis] != rank):
         raise CourseError(
             f"{name} has shape {tuple(tensor.shape)}, which is not of rank {rank}; the course loads LoRAs of one "

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from kolors_course.lora.config import ATTENTION_TARGETS, LoraSettings
-from kolors_course.lora.files import OpenedLora, open_lora, settle_alpha, split_tensor_name
+from kolors_course.lora.files import OpenedLora, open_lora, settle_alpha
+from kolors_course.lora.kinds import KIND_NAMES, split_tensor_name, weight_change
 from kolors_course.lora.layouts import LAYOUTS
 from kolors_course.lora.names import block_of
 from kolors_course.lora.svd import squared_norm
@@ -45,7 +46,7 @@ class LoraReport:
         path, layout, rank, base_model: of the file; `layout` is a key of `LAYOUTS`.
         alpha, scale: None where the file does not say its alpha and none was given.
         alpha_in_file: whether the file says it.
-        kind: "LoRA", "rsLoRA" or "DoRA".
+        kind: "LoRA", "rsLoRA", "DoRA", "LoKr" or "LoHa".
         dtypes: number formats of the tensors.
         parameters: how many numbers are trained.
         targets: kind of layer -> how many.
@@ -108,31 +109,44 @@ def inspect_lora(
     lora = settle_alpha(opened, alpha if known else 1.0)
     settings, state = lora.settings, lora.state_dict
     layers = list(dict.fromkeys(split_tensor_name(name)[0] for name in state))
-    norms = {
-        layer: squared_norm(state[f"{layer}.lora_A.weight"], state[f"{layer}.lora_B.weight"])
-        for layer in layers
-    }
+    norms = {layer: _squared_norm(state, layer, settings.adapter) for layer in layers}
+    text_layers = list(dict.fromkeys(split_tensor_name(name)[0] for name in lora.text_encoder))
+    text_norm = sum(_squared_norm(lora.text_encoder, layer, settings.adapter) for layer in text_layers)
     scale = settings.scale if known else None
     counts = Counter(block_of(layer) for layer in layers)
     blocks = tuple(
         Block(block, count, _norm(norms, block, scale or 1.0))
         for block, count in sorted(counts.items(), key=_order)
     )
+    if text_layers:
+        blocks += (Block("text_encoder", len(text_layers), (scale or 1.0) * math.sqrt(text_norm)),)
     return LoraReport(
         path=lora.path,
         layout=lora.layout,
-        kind="DoRA" if settings.use_dora else "rsLoRA" if settings.use_rslora else "LoRA",
+        kind=_kind_name(settings),
         rank=settings.rank,
         alpha=settings.alpha if known else None,
         alpha_in_file=opened.alpha is not None,
         scale=scale,
         dtypes=tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in state.values()})),
-        parameters=sum(tensor.numel() for tensor in state.values()),
+        parameters=sum(t.numel() for t in (*state.values(), *lora.text_encoder.values())),
         base_model=lora.base_model,
-        targets=_targets(layers),
+        targets=_targets([*layers, *text_layers]),
         blocks=blocks,
         tools=_tools(opened, settings, scale, layers),
     )
+
+
+def _kind_name(settings: LoraSettings) -> str:
+    if settings.use_dora or settings.use_rslora:
+        return "DoRA" if settings.use_dora else "rsLoRA"
+    return KIND_NAMES[settings.adapter]
+
+
+def _squared_norm(state: dict[str, Tensor], layer: str, kind: str) -> float:
+    if kind == "lora":  # without multiplying out the product
+        return squared_norm(state[f"{layer}.lora_A.weight"], state[f"{layer}.lora_B.weight"])
+    return weight_change(state, layer, kind).double().square().sum().item()
 
 
 def _targets(layers: list[str]) -> dict[str, int]:
@@ -170,12 +184,44 @@ def _kind_of(layer: str) -> str:
 def _tools(
     opened: OpenedLora, settings: LoraSettings, scale: float | None, layers: list[str]
 ) -> tuple[Tool, ...]:
+    if settings.adapter != "lora":
+        return _lycoris_tools(opened, settings)
+    if opened.text_encoder:
+        return _text_tools(opened)
     return (
         _course(opened),
         Tool("diffusers KolorsPipeline", *_diffusers(opened, settings, scale, layers)),
         Tool("ComfyUI LoraLoaderModelOnly", *_comfyui(opened, settings, scale)),
         Tool("DiffSynth-Studio 1.x load_lora", *_diffsynth(opened, settings, scale)),
         Tool("the camp's LoadKolorsLoRA node", *_camp_node(opened, settings, scale, layers)),
+    )
+
+
+def _lycoris_tools(opened: OpenedLora, settings: LoraSettings) -> tuple[Tool, ...]:
+    kind = KIND_NAMES[settings.adapter]
+    other = "no", f"it reads no {kind} of this kind; merge it into a model"
+    stock = other
+    if settings.adapter == "lokr":
+        call = 'unet.load_lora_adapter(file, prefix="unet", use_safetensors=True)'
+        stock = "set", f"load_lora_weights refuses it; {call} takes it"
+    return (
+        _course(opened),
+        Tool("diffusers KolorsPipeline", *stock),
+        Tool("ComfyUI LoraLoaderModelOnly", *other),
+        Tool("DiffSynth-Studio 1.x load_lora", *other),
+        Tool("the camp's LoadKolorsLoRA node", *other),
+    )
+
+
+def _text_tools(opened: OpenedLora) -> tuple[Tool, ...]:
+    stock = "no", "it stops at the text encoder's part, with the U-Net's already attached"
+    other = "no", "it knows no LoRA of ChatGLM"
+    return (
+        _course(opened),
+        Tool("diffusers KolorsPipeline", *stock),
+        Tool("ComfyUI LoraLoaderModelOnly", *other),
+        Tool("DiffSynth-Studio 1.x load_lora", *other),
+        Tool("the camp's LoadKolorsLoRA node", *other),
     )
 
 

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from kolors_course.errors import CourseError
 from kolors_course.lora.adapter import first_few
+from kolors_course.lora.joint import TEXT_PREFIX, TEXT_TARGETS
+from kolors_course.lora.kinds import KIND_NAMES, kind_of, split_tensor_name
 from kolors_course.lora.names import LayerNames, layer_names
 
 UNET_PREFIX = "unet."
@@ -27,7 +29,7 @@ LAYOUTS = {
     "diffsynth": ("DiffSynth-Studio 1.x", True),
 }
 WRITABLE = ("diffusers", "kohya", "diffsynth")
-_FACTOR = r"(?P<part>lora_A|lora_B|lora_magnitude_vector)"
+_FACTOR = r"(?P<part>lora_A|lora_B|lora_magnitude_vector|lokr_w1|lokr_w2(_[ab])?|hada_w[12]_[ab])"
 _PATTERNS = {
     "diffusers": rf"unet\.(?P<layer>.+)\.{_FACTOR}(\.weight)?",
     "diffusers-old": r"unet\.(?P<layer>.+)\.lora\.(?P<part>down|up)\.weight",
@@ -41,7 +43,6 @@ _LEGACY = re.compile(r"\.processor\.(to_\w+)_lora\.")
 _PARTS = {
     "lora_A": "lora_A.weight",
     "lora_B": "lora_B.weight",
-    "lora_magnitude_vector": "lora_magnitude_vector",
     "down": "lora_A.weight",
     "up": "lora_B.weight",
     "lora_down": "lora_A.weight",
@@ -56,7 +57,7 @@ _FOREIGN = {
     "lora_mid": "a LoRA with a Tucker core (LyCORIS)",
     "dora_scale": "a DoRA of kohya or LyCORIS",
     "lora_te": "a LoRA of a text encoder too",
-    "text_encoder": "a LoRA of a text encoder too",
+    "text_encoder": "a LoRA of another text encoder too",
 }
 
 
@@ -78,17 +79,17 @@ def recognise(names: Iterable[str]) -> str:
         CourseError: none; or tensors that are no LoRA of a U-Net (the message says what they are).
     """
     names = list(names)
+    foreign = [name for name in names if not _is_peft_lycoris(name) and not _is_text_part(name)]
     for mark, kind in _FOREIGN.items():
-        if odd := [name for name in names if mark in name]:
-            raise CourseError(
-                f"it is {kind} (first: {odd[0]}), which the course cannot load; it loads LoRAs of the U-Net alone"
-            )
+        if odd := [name for name in foreign if mark in name]:
+            raise CourseError(f"it is {kind} (first: {odd[0]}), which the course cannot load")
     marks: tuple[tuple[str, Callable[[str], bool]], ...] = (
         ("kohya", lambda name: name.startswith("lora_unet_")),
         ("diffsynth", lambda name: re.match(r"blocks\.\d+\..+lora_[AB]", name) is not None),
         ("diffusers-legacy", lambda name: _LEGACY.search(name) is not None),
         ("diffusers-old", lambda name: re.search(r"\.lora\.(down|up)\.weight$", name) is not None),
         ("diffusers", lambda name: name.startswith(UNET_PREFIX) and "lora" in name),
+        ("diffusers", _is_peft_lycoris),
         ("peft", lambda name: ".lora_A." in name),
     )
     for layout, is_marked in marks:
@@ -118,7 +119,11 @@ def decode(tensors: Mapping[str, Tensor], layers: Iterable[str] | None) -> Decod
             )
         layout, table = _table(layout, layer_names(layers), {layer for layer, _ in split.values()})
         split = {name: (table[layer], part) for name, (layer, part) in split.items()}
-    state = {f"{layer}.{_PARTS[part]}": tensors[n] for n, (layer, part) in split.items() if part != "alpha"}
+    state = {
+        f"{layer}.{_PARTS.get(part, part)}": tensors[n]
+        for n, (layer, part) in split.items()
+        if part != "alpha"
+    }
     alphas = {layer: _number(n, tensors[n]) for n, (layer, part) in split.items() if part == "alpha"}
     if len(state) + len(alphas) < len(tensors):
         raise CourseError("it names some layers twice, in two ways; convert the LoRA again from its source")
@@ -135,7 +140,7 @@ def encode(
         scale: the factor in front of B @ A.
 
     Raises:
-        CourseError: a DoRA, in another layout than diffusers; or layers that the U-Net does not have.
+        CourseError: a DoRA, LoKr or LoHa, in another layout than diffusers; or layers that the U-Net does not have.
     """
     if layout == "diffusers":
         return {UNET_PREFIX + name: tensor for name, tensor in state.items()}
@@ -143,8 +148,13 @@ def encode(
         raise CourseError(
             f"a DoRA cannot be written for {layout}, where programs disagree about it; merge it into a model"
         )
+    if (kind := kind_of(state)) != "lora":
+        raise CourseError(
+            f"a {KIND_NAMES[kind]} is no pair of factors as {layout} has them; merge it into a model, which every "
+            "program loads"
+        )
     table = {ours: theirs for theirs, ours in getattr(layer_names(layers), layout).items()}
-    _check_known({name.rsplit(".lora_", 1)[0] for name in state}, table)
+    _check_known({split_tensor_name(name)[0] for name in state}, table)
     tensors = {}
     for name, tensor in state.items():
         layer, factor = name.removesuffix(".weight").rsplit(".", 1)
@@ -156,6 +166,16 @@ def encode(
         if factor == "lora_A":
             tensors[f"lora_unet_{table[layer]}.alpha"] = _exact(scale * tensor.shape[0])
     return tensors
+
+
+def _is_peft_lycoris(name: str) -> bool:
+    """Whether a tensor belongs to a LoKr or LoHa as peft and the course write them."""
+    return name.startswith(UNET_PREFIX) and re.search(r"\.(lokr_w|hada_w)", name) is not None
+
+
+def _is_text_part(name: str) -> bool:
+    """Whether a tensor belongs to ChatGLM's part of a LoRA, as the course writes it."""
+    return name.startswith(TEXT_PREFIX) and split_tensor_name(name)[0].endswith(TEXT_TARGETS)
 
 
 def _split(layout: str, names: Iterable[str]) -> dict[str, tuple[str, str]]:

@@ -1,10 +1,13 @@
 """Using LoRA files: loading several at their strengths, taking them off, merging them into the weights."""
 
+import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffusers.loaders import PeftAdapterMixin
+from diffusers.utils.peft_utils import recurse_remove_peft_layers
 from torch import nn
 
 from kolors_course.errors import CourseError
@@ -13,13 +16,16 @@ from kolors_course.lora.adapter import (
     adaptable_layers,
     attach_adapter,
     first_few,
+    layer_tensors,
     load_lora_state_dict,
     loaded_adapters,
     lora_layers,
     match_layers,
 )
 from kolors_course.lora.config import LoraSettings, check_strength
-from kolors_course.lora.files import LoraFile, read_lora, split_tensor_name
+from kolors_course.lora.files import LoraFile, read_lora
+from kolors_course.lora.joint import text_settings
+from kolors_course.lora.kinds import part_shapes, split_tensor_name
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,11 @@ def load_lora(
     *,
     adapter_name: str | None = None,
     alpha: float | None = None,
+    text_encoder: nn.Module | None = None,
 ) -> LoadReport:
     """Load a LoRA file beside those already loaded; W x becomes W x + Σ strength · scale · B A x.
+
+    A LoKr or LoHa adds its own ΔW instead, see `lora.kinds`.
 
     Strict: either every tensor finds its layer, or the U-Net is left as it was. The new tensors are frozen
     and of the U-Net's dtype, as in stock diffusers. Of a DoRA, strength scales B A only, as in peft; its
@@ -62,20 +71,36 @@ def load_lora(
         strength: 1 is the trained strength, 0 none.
         adapter_name: the default is made from the name of the file.
         alpha: only for a file that does not say its alpha, see `read_lora`.
+        text_encoder: changed in place too, by a file that has a part for it.
 
     Raises:
-        CourseError: the file cannot be read (see `read_lora`), does not fit this U-Net, or the strength or
-            the adapter name is not usable.
+        CourseError: the file cannot be read (see `read_lora`), does not fit this U-Net or text encoder, has a part
+            for the text encoder and none was given, or the strength or the adapter name is not usable.
     """
     strength = check_strength(strength)
     lora = read_lora(path, alpha=alpha, unet=unet)
-    expected = check_fit(unet, lora)
+    expected = check_fit(unet, lora) + _check_text_fit(text_encoder, lora)
     if adapter_name is None:
         adapter_name = _free_name(unet, lora.path.stem)
-    attach_adapter(unet, lora.settings, adapter_name, seed=0)
-    load_lora_state_dict(unet, lora.state_dict, adapter_name)
-    set_lora_strengths(unet, {adapter_name: strength})
-    return LoadReport(adapter_name, len(lora.state_dict), expected, strength, lora.settings, lora.base_model)
+    parts = [(unet, lora.settings, lora.state_dict)]
+    if lora.text_encoder:
+        parts.append((text_encoder, text_settings(lora.settings), lora.text_encoder))
+    for module, settings, state in parts:
+        attach_adapter(module, settings, adapter_name, seed=0)
+        load_lora_state_dict(module, state, adapter_name)
+        set_lora_strengths(module, {adapter_name: strength})
+    matched = sum(len(state) for _, _, state in parts)
+    return LoadReport(adapter_name, matched, expected, strength, lora.settings, lora.base_model)
+
+
+def share_weights(unet: nn.Module) -> nn.Module:
+    """A second U-Net beside `unet`, with its LoRAs: its tensors are the same ones, so it needs hardly any memory.
+
+    What is loaded into either afterwards, the other does not see. Neither may be merged, moved or cast: that
+    would change the tensors of both.
+    """
+    tensors = (*unet.parameters(), *unet.buffers())
+    return copy.deepcopy(unet, {id(tensor): tensor for tensor in tensors})
 
 
 def set_lora_strengths(unet: nn.Module, strengths: Mapping[str, float]) -> None:
@@ -88,14 +113,19 @@ def set_lora_strengths(unet: nn.Module, strengths: Mapping[str, float]) -> None:
     if unknown := sorted(checked.keys() - set(loaded_adapters(unet))):
         loaded = first_few(loaded_adapters(unet)) or "none"
         raise CourseError(f"no LoRA called {first_few(unknown)} is loaded (loaded: {loaded})")
-    for layer in lora_layers(unet).values():
+    for _, wrapper in lora_layers(unet):
         for name, strength in checked.items():
-            layer.set_scale(name, strength)
+            wrapper.set_scale(name, strength)
 
 
 def unload_lora(unet: nn.Module) -> None:
-    """Take every LoRA off: the U-Net computes again exactly what it did before the first."""
-    unet.unload_lora()
+    """Take every LoRA off: the U-Net (or text encoder) computes again exactly what it did before the first."""
+    if isinstance(unet, PeftAdapterMixin):
+        unet.unload_lora()
+    elif loaded_adapters(unet):  # transformers can only delete adapters, and leaves their wrappers behind
+        recurse_remove_peft_layers(unet)
+        del unet.peft_config
+        unet._hf_peft_config_loaded = False
 
 
 def merge_lora(unet: nn.Module) -> int:
@@ -109,17 +139,21 @@ def merge_lora(unet: nn.Module) -> int:
     Raises:
         CourseError: no LoRA is active, or a merged weight overflows; then load the U-Net again.
     """
-    active = set(active_adapters(unet))
-    layers = [layer for layer in lora_layers(unet).values() if active & layer.lora_A.keys()]
-    if not layers:
+    active = active_adapters(unet)
+    wrappers = [
+        (name, wrapper)
+        for name, wrapper in lora_layers(unet)
+        if any(layer_tensors(wrapper, adapter) for adapter in active)
+    ]
+    if not wrappers:
         raise CourseError("there is no LoRA to merge into this U-Net; load one first")
-    for layer in layers:
+    for _, wrapper in wrappers:
         try:
-            layer.merge(safe_merge=True)
+            wrapper.merge(safe_merge=True)
         except ValueError as error:
             raise CourseError(f"{error}: load the U-Net again, in float32, or use less strength") from error
     unet.unload_lora()
-    return len(layers)
+    return len({name for name, _ in wrappers})
 
 
 def check_fit(unet: nn.Module, lora: LoraFile) -> int:
@@ -132,13 +166,15 @@ def check_fit(unet: nn.Module, lora: LoraFile) -> int:
     needed = {
         f"{module}.{part}": shape
         for module, layer in match_layers(layers, lora.settings.target_modules).items()
-        for part, shape in _tensor_shapes(layer, lora.settings).items()
+        for part, shape in part_shapes(
+            layer, lora.settings.adapter, lora.settings.rank, lora.settings.use_dora
+        ).items()
     }
     total = len(lora.state_dict)
     origin = f"the file was trained on {lora.base_model}: choose the base model it belongs to"
     if strange := [name for name in lora.state_dict if split_tensor_name(name)[0] not in layers]:
         raise CourseError(
-            f"{lora.path}: {len(strange)} of {total} tensors name layers that this U-Net does not have "
+            f"{lora.path}: {len(strange)} of {total} tensors name layers that this model does not have "
             f"(first: {first_few(strange)}); {origin}"
         )
     if odd := sorted(needed.keys() ^ lora.state_dict.keys()):
@@ -149,9 +185,21 @@ def check_fit(unet: nn.Module, lora: LoraFile) -> int:
     for name, tensor in lora.state_dict.items():
         if tuple(tensor.shape) != needed[name]:
             raise CourseError(
-                f"{lora.path}: {name} is {tuple(tensor.shape)}, but this U-Net needs {needed[name]}; {origin}"
+                f"{lora.path}: {name} is {tuple(tensor.shape)}, but this model needs {needed[name]}; {origin}"
             )
     return len(needed)
+
+
+def _check_text_fit(text_encoder: nn.Module | None, lora: LoraFile) -> int:
+    """How many tensors the text encoder needs; 0 for a LoRA of the U-Net alone."""
+    if not lora.text_encoder:
+        return 0
+    if text_encoder is None:
+        raise CourseError(
+            f"{lora.path} adapts the text encoder too; give it as text_encoder=, or half of what was learned is lost"
+        )
+    part = LoraFile(lora.path, lora.text_encoder, text_settings(lora.settings), lora.metadata)
+    return check_fit(text_encoder, part)
 
 
 def parse_lora_argument(text: str) -> tuple[Path, float]:
@@ -181,12 +229,3 @@ def _free_name(unet: nn.Module, stem: str) -> str:
     # The number keeps "train.safetensors" from clashing with a method of ModuleDict.
     stem, taken = re.sub(r"\W", "_", stem), loaded_adapters(unet)
     return next(name for n in range(1, len(taken) + 2) if (name := f"{stem}_{n}") not in taken)
-
-
-def _tensor_shapes(layer: nn.Module, settings: LoraSettings) -> dict[str, tuple[int, ...]]:
-    out, *rest = layer.weight.shape
-    ones = (1,) * (len(rest) - 1)
-    shapes = {"lora_A.weight": (settings.rank, *rest), "lora_B.weight": (out, settings.rank, *ones)}
-    if settings.use_dora:
-        shapes["lora_magnitude_vector"] = (1, out, *ones) if ones else (out,)
-    return shapes

@@ -90,6 +90,20 @@ def kept_energy(delta: Tensor) -> Tensor:
     return squares.cumsum(dim=0) / squares.sum()
 
 
+def turn_and_stretch(weight: Tensor, delta: Tensor) -> tuple[float, float]:
+    """By how much a change turns the rows of a weight, and by how much it changes their lengths, on average.
+
+    The two parts of arXiv 2402.09353, section 3.2, relative to the row: 1 - cosine, and |change of length| / length.
+
+    Args:
+        weight, delta: (out_features, in_features).
+    """
+    changed, lengths = weight + delta, weight.norm(dim=1)
+    turned = 1 - nn.functional.cosine_similarity(weight, changed, dim=1)
+    stretched = (changed.norm(dim=1) - lengths).abs() / lengths
+    return turned.mean().item(), stretched.mean().item()
+
+
 class LoRALinear(nn.Module):
     """h = W x + b + scale · B A x (arXiv 2106.09685, equation 3) around a frozen `nn.Linear`.
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from kolors_course.errors import CourseError
 from kolors_course.lora.config import LoraSettings
+from kolors_course.lora.joint import TEXT_PREFIX, TEXT_TARGETS
+from kolors_course.lora.kinds import kind_of, split_tensor_name
 from kolors_course.lora.layouts import UNET_PREFIX
 
 COURSE_METADATA_KEY = "kolors_course"
@@ -50,7 +52,7 @@ def stored_alpha(adapter: Mapping[str, Any], alphas: Mapping[str, float], layers
         CourseError: not every layer has an alpha, or they differ.
     """
     if not alphas:
-        return adapter.get("lora_alpha")
+        return adapter.get("lora_alpha", adapter.get("alpha"))  # a LoKrConfig has no lora_ before it
     if len(alphas) != layers:
         raise CourseError(f"only {len(alphas)} of {layers} layers have an .alpha; convert the LoRA again")
     if len(set(alphas.values())) > 1:
@@ -91,26 +93,38 @@ def read_settings(
         use_rslora=bool(adapter.get("use_rslora", False)),
         use_dora=bool(adapter.get("use_dora", has_magnitudes)),
         init="kaiming" if adapter.get("init_lora_weights") is True else "gaussian",
+        adapter=kind_of(state),
     )
     return settings if adapter else _course_settings(course, settings)
 
 
-def diffusers_metadata(settings: LoraSettings, course: Mapping[str, Any]) -> dict[str, str]:
-    """From this diffusers builds a `peft.LoraConfig`, so that stock pipelines find alpha.
+def diffusers_metadata(
+    settings: LoraSettings, course: Mapping[str, Any], has_text: bool = False
+) -> dict[str, str]:
+    """From this diffusers builds a `peft.LoraConfig` (or `LoKrConfig`), so that stock programs find alpha.
 
     Not all of `LoraConfig.to_dict()`: an older peft refuses a file that names a field it does not know.
     """
     entries = {
         "r": settings.rank,
-        "lora_alpha": settings.alpha,
         "target_modules": list(settings.target_modules),
-        "use_rslora": settings.use_rslora,
-        "use_dora": settings.use_dora,
-        "init_lora_weights": "gaussian" if settings.init == "gaussian" else True,
         "rank_pattern": {},
         "alpha_pattern": {},
     }
-    adapter = json.dumps({UNET_PREFIX + key: value for key, value in entries.items()}, sort_keys=True)
+    if settings.adapter == "lora":
+        entries |= {
+            "lora_alpha": settings.alpha,
+            "use_rslora": settings.use_rslora,
+            "use_dora": settings.use_dora,
+            "init_lora_weights": "gaussian" if settings.init == "gaussian" else True,
+        }
+    else:
+        entries["alpha"] = settings.alpha
+    prefixed = {UNET_PREFIX + key: value for key, value in entries.items()}
+    if has_text:
+        entries["target_modules"] = list(TEXT_TARGETS)
+        prefixed |= {TEXT_PREFIX + key: value for key, value in entries.items()}
+    adapter = json.dumps(prefixed, sort_keys=True)
     return {"format": "pt", LORA_ADAPTER_METADATA_KEY: adapter} | _course_entry(course)
 
 
@@ -138,9 +152,9 @@ def _course_entry(course: Mapping[str, Any]) -> dict[str, str]:
 def _course_settings(course: Mapping[str, Any], plain: LoraSettings) -> LoraSettings:
     """The settings that the course stored, if they mean the same LoRA as `plain`, which the tensors tell."""
     names = [field.name for field in fields(LoraSettings)]
-    if not all(name in course for name in names):
+    if not all(name in course for name in names if name != "adapter"):  # older files hold LoRAs only
         return plain
-    stored = LoraSettings(**{name: course[name] for name in names})
+    stored = LoraSettings(**{name: course[name] for name in names if name in course})
     same = (stored.rank, stored.scale * stored.rank, stored.use_dora) == (
         plain.rank,
         plain.alpha,
@@ -159,4 +173,4 @@ def _targets(state: Mapping[str, Tensor], adapter: Mapping[str, Any]) -> tuple[s
         and not adapter.get("layers_to_transform")
     ):
         return tuple(listed)
-    return tuple(dict.fromkeys(name.rsplit(".lora_", 1)[0] for name in state))
+    return tuple(dict.fromkeys(split_tensor_name(name)[0] for name in state))

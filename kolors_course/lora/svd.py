@@ -1,5 +1,6 @@
 """Low-rank factors by singular value decomposition: the closest of their rank (Eckart and Young 1936)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,15 @@ def factorise(delta: Tensor, rank: int) -> Factors:
     """The best factors of rank `rank` of a change of weight (out, in) or (out, in, height, width), in float32."""
     U, S, Vh = torch.linalg.svd(delta.flatten(1).float(), full_matrices=False)
     return _factors(U, S, Vh, rank, delta.shape)
+
+
+def truncate(delta: Tensor, ranks: Sequence[int]) -> list[Tensor]:
+    """For each of `ranks` the closest change of weight of that rank at most, in the shape of `delta`; float32.
+
+    One decomposition serves all ranks.
+    """
+    U, S, Vh = torch.linalg.svd(delta.flatten(1).float(), full_matrices=False)
+    return [((U[:, :rank] * S[:rank]) @ Vh[:rank]).reshape(delta.shape) for rank in ranks]
 
 
 def shrink(A: Tensor, B: Tensor, rank: int) -> Factors:

@@ -18,7 +18,8 @@ from kolors_course.files import ensure_folder
 from kolors_course.kolors import diffusers_layout
 from kolors_course.kolors.skeleton import unet_skeleton
 from kolors_course.lora.adapter import first_few
-from kolors_course.lora.files import LoraFile, split_tensor_name
+from kolors_course.lora.files import LoraFile
+from kolors_course.lora.kinds import split_tensor_name, weight_change
 from kolors_course.lora.loading import check_fit
 from kolors_course.lora.maths import dora_weight, merged_weight
 
@@ -44,7 +45,7 @@ def read_unet_weights(model: str | Path) -> dict[str, Tensor]:
 def merge_into_model(
     model: str | Path, loras: Sequence[tuple[LoraFile, float]], output: str | Path
 ) -> list[str]:
-    """Write a copy of a model in diffusers layout with W + strength · scale · B A for W: any program loads it.
+    """Write a copy of a model in diffusers layout with W + strength · ΔW for W: any program loads it.
 
     Every weight file of the U-Net is changed, whatever its variant, and keeps its number format: each weight is
     computed in float32 and rounded once. All other files are copied.
@@ -64,6 +65,10 @@ def merge_into_model(
     files = [file for variant in variants.values() for file in variant]
     skeleton = unet_skeleton(model)
     for lora, _ in loras:
+        if lora.text_encoder:
+            raise CourseError(
+                f"{lora.path} adapts the text encoder too, and only the U-Net is merged; load it instead (--lora)"
+            )
         check_fit(skeleton, lora)
     layers = {split_tensor_name(name)[0] for lora, _ in loras for name in lora.state_dict}
     weight_names = {file.name for file in files}
@@ -114,12 +119,11 @@ def _read_weights(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _merge_file(source: Path, target: Path, loras: Sequence[tuple[LoraFile, float]]) -> set[str]:
     """Write one weight file anew; return the names of the layers changed in it."""
     weights, metadata = _read_weights(source)
+    adapted = [{split_tensor_name(name)[0] for name in lora.state_dict} for lora, _ in loras]
     changed = set()
     for key, weight in weights.items():
         layer = key.removesuffix(".weight")
-        matching = [
-            (lora, strength) for lora, strength in loras if f"{layer}.lora_A.weight" in lora.state_dict
-        ]
+        matching = [pair for pair, layers in zip(loras, adapted, strict=True) if layer in layers]
         if not matching:
             continue
         merged = weight.float()
@@ -136,6 +140,9 @@ def _merge_file(source: Path, target: Path, loras: Sequence[tuple[LoraFile, floa
 def _merged(weight: Tensor, lora: LoraFile, layer: str, strength: float) -> Tensor:
     """One weight in float32 with one LoRA added."""
     state, settings = lora.state_dict, lora.settings
+    if settings.adapter != "lora":
+        change = weight_change(state, layer, settings.adapter)
+        return weight + (strength * settings.scale * change).reshape(weight.shape)
     A, B = (state[f"{layer}.lora_{factor}.weight"].flatten(1).float() for factor in "AB")
     alpha, rank, rslora = settings.alpha, settings.rank, settings.use_rslora
     if settings.use_dora:
