@@ -22,7 +22,7 @@ from kolors_course.training.recipe import DataSettings
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
     """Pictures of three shapes."""
-    sizes = ((96, 48), (48, 96), (64, 64), (100, 50))
+    sizes = ((192, 96), (96, 192), (128, 128), (200, 100))
     items = [
         (Image.new("RGB", size, colour), f"a {colour} cat")
         for size, colour in zip(sizes, ("red", "blue", "green", "pink"), strict=True)
@@ -31,7 +31,7 @@ def shapes(tmp_path_factory):
 
 
 def test_buckets_keep_the_shapes_and_tell_the_true_sizes(tiny_model, shapes, tmp_path):
-    recipe = replace(QUICK, data=DataSettings(buckets=True), size=(64, 64), steps=6)
+    recipe = replace(QUICK, data=DataSettings(buckets=True), size=(128, 128), steps=6)
     data = encode_training_data(tiny_model, read_dataset(shapes), None, recipe)
     latents = [tuple(cache.latents.shape[-2:]) for cache in data.train.caches]
     assert len(set(latents)) == len(latents) == 3
@@ -39,7 +39,7 @@ def test_buckets_keep_the_shapes_and_tell_the_true_sizes(tiny_model, shapes, tmp
     originals = {
         tuple(ids[:2]) for cache in data.train.caches for ids in cache.add_time_ids[0].int().tolist()
     }
-    assert originals == {(48, 96), (96, 48), (64, 64), (50, 100)}
+    assert originals == {(96, 192), (192, 96), (128, 128), (100, 200)}
     for cache, (height, width) in zip(data.train.caches, latents, strict=True):
         assert (cache.add_time_ids[0, :, 4:] == torch.tensor([4.0 * height, 4.0 * width])).all()
     result = train_lora(tiny_model, shapes, tmp_path, recipe)

@@ -8,7 +8,8 @@
 
 `python -m kolors_course.train_kolors_lora` is the same command, and what `accelerate launch -m` starts on several
 devices. The same command resumes an interrupted run; --overwrite starts anew. An "epoch" is --steps_per_epoch
-steps, as in the camp, but pictures are drawn so that each comes once before any comes again.
+steps, as in the camp, but pictures are drawn so that each comes once before any comes again. --plan says beforehand
+what a training takes; on full Kolors that is printed before each one.
 """
 
 import argparse
@@ -21,146 +22,27 @@ from typing import TypeVar
 
 import torch
 
-from kolors_course.cli.options import add_json, write_json
+from kolors_course.cli.options import write_json
 from kolors_course.cli.publish import check_push, push
+from kolors_course.cli.train_lora_flags import MIN_SNR_GAMMA, TARGETS, add_arguments
 from kolors_course.errors import CourseError
-from kolors_course.kolors import KolorsModel, Profile, current_profile, load_model, load_profile, three_paths
-from kolors_course.lora import ATTENTION_TARGETS, LoraSettings, parse_target_modules
+from kolors_course.kolors import KolorsModel, Profile, current_profile, load_model, three_paths
+from kolors_course.kolors.skeleton import full_kolors
+from kolors_course.lora import LoraSettings, parse_target_modules
 from kolors_course.platform.device import limit_threads, pick_device
-from kolors_course.training.distributed import STRATEGIES, is_main_process, needs_one_dtype, process_device
-from kolors_course.training.logs import LOGGERS
+from kolors_course.training.distributed import is_main_process, needs_one_dtype, process_device
 from kolors_course.training.lora import RunOptions, train_lora
-from kolors_course.training.losses import LOSSES, LossSettings
-from kolors_course.training.optimizers import OPTIMIZERS, SCHEDULES, OptimizerSettings
-from kolors_course.training.recipe import PRECISIONS, DataSettings, LoraTraining, mixed_precision
+from kolors_course.training.losses import LossSettings
+from kolors_course.training.optimizers import OptimizerSettings
+from kolors_course.training.plan import GIB, advice, plan_training
+from kolors_course.training.recipe import DataSettings, LoraTraining, mixed_precision
 from kolors_course.training.validation import ValidationSettings
+
+__all__ = ["add_arguments", "profile_of", "recipe_of", "run"]
 
 T = TypeVar("T")
 
-# Short names of lists of target modules; the second is every linear layer of the transformers, as kohya adapts.
-TARGETS = {
-    "attention": ATTENTION_TARGETS,
-    "attention+feed-forward": (*ATTENTION_TARGETS, "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out"),
-}
-MIN_SNR_GAMMA = 5.0
 FULL_SAMPLE_SIZE = 128  # latent cells along a side of full Kolors' pictures
-
-WHOLE, NUMBER, YES = {"type": int}, {"type": float}, {"action": "store_true"}
-FLAGS = {
-    "model (default: that of KOLORS_PROFILE)": (
-        ("--model", {"metavar": "DIR"}, "model in diffusers layout, or the older one of Kwai-Kolors/Kolors"),
-        ("--pretrained_unet_path", {"metavar": "FILE"}, "U-Net weights, config.json beside them"),
-        ("--pretrained_text_encoder_path", {"metavar": "DIR"}, "ChatGLM folder"),
-        ("--pretrained_fp16_vae_path", {"metavar": "FILE"}, "VAE weights, config.json beside them"),
-        ("--device", {}, "cuda, mps or cpu (default: the best there is)"),
-    ),
-    "data": (
-        ("--dataset_path", {"required": True}, "folder of pictures and captions, see check-dataset"),
-        ("--height", WHOLE, "picture height (default: the model's own size, 1024 on full Kolors)"),
-        ("--width", WHOLE, "picture width (default: the model's own size)"),
-        ("--center_crop", YES, "crop the middle; else a random part"),
-        ("--random_flip", YES, "mirror half of the pictures"),
-        ("--buckets", YES, "train each picture near its own shape, at the area of --height x --width"),
-        ("--masks", YES, "learn only the white part of cat-masklabel.png beside cat.jpg"),
-        ("--sample_posterior", YES, "draw latents from the VAE's posterior instead of taking its mean"),
-        ("--trigger", {"default": "", "metavar": "WORDS"}, "words put before every caption"),
-        ("--prior_path", {"metavar": "DIR"}, "a data set of what must not be forgotten (prior preservation)"),
-        ("--prior_weight", NUMBER | {"default": 1.0}, "of the loss on it"),
-        (
-            "--dataloader_num_workers",
-            WHOLE | {"default": 0},
-            "accepted from the camp's commands; has no work here, because latents are computed once",
-        ),
-    ),
-    "training": (
-        ("--max_epochs", WHOLE | {"default": 1}, ""),
-        ("--steps_per_epoch", WHOLE, "default: 500 on full Kolors, 300 on Kolors-mini"),
-        ("--batch_size", WHOLE, "of each process; default: 1 on full Kolors, 8 on Kolors-mini"),
-        ("--learning_rate", NUMBER, "default: 1e-4 on full Kolors, 1e-3 on Kolors-mini"),
-        (
-            "--precision",
-            {"choices": (*PRECISIONS, "16")},
-            "16 is 16-mixed; default: 16-mixed on full Kolors (bf16 is safer where the GPU has it), else auto",
-        ),
-        ("--accumulate_grad_batches", WHOLE | {"default": 1}, ""),
-        ("--use_gradient_checkpointing", YES, "less memory, more time"),
-        ("--caption_dropout", NUMBER | {"default": 0.1}, ""),
-        ("--warmup_steps", WHOLE | {"default": 20}, ""),
-        ("--optimizer", {"default": "adamw", "choices": tuple(OPTIMIZERS)}, ""),
-        ("--lr_schedule", {"default": "cosine", "choices": SCHEDULES}, "after the warm-up"),
-        ("--weight_decay", NUMBER | {"default": 0.01}, ""),
-        ("--max_grad_norm", NUMBER | {"default": 1.0}, "longer gradients are shortened to it"),
-        ("--ema_decay", NUMBER, "save a moving average of the LoRA, such as 0.99"),
-        ("--seed", WHOLE | {"default": 0}, ""),
-    ),
-    "loss": (
-        ("--loss", {"default": "mse", "choices": LOSSES}, ""),
-        ("--huber_c", NUMBER | {"default": 0.1}, "where the Huber loss becomes a straight line"),
-        (
-            "--min_snr_gamma",
-            NUMBER,
-            f"0 for the plain loss (default {MIN_SNR_GAMMA:g}, or none with --debiased)",
-        ),
-        ("--debiased", YES, "weight timesteps by 1/sqrt(SNR) instead"),
-        ("--noise_offset", NUMBER | {"default": 0.0}, "learn brightness too, with about 0.05"),
-    ),
-    "LoRA": (
-        ("--lora_rank", WHOLE | {"default": 4}, ""),
-        ("--lora_alpha", NUMBER | {"default": 4.0}, "scale is alpha/rank"),
-        (
-            "--lora_target_modules",
-            {"default": "to_q,to_k,to_v,to_out"},
-            f"names, or one of {', '.join(TARGETS)}",
-        ),
-        ("--init_lora_weights", {"default": "kaiming", "choices": ("gaussian", "kaiming")}, ""),
-        ("--use_rslora", YES, "scale alpha/sqrt(rank)"),
-        ("--use_dora", YES, "learn the length of each weight row apart from its direction"),
-        ("--pretrained_lora_path", {"metavar": "FILE"}, "start from this LoRA"),
-    ),
-    "watching": (
-        (
-            "--validation_share",
-            NUMBER | {"default": 0.0},
-            "part of the pictures held out for a validation loss",
-        ),
-        ("--validate_every", WHOLE | {"default": 50}, "steps"),
-        ("--patience", WHOLE, "stop after so many validations without a better one, and keep the best LoRA"),
-        ("--sample_prompt", {"action": "append", "default": []}, "drawn while training; may be repeated"),
-        ("--sample_every", WHOLE | {"default": 100}, "steps"),
-        ("--log_with", {"action": "append", "default": [], "choices": LOGGERS}, "may be repeated"),
-        ("--use_swanlab", YES, "the same as --log_with swanlab"),
-        ("--swanlab_mode", {"choices": ("cloud", "local", "offline", "disabled")}, "where SwanLab logs to"),
-    ),
-    "running": (
-        ("--output_path", {"default": "./"}, "where log, checkpoints and lora.safetensors go"),
-        ("--overwrite", YES, "discard an earlier run in --output_path"),
-        ("--checkpoint_every", WHOLE | {"default": 100}, "steps"),
-        (
-            "--cache_path",
-            {"metavar": "DIR"},
-            "keeps encoded pictures and captions (default: cache/ in --output_path)",
-        ),
-        (
-            "--training_strategy",
-            {"default": "auto", "choices": STRATEGIES},
-            "DeepSpeed shares memory among GPUs",
-        ),
-        ("--modelscope_model_id", {"metavar": "OWNER/NAME"}, "push the LoRA there after training"),
-        ("--modelscope_access_token", {"metavar": "TOKEN"}, ""),
-    ),
-}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    for title, flags in FLAGS.items():
-        group = parser.add_argument_group(title)
-        for name, options, text in flags:
-            shown = options.get("default") not in (None, "", [])
-            default = "default %(default)s" if shown else ""
-            group.add_argument(
-                name, **options, help=f"{text} ({default})" if text and default else text or default
-            )
-    add_json(parser)
 
 
 def profile_of(arguments: argparse.Namespace) -> Profile:
@@ -179,9 +61,14 @@ def profile_of(arguments: argparse.Namespace) -> Profile:
     return current_profile("kolors" if config.get("sample_size") == FULL_SAMPLE_SIZE else None)
 
 
-def _load(arguments: argparse.Namespace, profile: Profile, precision: str) -> KolorsModel:
-    device = process_device(pick_device(arguments.device))
+def _load(
+    arguments: argparse.Namespace, profile: Profile, precision: str, device: torch.device
+) -> KolorsModel:
+    """The model, of which nothing is in memory yet."""
     profile = replace(profile, dtype=_dtype(profile, mixed_precision(precision, device)))
+    # Kolors' own VAE overflows in float16.
+    vae_dtype = torch.float32 if profile.dtype == torch.float16 else None
+    options = {"vae_dtype": vae_dtype, "quantize": arguments.quantize, "phased": True}
     paths = [
         arguments.pretrained_unet_path,
         arguments.pretrained_text_encoder_path,
@@ -193,14 +80,10 @@ def _load(arguments: argparse.Namespace, profile: Profile, precision: str) -> Ko
                 "give all three of --pretrained_unet_path, --pretrained_text_encoder_path and "
                 "--pretrained_fp16_vae_path, or none of them"
             )
-        model = load_model(three_paths(*paths), device, profile.dtype)
-    elif arguments.model:
-        model = load_model(arguments.model, device, profile.dtype)
-    else:
-        model = load_profile(profile, str(device))
-    if profile.dtype == torch.float16:
-        model.vae.float()  # Kolors' own VAE overflows in float16
-    return model
+        return load_model(three_paths(*paths), device, profile.dtype, **options)
+    if arguments.model:
+        return load_model(arguments.model, device, profile.dtype, **options)
+    return load_model(profile.folder, device, profile.dtype, profile.variant, **options)
 
 
 def _dtype(profile: Profile, mixed: str) -> torch.dtype:
@@ -229,6 +112,7 @@ def _lora_settings(arguments: argparse.Namespace) -> LoraSettings:
         use_rslora=arguments.use_rslora,
         use_dora=arguments.use_dora,
         init=arguments.init_lora_weights,
+        adapter=arguments.adapter,
     )
 
 
@@ -251,6 +135,7 @@ def recipe_of(arguments: argparse.Namespace, profile: Profile) -> LoraTraining:
         gradient_accumulation=arguments.accumulate_grad_batches,
         gradient_checkpointing=arguments.use_gradient_checkpointing,
         settings=_lora_settings(arguments),
+        text_encoder_lora=arguments.text_encoder_lora,
         loss=_loss_settings(arguments),
         optimizer=OptimizerSettings(arguments.optimizer, arguments.lr_schedule),
         data=DataSettings(
@@ -289,12 +174,41 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
     )
 
 
+def _print_plan(arguments: argparse.Namespace, profile: Profile, recipe: LoraTraining) -> None:
+    """The plan of a training, and whether it fits, without loading anything."""
+    full = profile.name == "kolors"
+    device = torch.device(arguments.device or ("cuda" if full else pick_device()))
+    if device.type == "cuda" and recipe.precision == "auto" and not torch.cuda.is_available():
+        recipe = replace(recipe, precision="bf16")
+    if full and not arguments.model and not arguments.pretrained_unet_path and not profile.folder.is_dir():
+        model = full_kolors(_dtype(profile, mixed_precision(recipe.precision, device)))
+    else:
+        model = _load(arguments, profile, recipe.precision, device)
+    plan = plan_training(model, recipe, device, arguments.quantize)
+    budget = (arguments.plan or 0) * GIB
+    if not budget and device.type == "cuda" and torch.cuda.is_available():
+        budget = torch.cuda.get_device_properties(device).total_memory
+    print("\n".join(plan.lines()))
+    if budget:
+        print("\n".join(advice(model, plan, device, int(budget))))
+    if arguments.plan is not None:
+        write_json(arguments.json, plan.to_dict())
+
+
 def run(arguments: argparse.Namespace) -> int:
     profile = profile_of(arguments)
     recipe = recipe_of(arguments, profile)
+    if arguments.plan is not None:
+        _print_plan(arguments, profile, recipe)
+        return 0
+    if not arguments.dataset_path:
+        raise CourseError("--dataset_path is missing: give the folder of pictures and captions to train on")
     check_push(arguments.modelscope_model_id, arguments.modelscope_access_token)
     limit_threads()
-    model = _load(arguments, profile, recipe.precision)
+    device = process_device(pick_device(arguments.device))
+    if profile.name == "kolors" and is_main_process():
+        _print_plan(arguments, profile, recipe)
+    model = _load(arguments, profile, recipe.precision, device)
     result = train_lora(
         model,
         arguments.dataset_path,

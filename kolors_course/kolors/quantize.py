@@ -31,17 +31,22 @@ def quantize_unet(unet: nn.Module, kind: str, device: torch.device | str) -> int
         CourseError: unknown kind, or bitsandbytes is not installed.
     """
     bnb = _bitsandbytes(kind)
-    layers = {
-        name: layer
-        for name, layer in unet.named_modules()
-        if isinstance(layer, nn.Linear) and ".transformer_blocks." in name
-    }
+    layers = quantizable_layers(unet)
     for name, layer in layers.items():
         parent, _, child = name.rpartition(".")
         setattr(unet.get_submodule(parent), child, _quantized(bnb, layer, kind).to(device))
         layer.weight = None  # given back at once: the whole U-Net must not lie in memory twice
     unet.to(device)
     return len(layers)
+
+
+def quantizable_layers(unet: nn.Module) -> dict[str, nn.Linear]:
+    """The layers that `quantize_unet` replaces, by name."""
+    return {
+        name: layer
+        for name, layer in unet.named_modules()
+        if isinstance(layer, nn.Linear) and ".transformer_blocks." in name
+    }
 
 
 def quantization_of(unet: nn.Module) -> str | None:

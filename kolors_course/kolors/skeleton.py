@@ -6,8 +6,10 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig, ChatGLMModel
 
+from kolors_course.diffusion import NoiseSchedule
 from kolors_course.errors import CourseError
-from kolors_course.kolors.model import diffusers_layout
+from kolors_course.kolors.layouts import diffusers_layout
+from kolors_course.kolors.model import KolorsModel
 
 # unet/config.json of Kwai-Kolors/Kolors, as far as it differs from the defaults of diffusers.
 KOLORS_UNET = {
@@ -72,6 +74,14 @@ def kolors_skeleton() -> UNet2DConditionModel:
     """The U-Net of full Kolors; needs no download and no memory."""
     with torch.device("meta"):
         return UNet2DConditionModel(**KOLORS_UNET)
+
+
+def full_kolors(dtype: torch.dtype) -> KolorsModel:
+    """Full Kolors as it would be loaded in `dtype`, without weights and tokenizer."""
+    parts = (kolors_skeleton(), kolors_vae_skeleton(), kolors_text_encoder_skeleton())
+    for part in parts:
+        torch.nn.Module.to(part, dtype)
+    return KolorsModel(*parts, None, NoiseSchedule.kolors(), "Kolors")
 
 
 def unet_skeleton(folder: str | Path) -> UNet2DConditionModel:

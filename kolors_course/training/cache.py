@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from PIL import Image
@@ -9,7 +10,14 @@ from torch import Tensor
 
 from kolors_course.dataset import Dataset, Sample, check_divisible, open_picture, prepare_image
 from kolors_course.kolors.model import KolorsModel
-from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH, PromptEmbeds, encode_prompts, join
+from kolors_course.kolors.prompts import (
+    MAX_SEQUENCE_LENGTH,
+    LivePrompts,
+    PromptEmbeds,
+    encode_prompts,
+    join,
+    token_ids,
+)
 from kolors_course.training.masks import latent_mask, mask_beside
 from kolors_course.training.objective import Batch
 from kolors_course.training.store import Store, content_key, fingerprint
@@ -23,14 +31,15 @@ class TrainingCache:
         latents: (V, N, 4, h, w) scaled posterior means; V = 2 when a mirrored version is kept, else 1.
         deviations: (V, N, 4, h, w) scaled posterior standard deviations.
         add_time_ids: (V, N, 6) true micro-conditions of each version.
-        prompts: N + 1 encoded prompts: the captions, and the empty prompt for caption dropout.
+        prompts: N + 1 prompts: the captions, and the empty prompt for caption dropout; encoded, unless the text
+            encoder learns too.
         masks: (V, N, 1, h, w) how much each latent cell counts, or None.
     """
 
     latents: Tensor
     deviations: Tensor
     add_time_ids: Tensor
-    prompts: PromptEmbeds
+    prompts: PromptEmbeds | LivePrompts
     masks: Tensor | None = None
 
     def __len__(self) -> int:
@@ -75,17 +84,33 @@ class Encoder:
     """A model's text encoder and VAE, with a memory on disk if `store` is given.
 
     With a store, captions and pictures are encoded one at a time, so that what is kept does not depend, not even
-    in the last bit, on what it was encoded together with. Without one, `batch_size` go together.
+    in the last bit, on what it was encoded together with. Without one, `batch_size` go together. With `live_text`
+    captions are only cut into tokens, for a text encoder that is about to change.
     """
 
-    def __init__(self, model: KolorsModel, batch_size: int = 8, store: Store | None = None):
-        self.model, self.batch_size, self.store = model, batch_size, store
-        self._text_id = store and fingerprint(model.text_encoder)
-        self._vae_id = store and fingerprint(model.vae)
+    def __init__(
+        self,
+        model: KolorsModel,
+        batch_size: int = 8,
+        store: Store | None = None,
+        live_text: bool = False,
+    ):
+        self.model, self.batch_size, self.store, self.live_text = model, batch_size, store, live_text
+
+    @cached_property
+    def _text_id(self) -> str:
+        return fingerprint(self.model.text_encoder)
+
+    @cached_property
+    def _vae_id(self) -> str:
+        return fingerprint(self.model.vae)
 
     @torch.no_grad()
-    def texts(self, texts: Sequence[str]) -> PromptEmbeds:
+    def texts(self, texts: Sequence[str]) -> PromptEmbeds | LivePrompts:
         """Encode captions, one row for each."""
+        if self.live_text:
+            ids = tuple(tuple(token_ids(self.model.tokenizer, text)) for text in texts)
+            return LivePrompts(self.model.text_encoder, ids)
         if self.store:
             return join([self._stored_text(text) for text in texts])
         batches = range(0, len(texts), self.batch_size)
@@ -136,22 +161,47 @@ def build_cache(
     masks: bool = False,
     trigger: str = "",
 ) -> TrainingCache:
-    """Encode every picture (and its mirror image) and every caption.
+    """Encode every picture (and its mirror image) and every caption; see `encode_captions` and `encode_pictures`."""
+    encoder = Encoder(model, batch_size, store)
+    prompts = encode_captions(encoder, dataset, trigger)
+    return encode_pictures(encoder, dataset, prompts, size, center_crop, random_flip, generator, masks=masks)
+
+
+def encode_captions(encoder: Encoder, dataset: Dataset, trigger: str = "") -> PromptEmbeds | LivePrompts:
+    """Every caption, and the empty prompt.
+
+    Args:
+        trigger: words put before every caption.
+    """
+    captions = [f"{trigger}, {sample.text}" if trigger else sample.text for sample in dataset.samples]
+    return encoder.texts([*captions, ""])
+
+
+def encode_pictures(
+    encoder: Encoder,
+    dataset: Dataset,
+    prompts: PromptEmbeds | LivePrompts,
+    size: tuple[int, int],
+    center_crop: bool,
+    random_flip: bool,
+    generator: torch.Generator,
+    *,
+    masks: bool = False,
+) -> TrainingCache:
+    """Encode every picture (and its mirror image), and put its caption to it.
 
     A random crop is drawn once for each picture and then kept, since the cache holds latents, not pixels.
 
     Args:
+        prompts: what `encode_captions` gave for the same data set.
         size: (width, height) in pixels.
-        store: keeps what was encoded on disk; None keeps it in memory only.
         masks: read the mask that lies beside each picture, see `mask_beside`.
-        trigger: words put before every caption.
 
     Raises:
         CourseError: the size is not divisible by what the model needs, or a picture or mask cannot be read.
     """
-    width, height = size
-    check_divisible(width, height, model.size_multiple)
-    encoder = Encoder(model, batch_size, store)
+    model, batch_size = encoder.model, encoder.batch_size
+    check_divisible(*size, model.size_multiple)
     versions = []
     for mirrored in (False, True)[: 2 if random_flip else 1]:
         parts = []
@@ -164,8 +214,6 @@ def build_cache(
             parts.append((*encoder.pictures(pixels), torch.stack(ids), torch.stack(weights)))
         versions.append([torch.cat(part) for part in zip(*parts, strict=True)])
     latents, deviations, ids, weights = (torch.stack(part) for part in zip(*versions, strict=True))
-    captions = [f"{trigger}, {sample.text}" if trigger else sample.text for sample in dataset.samples]
-    prompts = encoder.texts([*captions, ""])
     ids, weights = ids.to(model.device), weights.to(model.device) if masks else None
     return TrainingCache(latents, deviations, ids, prompts, weights)
 

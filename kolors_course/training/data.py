@@ -3,14 +3,12 @@
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
-import torch
-
 from kolors_course.dataset import Dataset
 from kolors_course.dataset.buckets import assign_bucket, candidate_buckets, step_for
 from kolors_course.kolors.generate import Sampling
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.training.batches import PictureStream
-from kolors_course.training.cache import Encoder, TrainingCache, build_cache
+from kolors_course.training.cache import Encoder, TrainingCache, encode_captions, encode_pictures
 from kolors_course.training.randomness import CROP, generator_for
 from kolors_course.training.recipe import LoraTraining
 from kolors_course.training.samples import SampleSheet
@@ -66,50 +64,82 @@ def encode_training_data(
     prior: Dataset | None,
     recipe: LoraTraining,
     store: Store | None = None,
+    *,
+    free_encoders: bool = False,
 ) -> TrainingData:
-    """Encode data set, prior pictures and sample prompts.
+    """Encode data set, prior pictures and sample prompts: first all texts, then all pictures.
+
+    Args:
+        free_encoders: give the text encoder's memory back, for good, before the VAE is needed, unless it is trained;
+            and leave the VAE on the CPU. Of a model that was loaded in phases, one network at a time is then in
+            memory.
 
     Raises:
-        CourseError: see `hold_out` and `build_cache`.
+        CourseError: see `hold_out` and `encode_pictures`.
     """
     train, held_out = hold_out(dataset, recipe.validation.share, recipe.seed)
-    crops = generator_for(recipe.seed, CROP)
+    jobs = [
+        *_jobs(model, train, recipe, recipe.random_flip, recipe.data.trigger, "train"),
+        *_jobs(model, prior, recipe, recipe.random_flip, "", "prior"),
+        *_jobs(model, held_out, recipe, False, recipe.data.trigger, "held_out"),
+    ]
+    encoder = Encoder(model, recipe.batch_size, store, recipe.text_encoder_lora)
+    model.fetch("text_encoder")
+    prompts = [encode_captions(encoder, job.dataset, job.trigger) for job in jobs]
+    sheet = _sample_sheet(encoder, recipe)
+    if free_encoders and not recipe.text_encoder_lora:
+        model.free("text_encoder")
+    model.fetch("vae")
+    crops, caches = generator_for(recipe.seed, CROP), defaultdict(list)
+    for job, captions in zip(jobs, prompts, strict=True):
+        cache = encode_pictures(
+            encoder,
+            job.dataset,
+            captions,
+            job.size,
+            recipe.center_crop,
+            job.flip,
+            crops,
+            masks=recipe.data.masks,
+        )
+        caches[job.part].append(cache)
+    if free_encoders:
+        model.vae.to("cpu")  # sample sheets fetch it from there
 
-    def encode(part: Dataset, flip: bool, trigger: str) -> tuple[TrainingCache, ...]:
-        return _encode(model, part, recipe, crops, flip, trigger, store)
-
-    def stream(caches: tuple[TrainingCache, ...]) -> PictureStream:
-        return PictureStream(caches, recipe.seed, recipe.caption_dropout, recipe.data.sample_posterior)
+    def stream(part: str) -> PictureStream:
+        sampled = recipe.data.sample_posterior
+        return PictureStream(tuple(caches[part]), recipe.seed, recipe.caption_dropout, sampled)
 
     return TrainingData(
-        train=stream(encode(train, recipe.random_flip, recipe.data.trigger)),
-        prior=stream(encode(prior, recipe.random_flip, "")) if prior else None,
-        held_out=encode(held_out, False, recipe.data.trigger),
-        sheet=_sample_sheet(model, recipe, store),
+        train=stream("train"),
+        prior=stream("prior") if prior else None,
+        held_out=tuple(caches["held_out"]),
+        sheet=sheet,
     )
 
 
-def _encode(
-    model: KolorsModel,
-    dataset: Dataset,
-    recipe: LoraTraining,
-    crops: torch.Generator,
-    flip: bool,
-    trigger: str,
-    store: Store | None,
-) -> tuple[TrainingCache, ...]:
-    if not dataset.samples:
-        return ()
+@dataclass(frozen=True)
+class _Job:
+    """Pictures of one size that become one cache of `part`."""
+
+    part: str
+    dataset: Dataset
+    size: tuple[int, int]
+    flip: bool
+    trigger: str
+
+
+def _jobs(
+    model: KolorsModel, dataset: Dataset | None, recipe: LoraTraining, flip: bool, trigger: str, part: str
+) -> list[_Job]:
+    if dataset is None or not dataset.samples:
+        return []
     groups = split_by_size(dataset, training_size(recipe, model), recipe.data.buckets, model.size_multiple)
-    options = {"store": store, "masks": recipe.data.masks, "trigger": trigger}
-    return tuple(
-        build_cache(model, part, size, recipe.center_crop, flip, crops, recipe.batch_size, **options)
-        for size, part in groups.items()
-    )
+    return [_Job(part, group, size, flip, trigger) for size, group in groups.items()]
 
 
-def _sample_sheet(model: KolorsModel, recipe: LoraTraining, store: Store | None) -> SampleSheet | None:
+def _sample_sheet(encoder: Encoder, recipe: LoraTraining) -> SampleSheet | None:
     if not recipe.sample_prompts:
         return None
     sampling = Sampling(size=recipe.size, steps=SAMPLE_STEPS, batch_size=recipe.batch_size)
-    return SampleSheet.encode(Encoder(model, recipe.batch_size, store), recipe.sample_prompts, sampling)
+    return SampleSheet.encode(encoder, recipe.sample_prompts, sampling)

@@ -18,7 +18,8 @@ from kolors_course.dataset import Dataset, check_divisible, dataset_hash, read_d
 from kolors_course.errors import CourseError
 from kolors_course.files import remove_leftovers
 from kolors_course.kolors.model import KolorsModel
-from kolors_course.lora import LoraSettings, read_lora, save_lora, unload_lora
+from kolors_course.kolors.parts import is_meta
+from kolors_course.lora import join_parts, read_lora, save_lora, unload_lora
 from kolors_course.lora.adapter import target_layers
 from kolors_course.training.batches import epoch_rows
 from kolors_course.training.data import encode_training_data, training_size
@@ -66,8 +67,8 @@ class RunOptions:
         cache_folder: keeps encoded pictures and captions on disk; None keeps them in memory only.
         loggers: names of `logs.LOGGERS`, besides the log.jsonl that is always written.
         strategy: one of `distributed.STRATEGIES`.
-        free_encoders: give back the memory of the text encoder, for good, and lend that of the VAE, once the data
-            is encoded.
+        free_encoders: give back the memory of the text encoder, for good, and lend that of the VAE, once they have
+            encoded the data, see `encode_training_data`.
     """
 
     cache_folder: Path | None = None
@@ -92,7 +93,8 @@ def train_lora(
     """Train a LoRA on a folder of pictures and captions and write `output/lora.safetensors`.
 
     The folder also receives log.jsonl, samples/ and checkpoint.pt; the same call resumes an interrupted run, and
-    `overwrite` discards it. The model is left without any LoRA.
+    `overwrite` discards it. The model is left without any LoRA. Of a model loaded in phases, each network is fetched
+    when its turn comes.
 
     Args:
         prior_path: a second data set, of what the model must not forget (prior preservation).
@@ -107,23 +109,29 @@ def train_lora(
     dataset = read_dataset(dataset_path)
     prior = read_dataset(prior_path) if prior_path else None
     check_divisible(*training_size(recipe, model), model.size_multiple)
-    _check(recipe, options, model.unet, dataset)
-    pretrained = _read_pretrained(pretrained_lora, recipe.settings, model.unet) if pretrained_lora else None
+    _check(recipe, options, model, dataset)
+    pretrained = _read_pretrained(pretrained_lora, recipe, model.unet) if pretrained_lora else None
     accelerator = make_accelerator(recipe, model.device, options.strategy)
+    if recipe.text_encoder_lora and accelerator.num_processes > 1:
+        raise CourseError(
+            "a LoRA of the text encoder is trained by one process; leave it out, or start only one"
+        )
     origin = {
         "base model": model.name,
         "data set": dataset_hash(dataset),
         "set of prior pictures": dataset_hash(prior) if prior else None,
         "LoRA to start from": _hash(pretrained) if pretrained else None,
         "number of processes": accelerator.num_processes,
+        "number format of the base model": model.quantization,
     }
     try:
         with _run_folder(output, accelerator, overwrite, options.cache_folder) as run:
             store = Store(options.cache_folder) if options.cache_folder else None
             with accelerator.main_process_first():  # the others then find what it put into the store
-                data = encode_training_data(model, dataset, prior, recipe, store)
-            if options.free_encoders:
-                _free_encoders(model)
+                data = encode_training_data(
+                    model, dataset, prior, recipe, store, free_encoders=options.free_encoders
+                )
+            model.fetch("unet")
             trainer = LoraTrainer(model, recipe, data, run, accelerator, origin, pretrained)
             _train(trainer, options, progress)
             path = _write_lora(trainer, dataset, command)
@@ -132,9 +140,10 @@ def train_lora(
     return LoraResult(path, trainer.step, tuple(trainer.losses))
 
 
-def _check(recipe: LoraTraining, options: RunOptions, unet: UNet2DConditionModel, dataset: Dataset) -> None:
+def _check(recipe: LoraTraining, options: RunOptions, model: KolorsModel, dataset: Dataset) -> None:
+    unet = model.unet
     target_layers(unet, recipe.settings.target_modules)
-    if mixed_precision(recipe.precision, unet.device) == "no" and unet.dtype != torch.float32:
+    if mixed_precision(recipe.precision, model.device) == "no" and unet.dtype != torch.float32:
         raise CourseError(
             f"precision {recipe.precision} computes in float32 here, but the model is {unet.dtype}; load it in "
             "float32, or use precision bf16 or 16-mixed"
@@ -145,18 +154,20 @@ def _check(recipe: LoraTraining, options: RunOptions, unet: UNet2DConditionModel
     check_strategy(options.strategy)
 
 
-def _read_pretrained(
-    path: str | Path, settings: LoraSettings, unet: UNet2DConditionModel
-) -> dict[str, Tensor]:
+def _read_pretrained(path: str | Path, recipe: LoraTraining, unet: UNet2DConditionModel) -> dict[str, Tensor]:
+    settings = recipe.settings
     # The camp's files do not say their alpha; then it is the one given for this training, as in the camp's trainer.
     lora = read_lora(path, alpha=settings.alpha, unet=unet)
-    for name in ("rank", "scale", "use_dora"):
+    for name in ("adapter", "rank", "scale", "use_dora"):
         found, wanted = getattr(lora.settings, name), getattr(settings, name)
         if found != wanted:
             raise CourseError(
-                f"{path} has {name} {found:g}, but this training {wanted:g}; use the rank and alpha it was made with"
+                f"{path} has {name} {found}, but this training {wanted}; use the settings it was made with"
             )
-    return lora.state_dict
+    if bool(lora.text_encoder) != recipe.text_encoder_lora:
+        has, wants = ("a", "none") if lora.text_encoder else ("no", "one")
+        raise CourseError(f"{path} has {has} part for the text encoder, but this training wants {wants}")
+    return join_parts(lora.state_dict, lora.text_encoder)
 
 
 def _hash(state: dict[str, Tensor]) -> str:
@@ -190,13 +201,6 @@ def _clear_leftovers(output: Path, cache_folder: Path | None) -> None:
         remove_leftovers(cache_folder)
 
 
-def _free_encoders(model: KolorsModel) -> None:
-    model.free_text_encoder()
-    model.vae.to("cpu")
-    if model.device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
 def _train(trainer: LoraTrainer, options: RunOptions, progress: Callable[[int, float], None] | None) -> None:
     if not trainer.accelerator.is_main_process:
         trainer.train(None, progress)
@@ -214,9 +218,13 @@ def restore(model: KolorsModel) -> None:
     for name in ("forward", "_original_forward"):
         vars(unet).pop(name, None)  # accelerate puts its autocast into this one object
     unload_lora(unet)
+    if model.text_encoder is not None:
+        unload_lora(model.text_encoder)
+        model.text_encoder.requires_grad_(False)
     unet.disable_gradient_checkpointing()
     unet.eval().requires_grad_(False)
-    model.vae.to(model.device)
+    if not is_meta(model.vae):
+        model.vae.to(model.device)
 
 
 def _write_lora(trainer: LoraTrainer, dataset: Dataset, command: str) -> Path:

@@ -47,7 +47,8 @@ class LoraTraining:
 
     `batch_size` counts the pictures of one process; `size` is (width, height), None for the model's own;
     `sample_prompts` are drawn with fixed seeds every `sample_every` steps; with an `ema_decay`, what is drawn,
-    judged and saved is the moving average of the LoRA.
+    judged and saved is the moving average of the LoRA. With `text_encoder_lora`, ChatGLM gets a LoRA too, of the same
+    rank and alpha, and captions are encoded in every step.
     """
 
     steps: int = 300
@@ -58,6 +59,7 @@ class LoraTraining:
     gradient_accumulation: int = 1
     gradient_checkpointing: bool = False
     settings: LoraSettings = field(default_factory=LoraSettings)
+    text_encoder_lora: bool = False
     loss: LossSettings = field(default_factory=lambda: LossSettings(min_snr_gamma=5.0))
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     data: DataSettings = field(default_factory=DataSettings)

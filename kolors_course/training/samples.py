@@ -13,21 +13,21 @@ from kolors_course.kolors.generate import (
     sample_latents,
 )
 from kolors_course.kolors.model import KolorsModel
-from kolors_course.kolors.prompts import PromptEmbeds
+from kolors_course.kolors.prompts import LivePrompts, PromptEmbeds
 from kolors_course.training.cache import Encoder
 
 
 @dataclass(frozen=True)
 class SampleSheet:
-    """Encoded prompts, the encoded empty prompt, and how to draw; picture i starts from seed i."""
+    """Prompts, the empty prompt, and how to draw; picture i starts from seed i."""
 
-    prompts: PromptEmbeds
-    empty: PromptEmbeds
+    prompts: PromptEmbeds | LivePrompts
+    empty: PromptEmbeds | LivePrompts
     sampling: Sampling
 
     @classmethod
     def encode(cls, encoder: Encoder, prompts: tuple[str, ...], sampling: Sampling) -> "SampleSheet":
-        """Encode `prompts`."""
+        """Encode `prompts`, or leave that to each drawing if the encoder says so."""
         return cls(encoder.texts(prompts), encoder.texts([""]), sampling)
 
     @torch.no_grad()

@@ -11,13 +11,22 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from diffusers.training_utils import EMAModel
 from peft import get_peft_model_state_dict
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
 from kolors_course.kolors.model import KolorsModel
-from kolors_course.lora import add_lora, load_lora_state_dict, lora_parameters, lora_state_dict
+from kolors_course.lora import (
+    LoraSettings,
+    add_lora,
+    join_parts,
+    load_lora_state_dict,
+    lora_parameters,
+    lora_state_dict,
+    split_parts,
+    text_settings,
+)
 from kolors_course.training.average import averaged
 from kolors_course.training.batches import PictureStream
 from kolors_course.training.data import TrainingData
@@ -58,24 +67,35 @@ class LoraTrainer:
         self.step = 0
         self.losses: list[tuple[int, float]] = []
         self.best = BestSoFar()
-        add_lora(model.unet, recipe.settings, generator=generator_for(recipe.seed, INIT))
+        for (module, settings), key in zip(self._adapted(), ((), (1,)), strict=False):
+            add_lora(module, settings, generator=generator_for(recipe.seed, INIT, *key))
         if recipe.gradient_checkpointing:
             model.unet.enable_gradient_checkpointing()
         state = self._read_checkpoint()
         if weights := state["lora"] if state else pretrained:
-            load_lora_state_dict(model.unet, weights)
+            for (module, _), part in zip(self._adapted(), split_parts(weights), strict=False):
+                load_lora_state_dict(module, part)
         optimizer = build_optimizer(
-            recipe.optimizer, lora_parameters(model.unet), recipe.learning_rate, recipe.weight_decay
+            recipe.optimizer, self._lora_parameters(), recipe.learning_rate, recipe.weight_decay
         )
         # The model is where it should be; only DeepSpeed insists on placing it itself.
         deepspeed = accelerator.distributed_type == DistributedType.DEEPSPEED
         placement = None if deepspeed else [False, False]
         unet, self.optimizer = accelerator.prepare(model.unet, optimizer, device_placement=placement)
         self.prepared = replace(model, unet=unet)
-        self.parameters = lora_parameters(model.unet)  # of this process: FSDP has cut them up
+        self.parameters = self._lora_parameters()  # of this process: FSDP has cut them up
         self.average = EMAModel(self.parameters, decay=recipe.ema_decay) if recipe.ema_decay else None
         if state:
             self._restore(state)
+
+    def _adapted(self) -> list[tuple[nn.Module, LoraSettings]]:
+        """What learns, and how: the U-Net, and the text encoder if the recipe says so."""
+        settings = self.recipe.settings
+        text = [(self.model.text_encoder, text_settings(settings))] if self.recipe.text_encoder_lora else []
+        return [(self.model.unet, settings), *text]
+
+    def _lora_parameters(self) -> list[nn.Parameter]:
+        return [parameter for module, _ in self._adapted() for parameter in lora_parameters(module)]
 
     def _read_checkpoint(self) -> dict[str, Any] | None:
         state = self.run.resume(self.recipe)
@@ -103,7 +123,9 @@ class LoraTrainer:
         if is_sharded(self.accelerator):
             whole = self.accelerator.get_state_dict(self.prepared.unet)
             return get_peft_model_state_dict(self.model.unet, state_dict=whole)
-        return {name: tensor.clone() for name, tensor in lora_state_dict(self.model.unet).items()}
+        parts = [lora_state_dict(module) for module, _ in self._adapted()]
+        state = join_parts(parts[0], parts[1] if len(parts) > 1 else {})
+        return {name: tensor.clone() for name, tensor in state.items()}
 
     @contextmanager
     def weights_for_use(self) -> Iterator[None]:

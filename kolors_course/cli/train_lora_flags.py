@@ -1,0 +1,154 @@
+"""The flags of train-lora, by group: name, options of argparse, help."""
+
+import argparse
+
+from kolors_course.cli.options import add_json
+from kolors_course.kolors.quantize import QUANTIZATIONS
+from kolors_course.lora import ATTENTION_TARGETS
+from kolors_course.lora.kinds import KINDS
+from kolors_course.training.distributed import STRATEGIES
+from kolors_course.training.logs import LOGGERS
+from kolors_course.training.losses import LOSSES
+from kolors_course.training.optimizers import OPTIMIZERS, SCHEDULES
+from kolors_course.training.recipe import PRECISIONS
+
+# Short names of lists of target modules; the second is every linear layer of the transformers, as kohya adapts.
+TARGETS = {
+    "attention": ATTENTION_TARGETS,
+    "attention+feed-forward": (*ATTENTION_TARGETS, "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out"),
+}
+MIN_SNR_GAMMA = 5.0
+
+WHOLE, NUMBER, YES = {"type": int}, {"type": float}, {"action": "store_true"}
+FLAGS = {
+    "model (default: that of KOLORS_PROFILE)": (
+        ("--model", {"metavar": "DIR"}, "model in diffusers layout, or the older one of Kwai-Kolors/Kolors"),
+        ("--pretrained_unet_path", {"metavar": "FILE"}, "U-Net weights, config.json beside them"),
+        ("--pretrained_text_encoder_path", {"metavar": "DIR"}, "ChatGLM folder"),
+        ("--pretrained_fp16_vae_path", {"metavar": "FILE"}, "VAE weights, config.json beside them"),
+        ("--device", {}, "cuda, mps or cpu (default: the best there is)"),
+    ),
+    "data": (
+        ("--dataset_path", {}, "folder of pictures and captions, see check-dataset"),
+        ("--height", WHOLE, "picture height (default: the model's own size, 1024 on full Kolors)"),
+        ("--width", WHOLE, "picture width (default: the model's own size)"),
+        ("--center_crop", YES, "crop the middle; else a random part"),
+        ("--random_flip", YES, "mirror half of the pictures"),
+        ("--buckets", YES, "train each picture near its own shape, at the area of --height x --width"),
+        ("--masks", YES, "learn only the white part of cat-masklabel.png beside cat.jpg"),
+        ("--sample_posterior", YES, "draw latents from the VAE's posterior instead of taking its mean"),
+        ("--trigger", {"default": "", "metavar": "WORDS"}, "words put before every caption"),
+        ("--prior_path", {"metavar": "DIR"}, "a data set of what must not be forgotten (prior preservation)"),
+        ("--prior_weight", NUMBER | {"default": 1.0}, "of the loss on it"),
+        (
+            "--dataloader_num_workers",
+            WHOLE | {"default": 0},
+            "accepted from the camp's commands; has no work here, because latents are computed once",
+        ),
+    ),
+    "training": (
+        ("--max_epochs", WHOLE | {"default": 1}, ""),
+        ("--steps_per_epoch", WHOLE, "default: 500 on full Kolors, 300 on Kolors-mini"),
+        ("--batch_size", WHOLE, "of each process; default: 1 on full Kolors, 8 on Kolors-mini"),
+        ("--learning_rate", NUMBER, "default: 1e-4 on full Kolors, 1e-3 on Kolors-mini"),
+        (
+            "--precision",
+            {"choices": (*PRECISIONS, "16")},
+            "16 is 16-mixed; default: 16-mixed on full Kolors (bf16 is safer where the GPU has it), else auto",
+        ),
+        (
+            "--quantize",
+            {"choices": QUANTIZATIONS},
+            "keep the base model's large layers in 4 or 8 bits (QLoRA)",
+        ),
+        ("--accumulate_grad_batches", WHOLE | {"default": 1}, ""),
+        ("--use_gradient_checkpointing", YES, "less memory, more time"),
+        ("--caption_dropout", NUMBER | {"default": 0.1}, ""),
+        ("--warmup_steps", WHOLE | {"default": 20}, ""),
+        ("--optimizer", {"default": "adamw", "choices": tuple(OPTIMIZERS)}, ""),
+        ("--lr_schedule", {"default": "cosine", "choices": SCHEDULES}, "after the warm-up"),
+        ("--weight_decay", NUMBER | {"default": 0.01}, ""),
+        ("--max_grad_norm", NUMBER | {"default": 1.0}, "longer gradients are shortened to it"),
+        ("--ema_decay", NUMBER, "save a moving average of the LoRA, such as 0.99"),
+        ("--seed", WHOLE | {"default": 0}, ""),
+    ),
+    "loss": (
+        ("--loss", {"default": "mse", "choices": LOSSES}, ""),
+        ("--huber_c", NUMBER | {"default": 0.1}, "where the Huber loss becomes a straight line"),
+        (
+            "--min_snr_gamma",
+            NUMBER,
+            f"0 for the plain loss (default {MIN_SNR_GAMMA:g}, or none with --debiased)",
+        ),
+        ("--debiased", YES, "weight timesteps by 1/sqrt(SNR) instead"),
+        ("--noise_offset", NUMBER | {"default": 0.0}, "learn brightness too, with about 0.05"),
+    ),
+    "LoRA": (
+        ("--lora_rank", WHOLE | {"default": 4}, ""),
+        ("--lora_alpha", NUMBER | {"default": 4.0}, "scale is alpha/rank"),
+        (
+            "--lora_target_modules",
+            {"default": "to_q,to_k,to_v,to_out"},
+            f"names, or one of {', '.join(TARGETS)}",
+        ),
+        ("--init_lora_weights", {"default": "kaiming", "choices": ("gaussian", "kaiming")}, ""),
+        (
+            "--adapter",
+            {"default": "lora", "choices": KINDS},
+            "LoKr and LoHa have fewer numbers, or a higher rank",
+        ),
+        ("--use_rslora", YES, "scale alpha/sqrt(rank)"),
+        ("--use_dora", YES, "learn the length of each weight row apart from its direction"),
+        ("--text_encoder_lora", YES, "train a LoRA of ChatGLM too; it then stays in memory"),
+        ("--pretrained_lora_path", {"metavar": "FILE"}, "start from this LoRA"),
+    ),
+    "watching": (
+        (
+            "--validation_share",
+            NUMBER | {"default": 0.0},
+            "part of the pictures held out for a validation loss",
+        ),
+        ("--validate_every", WHOLE | {"default": 50}, "steps"),
+        ("--patience", WHOLE, "stop after so many validations without a better one, and keep the best LoRA"),
+        ("--sample_prompt", {"action": "append", "default": []}, "drawn while training; may be repeated"),
+        ("--sample_every", WHOLE | {"default": 100}, "steps"),
+        ("--log_with", {"action": "append", "default": [], "choices": LOGGERS}, "may be repeated"),
+        ("--use_swanlab", YES, "the same as --log_with swanlab"),
+        ("--swanlab_mode", {"choices": ("cloud", "local", "offline", "disabled")}, "where SwanLab logs to"),
+    ),
+    "running": (
+        ("--output_path", {"default": "./"}, "where log, checkpoints and lora.safetensors go"),
+        (
+            "--plan",
+            {"nargs": "?", "type": float, "const": 0.0, "metavar": "GIB"},
+            "only say how much memory and computing the training would take, and what to change to make it fit into "
+            "GIB; full Kolors need not be there for that",
+        ),
+        ("--overwrite", YES, "discard an earlier run in --output_path"),
+        ("--checkpoint_every", WHOLE | {"default": 100}, "steps"),
+        (
+            "--cache_path",
+            {"metavar": "DIR"},
+            "keeps encoded pictures and captions (default: cache/ in --output_path)",
+        ),
+        (
+            "--training_strategy",
+            {"default": "auto", "choices": STRATEGIES},
+            "DeepSpeed shares memory among GPUs",
+        ),
+        ("--modelscope_model_id", {"metavar": "OWNER/NAME"}, "push the LoRA there after training"),
+        ("--modelscope_access_token", {"metavar": "TOKEN"}, ""),
+    ),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    for title, flags in FLAGS.items():
+        group = parser.add_argument_group(title)
+        for name, options, text in flags:
+            shown = options.get("default") not in (None, "", [])
+            default = "default %(default)s" if shown else ""
+            group.add_argument(
+                name, **options, help=f"{text} ({default})" if text and default else text or default
+            )
+    add_json(parser)

@@ -1,0 +1,131 @@
+"""The three networks of Kolors, each loaded when it is wanted: together they need 18 GiB, the largest 12 of them."""
+
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
+from safetensors import SafetensorError
+from torch import nn
+
+from kolors_course.errors import CourseError
+from kolors_course.kolors.compact import enable_text_bias
+from kolors_course.kolors.layouts import ModelPaths, find_weights
+from kolors_course.kolors.quantize import quantize_unet
+
+PARTS = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": ChatGLMModel}
+# What diffusers, transformers, SentencePiece and torch raise on missing, damaged or foreign files.
+_LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    EOFError,
+    SafetensorError,
+    pickle.UnpicklingError,
+)
+
+
+@dataclass(frozen=True)
+class PartLoader:
+    """Where the networks of a model come from and what they become.
+
+    Attributes:
+        device, dtype: where they compute, and in which type; `vae_dtype` is the VAE's own, if it has one.
+        variant: see `load_model`.
+        quantize: how the U-Net's linear layers are kept, one of `quantize.QUANTIZATIONS`; None keeps them plain.
+    """
+
+    paths: ModelPaths
+    device: torch.device
+    dtype: torch.dtype
+    variant: str | None = None
+    vae_dtype: torch.dtype | None = None
+    quantize: str | None = None
+
+    def load(self, part: str) -> nn.Module:
+        """One of `PARTS` with its weights, on its device, frozen.
+
+        Raises:
+            CourseError: it is missing or damaged.
+        """
+        options: dict[str, Any] = {"dtype": self.dtype, "ignore_mismatched_sizes": True}
+        if (
+            part != "text_encoder"
+        ):  # of which the older layout has only .bin files: read with weights_only=True
+            options = {"torch_dtype": self._dtype(part), "use_safetensors": True}
+        with explained(self.paths.name):
+            module = _load(PARTS[part], *find_weights(getattr(self.paths, part), self.variant), options)
+        self._finish(part, module)
+        if part == "unet" and self.quantize:
+            quantize_unet(module, self.quantize, self.device)
+        return module.to(self.device)
+
+    def skeleton(self, part: str) -> nn.Module:
+        """The same without weights, on the meta device: names, shapes and configuration.
+
+        Raises:
+            CourseError: its configuration is missing or damaged, or it has no weights that could be loaded later.
+        """
+        cls = PARTS[part]
+        with explained(self.paths.name):
+            folder, _ = find_weights(getattr(self.paths, part), self.variant)
+            with torch.device("meta"):
+                if part == "text_encoder":
+                    config = cls.config_class.from_pretrained(folder, local_files_only=True)
+                    module = cls(config, empty_init=False)
+                else:
+                    module = cls.from_config(cls.load_config(folder, local_files_only=True))
+        nn.Module.to(module, self._dtype(part))
+        self._finish(part, module)
+        return module
+
+    def _dtype(self, part: str) -> torch.dtype:
+        return self.vae_dtype or self.dtype if part == "vae" else self.dtype
+
+    def _finish(self, part: str, module: nn.Module) -> None:
+        if part == "unet":
+            enable_text_bias(module)
+        module.eval().requires_grad_(False)
+
+
+def is_meta(module: nn.Module) -> bool:
+    """Whether a network is without weights."""
+    return next(module.parameters()).is_meta
+
+
+def fill(skeleton: nn.Module, loaded: nn.Module) -> None:
+    """Give `skeleton` all that is inside `loaded`, so that whoever holds it holds the weights too."""
+    for name in ("_parameters", "_buffers", "_modules"):
+        getattr(skeleton, name).update(getattr(loaded, name))
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Turn what the libraries raise on missing, damaged or foreign files into one clear line about `name`."""
+    try:
+        yield
+    except _LOAD_ERRORS as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
+        raise CourseError(f"cannot load the model {name}: {reason}; copy or download it again") from error
+
+
+def _load(cls: Any, folder: Any, variant: str | None, options: dict[str, Any]) -> Any:
+    """`cls.from_pretrained`, refusing files that leave a weight unset: it would be whatever was in memory."""
+    part, info = cls.from_pretrained(
+        folder, variant=variant, output_loading_info=True, local_files_only=True, **options
+    )
+    unset = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
+    if unset:
+        raise CourseError(
+            f"the weights in {folder} do not fit its config.json: {len(unset)} are missing or of another shape "
+            f"(first: {unset[0]}); copy both from the same model"
+        )
+    return part

@@ -1,0 +1,67 @@
+"""What a piece of torch code costs, counted tensor by tensor and product by product: on any device, or on none."""
+
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+from torch.utils.flop_counter import flop_registry
+
+
+class Meter(TorchDispatchMode):
+    """Within this context new tensors are counted until they are given back, and so is every product and convolution.
+
+    On the meta device nothing is computed, so that a model far larger than the machine can be measured. Not counted
+    is what an operation takes for itself and returns before it ends, such as the workspace of a convolution.
+
+    Torch's own FlopCounterMode counts the same operations, but its hooks keep what checkpointing would give back.
+
+    Attributes:
+        bytes: held now, by tensors made since the context began.
+        peak: the most bytes that were held at once.
+        flop: floating-point operations, a multiplication and an addition being two.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+        self.peak = 0
+        self.flop = 0
+        self._known: set[int] = set()
+
+    @property
+    def tflop(self) -> float:
+        return self.flop / 1e12
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        for tensor in _tensors((args, kwargs)):
+            self._note(tensor.untyped_storage(), is_new=False)
+        result = func(*args, **kwargs)
+        for tensor in _tensors(result):
+            self._note(tensor.untyped_storage(), is_new=True)
+        if count := flop_registry.get(func._overloadpacket):
+            self.flop += count(*args, **kwargs, out_val=result)
+        return result
+
+    def _note(self, storage: torch.UntypedStorage, is_new: bool) -> None:
+        """Count a storage that was not seen yet, unless it was there before the context began."""
+        key = id(storage)
+        if key in self._known:
+            return
+        self._known.add(key)
+        size = storage.nbytes() if is_new else 0
+        self.bytes += size
+        self.peak = max(self.peak, self.bytes)
+        weakref.finalize(storage, self._given_back, key, size)  # the next storage may get the same id
+
+    def _given_back(self, key: int, size: int) -> None:
+        self.bytes -= size
+        self._known.discard(key)
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_iter(tree) if isinstance(leaf, Tensor))

@@ -1,0 +1,194 @@
+"""What a LoRA training will take, before anything is loaded: memory of each phase, and operations of each step.
+
+One step runs on the meta device, where tensors have shapes and no numbers. Everything that the real step makes is
+made there too, so the count is exact for the tensors themselves; what cuDNN, the driver and a fragmented heap take
+besides comes on top.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from kolors_course.kolors.model import KolorsModel
+from kolors_course.kolors.quantize import quantizable_layers
+from kolors_course.training.costs import measure_captions, measure_picture, measure_step, skeleton_of
+from kolors_course.training.data import training_size
+from kolors_course.training.recipe import LoraTraining, mixed_precision
+
+GIB = 2**30
+# Bytes of a weight in bitsandbytes: the number itself, and its share of the scales of its block or row.
+_QUANTIZED_BYTES = {"nf4": 0.516, "int8": 1.003}
+_HALF = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Averages that each optimizer keeps, in bytes for each number that learns.
+_OPTIMIZER_BYTES = {"adamw": 8, "adamw-8bit": 2, "prodigy": 16, "adamw-schedule-free": 8}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase of a training. `resident` bytes stay in memory all the time, `working` ones at the worst moment."""
+
+    name: str
+    resident: int
+    working: int
+    tflop: float
+
+    @property
+    def peak(self) -> int:
+        return self.resident + self.working
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a training takes.
+
+    Attributes:
+        recipe, quantize: of the training.
+        phases: in order; the last is the training itself, and its `tflop` are those of one step.
+        weights, adapter, gradients, optimizer: bytes of the base U-Net, and of what learns.
+        kept: bytes that the forward pass keeps for the backward pass.
+        learning: how many numbers learn.
+    """
+
+    recipe: LoraTraining
+    quantize: str | None
+    phases: tuple[Phase, ...]
+    weights: int
+    adapter: int
+    gradients: int
+    optimizer: int
+    kept: int
+    learning: int
+
+    @property
+    def peak(self) -> int:
+        """Bytes at the worst moment of all phases."""
+        return max(phase.peak for phase in self.phases)
+
+    def lines(self) -> list[str]:
+        """The plan as text."""
+        lines = [f"{'phase':<18}{'in memory':>12}{'at work':>12}{'peak':>12}{'TFLOP':>10}"]
+        for phase in self.phases:
+            sizes = "".join(f"{size / GIB:>8.2f} GiB" for size in (phase.resident, phase.working, phase.peak))
+            lines.append(f"{phase.name:<18}{sizes}{phase.tflop:>10.2f}")
+        training = self.phases[-1]
+        parts = {
+            "base weights": self.weights,
+            f"{self.learning:,} numbers that learn": self.adapter,
+            "the optimizer's averages": self.optimizer,
+            "kept for the backward pass": self.kept,
+            "at work besides, at most": training.working - self.kept,
+            "gradients, once that is free again": self.gradients,
+        }
+        lines.append(f"training, {training.tflop:.2f} TFLOP a step:")
+        lines += [f"  {name:<36}{size / GIB:>8.3f} GiB" for name, size in parts.items()]
+        if self.quantize == "int8":
+            lines.append(
+                "  on top: inputs of int8 layers, which bitsandbytes keeps in spite of checkpointing"
+            )
+        if self.recipe.text_encoder_lora:
+            lines.append("  on top: what the text encoder's LoRA keeps for its own backward pass")
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON can hold it; sizes in bytes."""
+        facts = {name: value for name, value in vars(self).items() if name not in ("recipe", "phases")}
+        return facts | {
+            "peak": self.peak,
+            "phases": [vars(phase) | {"peak": phase.peak} for phase in self.phases],
+        }
+
+
+def plan_training(
+    model: KolorsModel, recipe: LoraTraining, device: torch.device, quantize: str | None = None
+) -> TrainingPlan:
+    """Plan a training of `model`, whose networks may be without weights (`load_model(..., phased=True)`).
+
+    Args:
+        device: where the training would run; it need not exist here.
+    """
+    unet = skeleton_of(model.unet)
+    weights = _unet_bytes(unet, quantize)
+    width, height = training_size(recipe, model)
+    factor = model.vae_scale_factor
+    mixed = mixed_precision(recipe.precision, device)
+    batch = (recipe.batch_size, height // factor, width // factor)
+    step = measure_step(replace(model, unet=unet), recipe, batch, _HALF[mixed], device.type == "cpu")
+    learning = step.learning
+    resident = weights + learning * (4 + _OPTIMIZER_BYTES[recipe.optimizer.name])
+    text_weights, vae_weights = (_bytes(part) for part in (model.text_encoder, model.vae))
+    if recipe.text_encoder_lora:
+        resident += text_weights
+    passes = recipe.gradient_accumulation
+    return TrainingPlan(
+        recipe,
+        quantize,
+        (
+            Phase("encode captions", text_weights, *measure_captions(model.text_encoder, 1)),
+            Phase("encode pictures", vae_weights, *measure_picture(model.vae, (width, height))),
+            Phase("train", resident, step.peak, step.tflop * passes),
+        ),
+        weights=weights,
+        adapter=4 * learning,
+        gradients=4 * learning,
+        optimizer=_OPTIMIZER_BYTES[recipe.optimizer.name] * learning,
+        kept=step.kept,
+        learning=learning,
+    )
+
+
+def ways_to_fit(
+    model: KolorsModel, plan: TrainingPlan, device: torch.device, budget: int
+) -> Iterator[tuple[str, TrainingPlan]]:
+    """Changes that make a training smaller, each on top of those before, until it fits into `budget` bytes.
+
+    Yields:
+        The flags to add, and the plan with them.
+    """
+    pictures = plan.recipe.batch_size * plan.recipe.gradient_accumulation
+    one_by_one = {"batch_size": 1, "gradient_accumulation": pictures}
+    changes: tuple[tuple[str, dict[str, Any], str | None], ...] = (
+        ("--use_gradient_checkpointing", {"gradient_checkpointing": True}, plan.quantize),
+        (f"--batch_size 1 --accumulate_grad_batches {pictures}", one_by_one, plan.quantize),
+        ("--quantize nf4", {}, "nf4"),
+    )
+    for flags, fields, quantize in changes:
+        recipe = replace(plan.recipe, **fields)
+        if plan.phases[-1].peak > budget and (recipe, quantize) != (plan.recipe, plan.quantize):
+            plan = plan_training(model, recipe, device, quantize)
+            yield flags, plan
+
+
+def advice(model: KolorsModel, plan: TrainingPlan, device: torch.device, budget: int) -> list[str]:
+    """Whether a plan fits into `budget` bytes, and if not, what to change; as text."""
+    size = f"{budget / GIB:g} GiB"
+    lines = [
+        f"{phase.name} needs {phase.peak / GIB:.1f} GiB, more than {size}, whatever the recipe"
+        for phase in plan.phases[:-1]
+        if phase.peak > budget
+    ]
+    if plan.peak <= budget:
+        return [f"it fits into {size}"]
+    for flags, smaller in ways_to_fit(model, plan, device, budget):
+        plan = smaller
+        lines.append(f"with {flags} the training needs {plan.phases[-1].peak / GIB:.1f} GiB")
+    if plan.phases[-1].peak > budget:
+        lines.append("that is still too much: use a smaller --height and --width, or a smaller rank")
+    return lines
+
+
+def _bytes(network: nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+
+
+def _unet_bytes(unet: nn.Module, quantize: str | None) -> int:
+    size = _bytes(unet)
+    if quantize is None:
+        return size
+    weights = [layer.weight for layer in quantizable_layers(unet).values()]
+    each = _QUANTIZED_BYTES[quantize]
+    return size - sum(
+        weight.numel() * weight.element_size() - round(weight.numel() * each) for weight in weights
+    )
