@@ -31,6 +31,9 @@ def test_generate_writes_a_picture_that_says_how_it_was_made(capsys, tmp_path, l
         "steps": "2",
         "guidance": "3.0",
         "sampler": "euler",
+        "spacing": "leading",
+        "denoise": "1.0",
+        "image": "",
         "lora": lora,
     }
     out, err = capsys.readouterr()
@@ -57,6 +60,16 @@ def test_generate_several_enlarged_as_jpeg(tmp_path):
     assert Image.open(output).size == (2 * 2 * 48, 2 * 32)
 
 
+def test_generate_from_a_picture_keeps_some_of_it_and_says_which(tmp_path):
+    first, last = tmp_path / "first.png", tmp_path / "last.png"
+    assert main(generate(first, "--seed", 3)) == 0
+    flags = ("--image", first, "--denoise", 0.5, "--sampler", "ddim-eta1", "--spacing", "trailing")
+    assert main(generate(last, *flags)) == 0
+    facts = Image.open(last).text
+    assert (facts["image"], facts["denoise"], facts["sampler"]) == ("first.png", "0.5", "ddim-eta1")
+    assert Image.open(first).tobytes() != Image.open(last).tobytes()
+
+
 BAD_FLAGS = {
     "--size 33x32": "33x32",
     "--size 32": "size '32'",
@@ -71,6 +84,10 @@ BAD_FLAGS = {
     "--scale 0": "--scale",
     "--batch-size 0": "batch_size",
     "--sampler magic": "magic",
+    "--sampler lcm --spacing trailing": "spacing",
+    "--denoise 0.5": "needs a picture",
+    "--denoise 0.1": "denoise",
+    "--image none.png": "none.png does not exist",
     "--lora none.safetensors": "no LoRA file none.safetensors",
     "--lora ink:strong": "strong",
     "--device abacus": "abacus",

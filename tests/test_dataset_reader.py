@@ -213,7 +213,7 @@ def test_endless_header(train):
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
-        ("c.png,a cat", "picture {train}/c.png does not exist; put it there, or correct or remove its row"),
+        ("c.png,a cat", "picture {train}/c.png does not exist; put it there, or correct its path"),
         ("metadata.csv,a table", "{train}/metadata.csv is not a picture Pillow can open; replace it by"),
         (".,a folder", "picture {train} does not exist"),
         ("x" * 300 + ".png,a name no file system takes", "does not exist"),

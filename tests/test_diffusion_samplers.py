@@ -244,6 +244,33 @@ def test_unknown_sampler_lists_the_names():
         get_sampler("plms")
 
 
+def test_a_stochastic_sampler_by_name_needs_its_generator(latents):
+    with pytest.raises(CourseError, match="give it a generator"):
+        get_sampler("ddpm")
+    generator = torch.Generator().manual_seed(0)
+    states = list(
+        get_sampler("ddpm", generator=generator, spacing="trailing")(toy_denoise, latents, KOLORS, 3)
+    )
+    assert states[0].timestep == KOLORS.num_train_timesteps - 1
+
+
+@pytest.mark.parametrize("name", ["lcm", "dpm++2m-karras"])
+def test_a_sampler_with_its_own_timesteps_has_no_spacing(name):
+    with pytest.raises(CourseError, match="timesteps of its own"):
+        get_sampler(name, spacing="trailing")
+
+
+@pytest.mark.parametrize("first_step", [-1, 4])
+def test_a_first_step_that_is_not_on_the_path_is_refused(latents, first_step):
+    with pytest.raises(CourseError, match=f"first_step {first_step} of 4"):
+        next(get_sampler("euler")(toy_denoise, latents, KOLORS, 4, original=latents, first_step=first_step))
+
+
+def test_steps_are_left_out_only_for_an_original(latents):
+    with pytest.raises(CourseError, match="needs a picture as original"):
+        next(get_sampler("euler")(toy_denoise, latents, KOLORS, 4, first_step=1))
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_zero_steps_are_refused(latents, name):
     with pytest.raises(CourseError, match="num_inference_steps is 0"):

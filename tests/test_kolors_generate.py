@@ -11,14 +11,17 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
+from kolors_course.diffusion import euler
 from kolors_course.errors import CourseError
 from kolors_course.kolors import (
     Sampling,
     decode_latents,
+    encode_pictures,
     encode_prompts,
     generate,
     initial_latents,
     load_model,
+    prompt_denoiser,
     sample_latents,
 )
 
@@ -91,6 +94,26 @@ def test_equal_to_the_stock_pipeline_with_a_negative_prompt_and_an_oblong_size(t
     _, without = our_latents(tiny_model, sampling, height=32, width=48)
     assert (without - ours).abs().max() > 0.05  # the negative prompt does something
     assert generate(tiny_model, PROMPTS, SEEDS, sampling)[0].size == (48, 32)
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 5.0])
+def test_keys_and_values_of_the_text_are_computed_once(tiny_model, guidance_scale):
+    layers = [
+        getattr(module, name)
+        for layer, module in tiny_model.unet.named_modules()
+        if layer.endswith("attn2")
+        for name in ("to_k", "to_v")
+    ]
+    calls = []
+    handles = [layer.register_forward_hook(lambda *_: calls.append(1)) for layer in layers]
+    first = our_latents(tiny_model, Sampling(STEPS, guidance_scale))[1]
+    for handle in handles:
+        handle.remove()
+    assert len(calls) == len(layers)
+    again = our_latents(tiny_model, Sampling(STEPS, guidance_scale), negative="blurry")[1]
+    assert torch.equal(again, first) == (
+        guidance_scale == 1
+    )  # nothing is remembered from one picture to the next
 
 
 def test_without_guidance_the_negative_prompt_changes_not_a_bit(tiny_model):
@@ -191,9 +214,47 @@ def test_decoding_is_that_of_the_stock_pipeline(tiny_model, pipe):
     assert np.array_equal(pixels(decode_latents(tiny_model, latents)), pixels(stock))
 
 
+@torch.no_grad()
+def test_encoding_is_that_of_the_stock_pipeline(tiny_model, pipe):
+    drawn = decode_latents(tiny_model, torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(0)))
+    stock = pipe.vae.encode(pipe.image_processor.preprocess(drawn)).latent_dist.mean
+    torch.testing.assert_close(encode_pictures(tiny_model, drawn), stock * pipe.vae.config.scaling_factor)
+
+
 def test_half_precision_draws_nearly_the_same(tiny_folder, tiny_model):
     model = load_model(tiny_folder, dtype=torch.bfloat16)
     assert {part.dtype for part in (model.unet, model.vae, model.text_encoder)} == {torch.bfloat16}
     half = pixels(generate(model, PROMPTS, SEEDS, Sampling(2, 1.0)))
     full = pixels(generate(tiny_model, PROMPTS, SEEDS, Sampling(2, 1.0)))
     assert np.abs(half - full).mean() < 5  # of 255; bfloat16 has three decimal digits
+
+
+def test_guidance_is_the_same_however_the_prediction_is_put_but_its_rescale_is_not(tiny_model):
+    def ends(prediction_type, rescale):
+        prompts, empty = (
+            encode_prompts(tiny_model.tokenizer, tiny_model.text_encoder, texts)
+            for texts in (PROMPTS, ["", ""])
+        )
+        sampling = Sampling(STEPS, 4.0, guidance_rescale=rescale)
+        start = initial_latents(tiny_model, SEEDS, 32, 32)
+        denoise = prompt_denoiser(tiny_model, prompts, empty, sampling, (8, 8), prediction_type)
+        *_, last = euler(denoise, start, tiny_model.schedule, STEPS, prediction_type=prediction_type)
+        return last.sample
+
+    with torch.no_grad():
+        noise, velocity = (ends(kind, 0.0) for kind in ("epsilon", "v_prediction"))
+        torch.testing.assert_close(noise, velocity, atol=2e-3, rtol=1e-3)
+        rescaled, rescaled_velocity = (ends(kind, 0.7) for kind in ("epsilon", "v_prediction"))
+    assert (rescaled - noise).abs().max() > 0.01
+    assert (rescaled - rescaled_velocity).abs().max() > 0.01
+
+
+def test_an_interval_guides_only_inside(tiny_model):
+    _, everywhere = our_latents(tiny_model, Sampling(STEPS, 4.0))
+    _, unguided = our_latents(tiny_model, Sampling(STEPS, 1.0))
+    _, all_inside = our_latents(tiny_model, Sampling(STEPS, 4.0, guidance_interval=(0, 1100)))
+    _, all_outside = our_latents(tiny_model, Sampling(STEPS, 4.0, guidance_interval=(1100, 1100)))
+    torch.testing.assert_close(all_inside, everywhere)
+    torch.testing.assert_close(all_outside, unguided, atol=1e-4, rtol=1e-4)
+    _, middle = our_latents(tiny_model, Sampling(STEPS, 4.0, guidance_interval=(300, 500)))
+    assert min((middle - other).abs().max() for other in (everywhere, unguided)) > 0.01

@@ -35,12 +35,11 @@ def numbered(folder, count):
 def test_panels_are_drawn_from_their_prompts_and_seeds(moon_rabbit, monkeypatch):
     drawn = create_autospec(generate, return_value=pictures(8))
     monkeypatch.setattr("kolors_course.kolors.generate", drawn)
-    sampling, model, progress = Sampling(steps=3), object(), print
-    assert draw_story(model, moon_rabbit, sampling, progress) == drawn.return_value
+    sampling, model, progress, watch = Sampling(steps=3), object(), print, repr
+    assert draw_story(model, moon_rabbit, sampling, progress, watch) == drawn.return_value
     prompts = [panel.prompt for panel in moon_rabbit.panels]
-    drawn.assert_called_once_with(
-        model, prompts, [panel.seed for panel in moon_rabbit.panels], sampling, progress
-    )
+    seeds = [panel.seed for panel in moon_rabbit.panels]
+    drawn.assert_called_once_with(model, prompts, seeds, sampling, progress, watch=watch)
 
 
 def test_the_folder_holds_pictures_page_and_facts(moon_rabbit, tmp_path):

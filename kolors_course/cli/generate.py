@@ -2,6 +2,7 @@
 
 kolors-course generate --prompt 夜晚雪地上的一只兔子 -o rabbit.png
 kolors-course generate --prompt "a cat in the city at night" --lora data/loras/pixel.safetensors:0.8 -o cat.png
+kolors-course generate --prompt 夜晚雪地上的一只猫 --image rabbit.png --denoise 0.7 -o cat.png
 """
 
 import argparse
@@ -11,6 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from kolors_course.cli import options
+from kolors_course.dataset.pixels import open_picture
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.kolors import generate
@@ -22,6 +24,13 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", required=True, help="what to draw, in Chinese or English")
     parser.add_argument("--negative", default="", help="what to keep away from")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="picture to start from")
+    parser.add_argument(
+        "--denoise",
+        type=float,
+        default=1.0,
+        help="how much of --image is drawn anew (default %(default)s, all)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default %(default)s)")
     parser.add_argument("--count", type=int, default=1, help="pictures, side by side, with seeds counting up")
     parser.add_argument("--size", metavar="WxH", help="picture size (default: the model's own)")
@@ -43,14 +52,14 @@ def _check(arguments: argparse.Namespace) -> None:
 def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     sampling = options.sampling_of(arguments)
+    picture = open_picture(arguments.image) if arguments.image else None
     model = options.model_of(arguments)
     check_size(model, sampling)
     ensure_folder(arguments.output.parent)
     count = arguments.count
     seeds = range(arguments.seed, arguments.seed + count)
-    pictures = generate(
-        model, [arguments.prompt] * count, seeds, sampling, options.picture_progress(count, "drawing")
-    )
+    prompts, progress = [arguments.prompt] * count, options.picture_progress(count, "drawing")
+    pictures = generate(model, prompts, seeds, sampling, progress, picture=picture)
     width, height = pictures[0].size
     sheet = Image.new("RGB", (width * count, height))
     for i, picture in enumerate(pictures):
@@ -60,8 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
         sheet = sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.LANCZOS)
     facts = PngInfo()
     facts.add_itxt("model", model.name)
-    for key in ("prompt", "negative", "seed", "steps", "guidance", "sampler"):
+    for key in ("prompt", "negative", "seed", "steps", "guidance", "sampler", "spacing", "denoise"):
         facts.add_itxt(key, str(getattr(arguments, key)))
+    facts.add_itxt("image", arguments.image.name if arguments.image else "")
     facts.add_itxt("lora", " ".join(arguments.lora))
     with atomic_path(arguments.output) as path:
         sheet.save(path, pnginfo=facts if path.suffix.lower() == ".png" else None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from kolors_course.diffusion import SAMPLERS
+from kolors_course.diffusion import SAMPLERS, SPACINGS, STOCHASTIC_SAMPLERS
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
 from kolors_course.kolors import KolorsModel, Sampling, current_profile, load_model, load_profile
@@ -27,7 +27,17 @@ def add_sampling(parser: argparse.ArgumentParser, guidance: float = 5.0) -> None
     parser.add_argument(
         "--guidance", type=float, default=guidance, help="guidance scale; 1 is none (default %(default)s)"
     )
-    parser.add_argument("--sampler", default="euler", choices=tuple(SAMPLERS), help="default %(default)s")
+    parser.add_argument(
+        "--sampler",
+        default="euler",
+        choices=(*SAMPLERS, *STOCHASTIC_SAMPLERS),
+        metavar="NAME",
+        help=f"{', '.join(SAMPLERS)}; drawing noise on the way: {', '.join(STOCHASTIC_SAMPLERS)} "
+        "(default %(default)s)",
+    )
+    parser.add_argument(
+        "--spacing", default="leading", choices=SPACINGS, help="timesteps to visit (default %(default)s)"
+    )
     parser.add_argument("--batch-size", type=int, default=8, help="pictures at a time (default %(default)s)")
 
 
@@ -62,8 +72,10 @@ def sampling_of(arguments: argparse.Namespace) -> Sampling:
         steps=arguments.steps,
         guidance_scale=arguments.guidance,
         sampler=arguments.sampler,
+        spacing=arguments.spacing,
         size=parse_size(arguments.size) if getattr(arguments, "size", None) else None,
         negative_prompt=getattr(arguments, "negative", ""),
+        denoise=getattr(arguments, "denoise", 1.0),
         batch_size=arguments.batch_size,
     )
 
@@ -78,7 +90,7 @@ def model_of(arguments: argparse.Namespace) -> KolorsModel:
     else:
         model = load_profile(profile, arguments.device)
     for path, strength in loras:
-        report = load_lora(model.unet, path, strength)
+        report = load_lora(model.unet, path, strength, text_encoder=model.text_encoder)
         print(f"LoRA {path}: {report.matched} of {report.expected} tensors, strength {strength:g}")
     return model
 

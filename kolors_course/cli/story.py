@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     base = None
     if loras:
         unload_lora(model.unet)
+        unload_lora(model.text_encoder)
         base = draw_story(model, storyboard, sampling, options.picture_progress(count, "base model"))
     page = story_page(storyboard, panels, base, footer=footer)
     write_story(folder, storyboard, panels, base, page, sampling, model=model.name, loras=loras)

@@ -58,16 +58,14 @@ def open_picture(path: str | Path) -> Image.Image:
     """
     path = Path(path)
     if not os.path.isfile(path):  # unlike Path.is_file, also False for a name the system finds too long
-        raise CourseError(f"picture {path} does not exist; put it there, or correct or remove its row")
+        raise CourseError(f"picture {path} does not exist; put it there, or correct its path")
     try:
         with Image.open(path) as image:
             return upright_rgb(image)
     except CourseError as error:
         raise CourseError(f"picture {path}: {error}") from error
     except UnidentifiedImageError as error:
-        raise CourseError(
-            f"{path} is not a picture Pillow can open; replace it by a PNG or JPEG, or remove its row"
-        ) from error
+        raise CourseError(f"{path} is not a picture Pillow can open; replace it by a PNG or JPEG") from error
     except DECODE_ERRORS as error:
         raise CourseError(
             f"picture {path} cannot be decoded ({error}); the file is damaged or cut short: copy it again"
@@ -150,6 +148,17 @@ def prepare_image(
     image = image.crop((left, top, left + width, top + height))
     pixel_values = torch.from_numpy(np.array(image, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
     return pixel_values.contiguous(), MicroConditions(original_size, (top, left), (height, width))
+
+
+def cover_picture(image: Image.Image, width: int, height: int) -> Image.Image:
+    """The picture, upright and in RGB, scaled to cover `width` x `height` and cropped in the middle.
+
+    Raises:
+        CourseError: the pixel format is none of `EIGHT_BIT_MODES`.
+    """
+    image = _resize_to_cover(upright_rgb(image), width, height)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def _resize_to_cover(image: Image.Image, width: int, height: int) -> Image.Image:

@@ -3,7 +3,7 @@
 Samplers are generators that yield every state on the way from noise to picture.
 """
 
-from kolors_course.diffusion.ancestral import ddim, ddpm, euler_ancestral, reverse_sde
+from kolors_course.diffusion.ancestral import Generator, ddim, ddpm, euler_ancestral, reverse_sde
 from kolors_course.diffusion.betas import BETA_SCHEDULES
 from kolors_course.diffusion.consistency import lcm
 from kolors_course.diffusion.flow import flow_euler, flow_times
@@ -45,6 +45,7 @@ __all__ = [
     "STOCHASTIC_SAMPLERS",
     "Conditioning",
     "Denoise",
+    "Generator",
     "NoiseSchedule",
     "Sampler",
     "SamplerState",

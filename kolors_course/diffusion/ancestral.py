@@ -6,7 +6,6 @@ makes every row independent of its neighbours. `kolors_course.diffusion.samplers
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from kolors_course.diffusion.forward import posterior
 from kolors_course.diffusion.schedule import NoiseSchedule, init_noise_sigma
-from kolors_course.diffusion.states import Denoise, Model, SamplerState, working_copy
+from kolors_course.diffusion.states import Denoise, Model, SamplerState, begin
 
 Generator = torch.Generator | Sequence[torch.Generator]
 
@@ -29,21 +28,25 @@ def ddpm(
     spacing: str = "leading",
     steps_offset: int = 1,
     prediction_type: str = "epsilon",
+    original: Tensor | None = None,
+    first_step: int = 0,
 ) -> Iterator[SamplerState]:
     """Ancestral sampling: guess x₀, then draw from q(x_{t-1}|x_t, x₀) (arXiv 2006.11239, Algorithm 2 and eq. 7).
 
     Equal to `diffusers.DDPMScheduler` without clipping, variance_type "fixed_small".
 
     Args:
-        denoise, latents, schedule, num_inference_steps, prediction_type: see `samplers`.
+        denoise, latents, schedule, num_inference_steps, prediction_type, original, first_step: see
+            `samplers`.
         generator: draws the noise of each step.
         spacing, steps_offset: see `NoiseSchedule.timesteps`.
     """
     model = Model(denoise, latents.dtype, prediction_type)
     timesteps = schedule.timesteps(num_inference_steps, spacing, steps_offset).round()
     sigmas = schedule.sigmas_at(timesteps).tolist()
-    x = working_copy(latents)
-    for step, (timestep, (σ, σ_next)) in enumerate(zip(timesteps.tolist(), pairwise(sigmas), strict=True)):
+    x, steps = begin(latents, timesteps, sigmas, original, first_step, (sigmas[0] ** 2 + 1) ** 0.5)
+    x = x / (steps[0].sigma ** 2 + 1) ** 0.5
+    for step, timestep, σ, σ_next in steps:
         ᾱ, ᾱ_next = 1 / (σ**2 + 1), 1 / (σ_next**2 + 1)
         state, x0 = model.ask(x / ᾱ**0.5, step, timestep, σ)
         yield state
@@ -63,6 +66,8 @@ def ddim(
     spacing: str = "leading",
     steps_offset: int = 1,
     prediction_type: str = "epsilon",
+    original: Tensor | None = None,
+    first_step: int = 0,
 ) -> Iterator[SamplerState]:
     """DDIM: between the ODE (η = 0) and ancestral sampling (η = 1) (arXiv 2010.02502, eq. 12 and 16).
 
@@ -70,7 +75,8 @@ def ddim(
     diffusers steps by T // N, which does not always lead to the next timestep it looks at.)
 
     Args:
-        denoise, latents, schedule, num_inference_steps, prediction_type: see `samplers`.
+        denoise, latents, schedule, num_inference_steps, prediction_type, original, first_step: see
+            `samplers`.
         generator: draws the noise of each step; not needed for η = 0.
         eta: η, how much of the noise is drawn anew.
         spacing, steps_offset: see `NoiseSchedule.timesteps`.
@@ -78,8 +84,9 @@ def ddim(
     model = Model(denoise, latents.dtype, prediction_type)
     timesteps = schedule.timesteps(num_inference_steps, spacing, steps_offset).round()
     sigmas = schedule.sigmas_at(timesteps).tolist()
-    x = working_copy(latents)
-    for step, (timestep, (σ, σ_next)) in enumerate(zip(timesteps.tolist(), pairwise(sigmas), strict=True)):
+    x, steps = begin(latents, timesteps, sigmas, original, first_step, (sigmas[0] ** 2 + 1) ** 0.5)
+    x = x / (steps[0].sigma ** 2 + 1) ** 0.5
+    for step, timestep, σ, σ_next in steps:
         ᾱ, ᾱ_next = 1 / (σ**2 + 1), 1 / (σ_next**2 + 1)
         state, x0 = model.ask(x / ᾱ**0.5, step, timestep, σ)
         yield state
@@ -101,21 +108,24 @@ def euler_ancestral(
     spacing: str = "leading",
     steps_offset: int = 1,
     prediction_type: str = "epsilon",
+    original: Tensor | None = None,
+    first_step: int = 0,
 ) -> Iterator[SamplerState]:
     """Euler's step to a lower noise level than wanted, then fresh noise up to it: "Euler a" of ComfyUI.
 
     Equal to `diffusers.EulerAncestralDiscreteScheduler`. σ_up² + σ_down² = σ'² as in DDPM.
 
     Args:
-        denoise, latents, schedule, num_inference_steps, prediction_type: see `samplers`.
+        denoise, latents, schedule, num_inference_steps, prediction_type, original, first_step: see
+            `samplers`.
         generator: draws the noise of each step.
         spacing, steps_offset: see `NoiseSchedule.timesteps`.
     """
     model = Model(denoise, latents.dtype, prediction_type)
     timesteps = schedule.timesteps(num_inference_steps, spacing, steps_offset)
     sigmas = schedule.sigmas_at(timesteps).tolist()
-    x = working_copy(latents) * init_noise_sigma(sigmas[0], spacing)
-    for step, (timestep, (σ, σ_next)) in enumerate(zip(timesteps.tolist(), pairwise(sigmas), strict=True)):
+    x, steps = begin(latents, timesteps, sigmas, original, first_step, init_noise_sigma(sigmas[0], spacing))
+    for step, timestep, σ, σ_next in steps:
         state, x0 = model.ask(x, step, timestep, σ)
         yield state
         σ_up = (σ_next**2 * (σ**2 - σ_next**2) / σ**2) ** 0.5
@@ -134,6 +144,8 @@ def reverse_sde(
     spacing: str = "leading",
     steps_offset: int = 1,
     prediction_type: str = "epsilon",
+    original: Tensor | None = None,
+    first_step: int = 0,
 ) -> Iterator[SamplerState]:
     """Euler-Maruyama on the reverse-time SDE (arXiv 2011.13456, eq. 6 and Algorithm 2 without its corrector).
 
@@ -142,15 +154,16 @@ def reverse_sde(
     sample that the model sees. Equal to `diffusers.ScoreSdeVeScheduler.step_pred`.
 
     Args:
-        denoise, latents, schedule, num_inference_steps, prediction_type: see `samplers`.
+        denoise, latents, schedule, num_inference_steps, prediction_type, original, first_step: see
+            `samplers`.
         generator: draws the noise of each step.
         spacing, steps_offset: see `NoiseSchedule.timesteps`.
     """
     model = Model(denoise, latents.dtype, prediction_type)
     timesteps = schedule.timesteps(num_inference_steps, spacing, steps_offset)
     sigmas = schedule.sigmas_at(timesteps).tolist()
-    x = working_copy(latents) * init_noise_sigma(sigmas[0], spacing)
-    for step, (timestep, (σ, σ_next)) in enumerate(zip(timesteps.tolist(), pairwise(sigmas), strict=True)):
+    x, steps = begin(latents, timesteps, sigmas, original, first_step, init_noise_sigma(sigmas[0], spacing))
+    for step, timestep, σ, σ_next in steps:
         state, x0 = model.ask(x, step, timestep, σ)
         yield state
         if σ_next == 0:

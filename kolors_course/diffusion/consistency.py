@@ -1,13 +1,13 @@
 """Few-step sampling with a consistency model: one that answers x₀ of the whole path, not only of the next step."""
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 from torch import Tensor
 
 from kolors_course.diffusion.ancestral import Generator, fresh_noise
+from kolors_course.diffusion.predictions import Level
 from kolors_course.diffusion.schedule import NoiseSchedule
-from kolors_course.diffusion.states import Denoise, Model, SamplerState, working_copy
+from kolors_course.diffusion.states import Denoise, Model, SamplerState, begin
 
 SIGMA_DATA = 0.5  # of the boundary condition, arXiv 2303.01469, appendix C
 TIMESTEP_SCALING = (
@@ -15,7 +15,7 @@ TIMESTEP_SCALING = (
 )
 
 
-def boundary_scalings(timestep: float) -> tuple[float, float]:
+def boundary_scalings(timestep: Level) -> tuple[Level, Level]:
     """c_skip and c_out, with which f(x, t) = c_skip·x + c_out·x₀ is x itself at t = 0 (arXiv 2303.01469, eq. 5)."""
     t = timestep * TIMESTEP_SCALING
     return SIGMA_DATA**2 / (t**2 + SIGMA_DATA**2), t / (t**2 + SIGMA_DATA**2) ** 0.5
@@ -30,6 +30,8 @@ def lcm(
     generator: Generator,
     original_inference_steps: int = 50,
     prediction_type: str = "epsilon",
+    original: Tensor | None = None,
+    first_step: int = 0,
 ) -> Iterator[SamplerState]:
     """Multistep consistency sampling: jump to the clean sample, add noise again, jump again (arXiv 2310.04378,
     Algorithm 3; arXiv 2303.01469, Algorithm 1).
@@ -39,15 +41,17 @@ def lcm(
     one step is.
 
     Args:
-        denoise, latents, schedule, num_inference_steps, prediction_type: see `samplers`.
+        denoise, latents, schedule, num_inference_steps, prediction_type, original, first_step: see
+            `samplers`.
         generator: draws the noise that is added again.
         original_inference_steps: see `NoiseSchedule.consistency_timesteps`.
     """
     model = Model(denoise, latents.dtype, prediction_type)
     timesteps = schedule.consistency_timesteps(num_inference_steps, original_inference_steps)
     sigmas = schedule.sigmas_at(timesteps).tolist()
-    x = working_copy(latents)
-    for step, (timestep, (σ, σ_next)) in enumerate(zip(timesteps.tolist(), pairwise(sigmas), strict=True)):
+    x, steps = begin(latents, timesteps, sigmas, original, first_step, (sigmas[0] ** 2 + 1) ** 0.5)
+    x = x / (steps[0].sigma ** 2 + 1) ** 0.5
+    for step, timestep, σ, σ_next in steps:
         state, x0 = model.ask(x * (σ**2 + 1) ** 0.5, step, timestep, σ)
         yield state
         c_skip, c_out = boundary_scalings(timestep)

@@ -90,7 +90,7 @@ def guided(
         raise CourseError(f"guidance interval {interval} is empty; give (lowest, highest) timestep")
 
     def denoise(sample: Tensor, timestep: Tensor) -> Tensor:
-        if not lowest <= timestep <= highest:
+        if interval and not lowest <= timestep <= highest:  # looking at it makes the host wait for a GPU
             return unet_call(sample, timestep, cond)
         noise_uncond, noise_text = unet_call(torch.cat([sample, sample]), timestep, both).chunk(2)
         noise = classifier_free_guidance(noise_uncond, noise_text, guidance_scale)

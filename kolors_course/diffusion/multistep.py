@@ -6,14 +6,13 @@ Both step in λ = -log σ, where the linear part of the ODE is solved exactly: f
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from math import expm1, factorial, log
 
 import torch
 from torch import Tensor
 
 from kolors_course.diffusion.schedule import NoiseSchedule
-from kolors_course.diffusion.states import Denoise, Model, SamplerState, working_copy
+from kolors_course.diffusion.states import Denoise, Model, SamplerState, begin
 from kolors_course.errors import CourseError
 
 
@@ -27,6 +26,8 @@ def dpmpp_2m(
     steps_offset: int = 1,
     use_karras_sigmas: bool = False,
     prediction_type: str = "epsilon",
+    original: Tensor | None = None,
+    first_step: int = 0,
 ) -> Iterator[SamplerState]:
     """DPM-Solver++(2M): second order from one model call a step (arXiv 2211.01095, Algorithm 2).
 
@@ -36,7 +37,8 @@ def dpmpp_2m(
     Equal to `diffusers.DPMSolverMultistepScheduler` with algorithm_type "dpmsolver++", solver_order 2.
 
     Args:
-        denoise, latents, schedule, num_inference_steps, prediction_type: see `samplers`.
+        denoise, latents, schedule, num_inference_steps, prediction_type, original, first_step: see
+            `samplers`.
         spacing, steps_offset: see `NoiseSchedule.multistep_timesteps`.
         use_karras_sigmas: use `NoiseSchedule.karras_timesteps` instead; spacing and offset then do nothing.
     """
@@ -48,9 +50,9 @@ def dpmpp_2m(
     sigmas = sigmas.tolist()
     model = Model(denoise, latents.dtype, prediction_type)
     # diffusers hands the model unit noise here, whatever the spacing.
-    x = working_copy(latents) * (sigmas[0] ** 2 + 1) ** 0.5
+    x, steps = begin(latents, timesteps, sigmas, original, first_step, (sigmas[0] ** 2 + 1) ** 0.5)
     past = None
-    for step, (timestep, (σ, σ_next)) in enumerate(zip(timesteps.tolist(), pairwise(sigmas), strict=True)):
+    for step, timestep, σ, σ_next in steps:
         state, x0 = model.ask(x, step, timestep, σ)
         yield state
         D = x0
@@ -72,6 +74,8 @@ def unipc(
     spacing: str = "leading",
     steps_offset: int = 1,
     prediction_type: str = "epsilon",
+    original: Tensor | None = None,
+    first_step: int = 0,
     solver_order: int = 2,
 ) -> Iterator[SamplerState]:
     """UniPC: predict a step, then let the next answer correct it, free of charge (arXiv 2302.04867, section 3, for
@@ -84,7 +88,8 @@ def unipc(
     asked.
 
     Args:
-        denoise, latents, schedule, num_inference_steps, prediction_type: see `samplers`.
+        denoise, latents, schedule, num_inference_steps, prediction_type, original, first_step: see
+            `samplers`.
         spacing, steps_offset: see `NoiseSchedule.multistep_timesteps`.
         solver_order: answers that the predictor uses; 2 for guided pictures, 3 without guidance.
     """
@@ -93,13 +98,13 @@ def unipc(
     timesteps = schedule.multistep_timesteps(num_inference_steps, spacing, steps_offset)
     sigmas = schedule.sigmas_at(timesteps).tolist()
     model = Model(denoise, latents.dtype, prediction_type)
-    x = working_copy(latents) * (sigmas[0] ** 2 + 1) ** 0.5
+    x, steps = begin(latents, timesteps, sigmas, original, first_step, (sigmas[0] ** 2 + 1) ** 0.5)
     known: list[tuple[float, Tensor]] = []  # σ and x₀ of the last answers, oldest first
     start, used = x, 0
-    for step, (timestep, (σ, σ_next)) in enumerate(zip(timesteps.tolist(), pairwise(sigmas), strict=True)):
+    for step, timestep, σ, σ_next in steps:
         state, x0 = model.ask(x, step, timestep, σ)
         yield state
-        if step > 0:
+        if known:
             x = _step(start, known[-used:], σ, x0)
         known = [*known, (σ, x0)][-solver_order:]
         # Fewer answers at the start, where there are no more, and at the end, where steps get too long to trust them.

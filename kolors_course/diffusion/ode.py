@@ -13,7 +13,7 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from kolors_course.diffusion.schedule import NoiseSchedule, init_noise_sigma
-from kolors_course.diffusion.states import Denoise, Model, SamplerState, working_copy
+from kolors_course.diffusion.states import Denoise, Model, SamplerState, begin, working_copy
 
 
 def euler(
@@ -25,6 +25,8 @@ def euler(
     spacing: str = "leading",
     steps_offset: int = 1,
     prediction_type: str = "epsilon",
+    original: Tensor | None = None,
+    first_step: int = 0,
 ) -> Iterator[SamplerState]:
     """Euler's method on dx/dσ = ε (arXiv 2206.00364, Algorithm 1 without its correction); Kolors' own.
 
@@ -32,14 +34,15 @@ def euler(
     in another scale. First order: half the step, half the error.
 
     Args:
-        denoise, latents, schedule, num_inference_steps, prediction_type: see `samplers`.
+        denoise, latents, schedule, num_inference_steps, prediction_type, original, first_step: see
+            `samplers`.
         spacing, steps_offset: see `NoiseSchedule.timesteps`.
     """
     model = Model(denoise, latents.dtype, prediction_type)
     timesteps = schedule.timesteps(num_inference_steps, spacing, steps_offset)
     sigmas = schedule.sigmas_at(timesteps).tolist()
-    x = working_copy(latents) * init_noise_sigma(sigmas[0], spacing)
-    for step, (timestep, (σ, σ_next)) in enumerate(zip(timesteps.tolist(), pairwise(sigmas), strict=True)):
+    x, steps = begin(latents, timesteps, sigmas, original, first_step, init_noise_sigma(sigmas[0], spacing))
+    for step, timestep, σ, σ_next in steps:
         state, x0 = model.ask(x, step, timestep, σ)
         yield state
         x = x + (σ_next - σ) * (x - x0) / σ
@@ -55,6 +58,8 @@ def heun(
     spacing: str = "leading",
     steps_offset: int = 1,
     prediction_type: str = "epsilon",
+    original: Tensor | None = None,
+    first_step: int = 0,
 ) -> Iterator[SamplerState]:
     """Heun's method: take Euler's step, ask again where it lands, and go the mean of both ways (arXiv 2206.00364,
     Algorithm 1).
@@ -63,21 +68,21 @@ def heun(
     ask the model 2N-1 times. Equal to `diffusers.HeunDiscreteScheduler`, of which every second step is yielded.
 
     Args:
-        denoise, latents, schedule, num_inference_steps, prediction_type: see `samplers`.
+        denoise, latents, schedule, num_inference_steps, prediction_type, original, first_step: see
+            `samplers`.
         spacing, steps_offset: see `NoiseSchedule.timesteps`.
     """
     model = Model(denoise, latents.dtype, prediction_type)
     timesteps = schedule.timesteps(num_inference_steps, spacing, steps_offset)
     sigmas = schedule.sigmas_at(timesteps).tolist()
-    times = [*timesteps.tolist(), 0.0]
-    x = working_copy(latents) * init_noise_sigma(sigmas[0], spacing)
-    for step, ((t, t_next), (σ, σ_next)) in enumerate(zip(pairwise(times), pairwise(sigmas), strict=True)):
-        state, x0 = model.ask(x, step, t, σ)
+    x, steps = begin(latents, timesteps, sigmas, original, first_step, init_noise_sigma(sigmas[0], spacing))
+    for step, timestep, σ, σ_next in steps:
+        state, x0 = model.ask(x, step, timestep, σ)
         yield state
         slope = (x - x0) / σ
         if σ_next > 0:
             landed = x + (σ_next - σ) * slope
-            _, x0_landed = model.ask(landed, step, t_next, σ_next)
+            _, x0_landed = model.ask(landed, step, timesteps[step + 1].item(), σ_next)
             slope = (slope + (landed - x0_landed) / σ_next) / 2
         x = x + (σ_next - σ) * slope
     yield model.clean(x, num_inference_steps)

@@ -9,8 +9,12 @@
   device of `latents`; `timestep` is a float32 tensor without dimensions on the same device.
   `kolors_course.diffusion.guided` makes one from a U-Net.
 - `latents` is standard normal noise, shape (B, ...). The sampler scales it, as the diffusers pipelines do.
+- `original`, a clean sample in the shape of `latents`, is what the noise is laid on: original + σ·ε at the noise
+  level of `first_step`; the steps before that are left out (SDEdit, arXiv 2108.01073; "image-to-image"). The later
+  the first step, the more of the original is left. Without an original the path starts from noise alone.
 - N+1 states come out, the points of the path from noise to picture: N where the model was asked, then the
-  clean result (sigma 0). `*_, last = euler(...)` followed by `last.sample` is the picture's latent.
+  clean result (sigma 0). `*_, last = euler(...)` followed by `last.sample` is the picture's latent. With
+  `first_step` = k the first k are missing.
 - Work is done in float32 (float64 if the latents are), whatever the type of the latents.
 - Gradients are the caller's choice: wrap the loop in `torch.no_grad()` unless you want them.
 - Bad arguments raise CourseError at the first state, because generators start when they are asked.
@@ -41,7 +45,14 @@ class Sampler(Protocol):
     """The call that every sampler answers; the module's docstring says what the arguments mean."""
 
     def __call__(
-        self, denoise: Denoise, latents: Tensor, schedule: NoiseSchedule, num_inference_steps: int
+        self,
+        denoise: Denoise,
+        latents: Tensor,
+        schedule: NoiseSchedule,
+        num_inference_steps: int,
+        *,
+        original: Tensor | None = None,
+        first_step: int = 0,
     ) -> Iterator[SamplerState]: ...
 
 
@@ -56,6 +67,8 @@ class StochasticSampler(Protocol):
         num_inference_steps: int,
         *,
         generator: Generator,
+        original: Tensor | None = None,
+        first_step: int = 0,
     ) -> Iterator[SamplerState]: ...
 
 
@@ -75,14 +88,31 @@ STOCHASTIC_SAMPLERS: dict[str, StochasticSampler] = {
     "lcm": lcm,
 }
 
+# They have timesteps of their own, so there is no spacing to choose.
+OWN_TIMESTEPS = ("dpm++2m-karras", "lcm")
 
-def get_sampler(name: str) -> Sampler:
-    """The deterministic sampler called `name`.
+
+def get_sampler(name: str, *, spacing: str = "leading", generator: Generator | None = None) -> Sampler:
+    """The sampler called `name`, of either kind, which then takes the same arguments as every other.
+
+    Args:
+        spacing: see `NoiseSchedule.timesteps`.
+        generator: what a stochastic sampler draws from; the others do without.
 
     Raises:
-        CourseError: there is none; the message lists the names.
+        CourseError: there is none (the message lists the names), it has no spacing to choose, or it needs a
+            generator.
     """
-    try:
-        return SAMPLERS[name]
-    except KeyError:
-        raise CourseError(f'unknown sampler "{name}"; choose one of {", ".join(SAMPLERS)}') from None
+    samplers = {**SAMPLERS, **STOCHASTIC_SAMPLERS}
+    if name not in samplers:
+        raise CourseError(f'unknown sampler "{name}"; choose one of {", ".join(samplers)}')
+    options = {"spacing": spacing}
+    if name in OWN_TIMESTEPS:
+        if spacing != "leading":
+            raise CourseError(f'sampler "{name}" has timesteps of its own; leave spacing at leading')
+        options = {}
+    if name in STOCHASTIC_SAMPLERS:
+        if generator is None:
+            raise CourseError(f'sampler "{name}" draws noise on the way; give it a generator')
+        options["generator"] = generator
+    return partial(samplers[name], **options)

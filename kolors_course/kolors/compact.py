@@ -26,33 +26,53 @@ def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) ->
     there than the plain formula for rows as few as ours.
     """
     if query.device.type == "cpu" and torch.is_grad_enabled():
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-        if bias is not None:
-            scores = scores + bias
-        return scores.float().softmax(-1).to(value.dtype) @ value
+        return plain_attention(query, key, value, bias)
     return F.scaled_dot_product_attention(query, key, value, None if bias is None else bias.to(query.dtype))
+
+
+def plain_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """`attention` by its formula, all scores in memory."""
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    if bias is not None:
+        scores = scores + bias
+    return scores.float().softmax(-1).to(value.dtype) @ value
 
 
 class TextBiasAttnProcessor:
     """diffusers' attention of a transformer block, with `text_bias` (B, L) added to the scores of text rows.
 
     Self-attention ignores the bias. hidden_states (B, rows, channels), encoder_hidden_states (B, L, channels).
+
+    Keys and values of the text are the same in every step of sampling: a `text_memory`, a dictionary that starts
+    empty, keeps them from one call to the next with the same text. It is for sampling only.
     """
 
-    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, text_bias=None):
-        bias = None
-        if encoder_hidden_states is None:
-            encoder_hidden_states = hidden_states
-        elif text_bias is not None:
-            bias = text_bias[:, None, None, :]
-        rows = (hidden_states, encoder_hidden_states, encoder_hidden_states)
-        layers = (attn.to_q, attn.to_k, attn.to_v)
-        query, key, value = (
-            layer(x).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-            for layer, x in zip(layers, rows, strict=True)
-        )
-        mixed = attention(query, key, value, bias).transpose(1, 2).flatten(2)
+    def __call__(
+        self,
+        attn,
+        hidden_states,
+        encoder_hidden_states=None,
+        attention_mask=None,
+        text_bias=None,
+        text_memory=None,
+    ):
+        def heads(layer: nn.Module, x: Tensor) -> Tensor:
+            return layer(x).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+
+        is_self = encoder_hidden_states is None
+        source = hidden_states if is_self else encoder_hidden_states
+        bias = None if is_self or text_bias is None else text_bias[:, None, None, :]
+        remembered = None if is_self or text_memory is None else text_memory.get(attn)
+        query = heads(attn.to_q, hidden_states)
+        key, value = remembered or (heads(attn.to_k, source), heads(attn.to_v, source))
+        if text_memory is not None and not is_self:
+            text_memory[attn] = key, value
+        mixed = self.mix(query, key, value, bias).transpose(1, 2).flatten(2)
         return attn.to_out[1](attn.to_out[0](mixed))
+
+    def mix(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+        """What each query gathers; arguments as for `attention`."""
+        return attention(query, key, value, bias)
 
 
 def enable_text_bias(unet: UNet2DConditionModel) -> None:

@@ -1,15 +1,26 @@
 """Pictures from prompts, with our own sampling loop; equal to `KolorsPipeline` on the same latents."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from kolors_course.diffusion import SamplerState, get_sampler, guided
+from kolors_course.dataset.pixels import cover_picture
+from kolors_course.diffusion import (
+    Denoise,
+    Generator,
+    SamplerState,
+    convert_prediction,
+    get_sampler,
+    guided,
+)
 from kolors_course.errors import CourseError
+from kolors_course.kolors.latents import decode_latents, encode_pictures
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds, encode_prompts, join
 
@@ -18,7 +29,16 @@ SEEDS = 2**32  # torch's CPU generator reads no more bits of a seed
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample. `size` is (width, height) in pixels; None means the model's own size.
+    """How to sample.
+
+    Attributes:
+        sampler: a name of `SAMPLERS` or `STOCHASTIC_SAMPLERS`.
+        spacing: which timesteps are visited, see `NoiseSchedule.timesteps`; Kolors ships "leading".
+        size: (width, height) in pixels; None means the model's own size.
+        denoise: how much of a given picture is drawn anew; 1 is everything. `strength` of diffusers' pipelines.
+        batch_size: pictures at a time; it does not change them.
+
+    `guidance_rescale` and `guidance_interval` are the `rescale` and `interval` of `kolors_course.diffusion.guided`.
 
     Raises:
         CourseError: a number is out of range.
@@ -27,9 +47,13 @@ class Sampling:
     steps: int = 25
     guidance_scale: float = 5.0
     sampler: str = "euler"
+    spacing: str = "leading"
     size: tuple[int, int] | None = None
     negative_prompt: str = ""
+    denoise: float = 1.0
     batch_size: int = 8
+    guidance_rescale: float = 0.0
+    guidance_interval: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size"):
@@ -37,6 +61,16 @@ class Sampling:
                 raise CourseError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not math.isfinite(self.guidance_scale):
             raise CourseError(f"guidance_scale must be a finite number, not {self.guidance_scale}")
+        if not 0 <= self.denoise <= 1 or self.first_step == self.steps:
+            raise CourseError(
+                f"denoise {self.denoise:g} of {self.steps} steps: give a number from {1 / self.steps:.2g}, which is "
+                "one step, to 1, which is all"
+            )
+
+    @property
+    def first_step(self) -> int:
+        """How many of the steps image-to-image leaves out, counted as `KolorsImg2ImgPipeline` does."""
+        return self.steps - int(self.steps * self.denoise)
 
 
 def time_ids(height: int, width: int) -> Tensor:
@@ -45,28 +79,46 @@ def time_ids(height: int, width: int) -> Tensor:
     return torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32)
 
 
-def initial_latents(model: KolorsModel, seeds: Sequence[int], height: int, width: int) -> Tensor:
-    """Standard normal latents (B, 4, h, w), each row from its own seed, so batches do not change pictures.
+def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """One generator on the CPU for each seed: the same noise on every device.
 
     Raises:
         CourseError: a seed is not in 0 … 2³²-1.
     """
     if wrong := [seed for seed in seeds if not 0 <= seed < SEEDS]:
         raise CourseError(f"seed {wrong[0]} is out of range; give a whole number from 0 to {SEEDS - 1}")
-    shape = (
-        1,
-        model.unet.config.in_channels,
-        height // model.vae_scale_factor,
-        width // model.vae_scale_factor,
-    )
-    rows = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def draw_noise(model: KolorsModel, generators: Sequence[torch.Generator], height: int, width: int) -> Tensor:
+    """Standard normal latents (B, 4, h, w), each row from its own generator, so batches do not change pictures."""
+    factor = model.vae_scale_factor
+    shape = (1, model.unet.config.in_channels, height // factor, width // factor)
+    rows = [torch.randn(shape, generator=generator) for generator in generators]
     return torch.cat(rows).to(model.device, model.unet.dtype)
 
 
+def initial_latents(model: KolorsModel, seeds: Sequence[int], height: int, width: int) -> Tensor:
+    """`draw_noise` from seeds.
+
+    Raises:
+        CourseError: a seed is not in 0 … 2³²-1.
+    """
+    return draw_noise(model, noise_generators(seeds), height, width)
+
+
 def unet_noise(
-    model: KolorsModel, sample: Tensor, timestep: Tensor, conditioning: dict[str, Tensor]
+    model: KolorsModel,
+    sample: Tensor,
+    timestep: Tensor,
+    conditioning: dict[str, Tensor],
+    text_memory: dict[Any, Any] | None = None,
 ) -> Tensor:
-    """One call of the U-Net: predicted noise (B, 4, h, w)."""
+    """One call of the U-Net: predicted noise (B, 4, h, w).
+
+    Args:
+        text_memory: see `TextBiasAttnProcessor`; one for each conditioning that is used more than once.
+    """
     return model.unet(
         sample,
         timestep,
@@ -75,7 +127,7 @@ def unet_noise(
             "text_embeds": conditioning["pooled_prompt_embeds"],
             "time_ids": conditioning["add_time_ids"],
         },
-        cross_attention_kwargs={"text_bias": conditioning["text_bias"]},
+        cross_attention_kwargs={"text_bias": conditioning["text_bias"], "text_memory": text_memory},
         return_dict=False,
     )[0]
 
@@ -90,42 +142,111 @@ def conditioning_of(prompts: PromptEmbeds, add_time_ids: Tensor) -> dict[str, Te
     }
 
 
-def sample_latents(
-    model: KolorsModel, prompts: PromptEmbeds, negative: PromptEmbeds, latents: Tensor, sampling: Sampling
-) -> Iterator[SamplerState]:
-    """Walk one batch from noise to clean latents, yielding every state.
+def prompt_denoiser(
+    model: KolorsModel,
+    prompts: PromptEmbeds,
+    negative: PromptEmbeds,
+    sampling: Sampling,
+    latent_size: tuple[int, int],
+    prediction_type: str = "epsilon",
+) -> Denoise:
+    """The guided `denoise` of a sampler for a batch of prompts; any sampler of `kolors_course.diffusion` takes it.
 
     At a guidance scale of 1 or less `negative` has no part in it.
+
+    Args:
+        prompts, negative: B of each.
+        latent_size: (h, w) of the latents.
+        prediction_type: how the predicted noise is put before it is guided, one of `PREDICTION_TYPES`. Guidance is
+            the same in every way of putting it; its rescale is not. The sampler must be told the same.
     """
-    factor = model.vae_scale_factor
-    ids = time_ids(latents.shape[2] * factor, latents.shape[3] * factor)
-    ids = ids.to(latents.device, latents.dtype).expand(len(latents), -1)
+    height, width = (side * model.vae_scale_factor for side in latent_size)
+    ids = time_ids(height, width).to(model.device, model.unet.dtype).expand(len(prompts), -1)
     guide = sampling.guidance_scale > 1
     both = join([prompts, negative] if guide else [prompts])
     cond = conditioning_of(both.rows(slice(0, len(prompts))), ids)
     uncond = conditioning_of(both.rows(slice(len(prompts), None)), ids) if guide else None
 
+    memories: dict[int, dict[Any, Any]] = defaultdict(dict)
+
     def call(sample: Tensor, timestep: Tensor, conditioning: dict[str, Tensor]) -> Tensor:
-        return unet_noise(model, sample, timestep, conditioning)
+        noise = unet_noise(model, sample, timestep, conditioning, memories[id(conditioning)])
+        if prediction_type == "epsilon":
+            return noise
+        σ = float(model.schedule.sigma(timestep))
+        α = (σ**2 + 1) ** -0.5
+        return convert_prediction(noise, sample, α, α * σ, "epsilon", prediction_type)
 
-    denoise = guided(call, cond, uncond, sampling.guidance_scale)
-    return get_sampler(sampling.sampler)(denoise, latents, model.schedule, sampling.steps)
+    return guided(
+        call,
+        cond,
+        uncond,
+        sampling.guidance_scale,
+        rescale=sampling.guidance_rescale,
+        interval=sampling.guidance_interval,
+    )
 
 
-def decode_latents(model: KolorsModel, latents: Tensor) -> list[Image.Image]:
-    """Latents (B, 4, h, w) -> pictures.
+def sample_latents(
+    model: KolorsModel,
+    prompts: PromptEmbeds,
+    negative: PromptEmbeds,
+    latents: Tensor,
+    sampling: Sampling,
+    *,
+    original: Tensor | None = None,
+    generator: Generator | None = None,
+) -> Iterator[SamplerState]:
+    """Walk one batch from noise to clean latents, yielding every state; see `prompt_denoiser`.
+
+    Args:
+        latents: the noise.
+        original: latents of the pictures to start from; needed if `sampling.denoise` is below 1.
+        generator: what stochastic samplers draw from on the way.
+    """
+    denoise = prompt_denoiser(model, prompts, negative, sampling, tuple(latents.shape[2:]))
+    sampler = get_sampler(sampling.sampler, spacing=sampling.spacing, generator=generator)
+    start = {"original": original, "first_step": sampling.first_step}
+    return sampler(denoise, latents, model.schedule, sampling.steps, **start)
+
+
+@torch.no_grad()
+def draw_latents(
+    model: KolorsModel,
+    prompts: PromptEmbeds,
+    negative: PromptEmbeds,
+    seeds: Sequence[int],
+    sampling: Sampling,
+    original: Tensor | None = None,
+    watch: Callable[[SamplerState], None] | None = None,
+) -> Tensor:
+    """Clean latents (B, 4, h, w) of one batch, each row from its own prompt and seed.
+
+    Args:
+        negative: one row.
+        original: latents of pictures to start from, (B, 4, h, w) or one row for all; the size is then theirs.
+        watch: called with every state; what it raises stops the drawing.
 
     Raises:
-        CourseError: a pixel is not a finite number; it would come out black without a word.
+        CourseError: see `generate`.
     """
-    pixels = model.vae.decode(latents / model.vae.config.scaling_factor).sample.float()
-    if not pixels.isfinite().all():
+    width, height = check_size(model, sampling)
+    if original is not None:
+        height, width = (side * model.vae_scale_factor for side in original.shape[2:])
+        original = original.to(model.device, model.unet.dtype).expand(len(seeds), -1, -1, -1)
+    elif sampling.denoise < 1:
         raise CourseError(
-            "the picture holds numbers that are not finite; load the model in bfloat16 or float32, or use less "
-            "guidance or LoRA strength"
+            f"denoise {sampling.denoise:g} needs a picture to start from; give one, or denoise 1"
         )
-    arrays = ((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    return [Image.fromarray(array) for array in arrays]
+    generators = noise_generators(seeds)
+    noise = draw_noise(model, generators, height, width)
+    options = {"original": original, "generator": generators}
+    for state in sample_latents(
+        model, prompts, negative.rows([0] * len(prompts)), noise, sampling, **options
+    ):
+        if watch:
+            watch(state)
+    return state.sample
 
 
 def check_size(model: KolorsModel, sampling: Sampling) -> tuple[int, int]:
@@ -148,29 +269,36 @@ def generate(
     seeds: Sequence[int],
     sampling: Sampling | None = None,
     progress: Callable[[int], None] | None = None,
+    *,
+    picture: Image.Image | None = None,
+    watch: Callable[[SamplerState], None] | None = None,
 ) -> list[Image.Image]:
     """One picture for each prompt and seed.
 
     Args:
         prompts, seeds: equally many. A picture depends on its own prompt and seed, not on its neighbours.
         progress: called with the number of pictures finished so far.
+        picture: what every picture starts from, as far as `sampling.denoise` leaves it; scaled to cover the size
+            and cropped in the middle.
+        watch: called with every state of every batch; what it raises stops the drawing.
 
     Raises:
-        CourseError: sizes that do not fit, unknown sampler, bad number of steps, seed out of range.
+        CourseError: sizes that do not fit, unknown sampler, bad number of steps, seed out of range, a denoise
+            below 1 without a picture.
     """
     sampling = sampling or Sampling()
     if len(prompts) != len(seeds):
         raise CourseError(f"{len(prompts)} prompts but {len(seeds)} seeds; give one seed for each prompt")
-    width, height = check_size(model, sampling)
+    size = check_size(model, sampling)
+    original = encode_pictures(model, [cover_picture(picture, *size)]) if picture else None
     pictures: list[Image.Image] = []
     with torch.no_grad():
         empty = encode_prompts(model.tokenizer, model.text_encoder, [sampling.negative_prompt])
         for start in range(0, len(prompts), sampling.batch_size):
             rows = slice(start, start + sampling.batch_size)
-            latents = initial_latents(model, seeds[rows], height, width)
             encoded = encode_prompts(model.tokenizer, model.text_encoder, prompts[rows])
-            *_, last = sample_latents(model, encoded, empty.rows([0] * len(encoded)), latents, sampling)
-            pictures += decode_latents(model, last.sample)
+            latents = draw_latents(model, encoded, empty, seeds[rows], sampling, original, watch)
+            pictures += decode_latents(model, latents)
             if progress:
                 progress(len(pictures))
     return pictures

@@ -49,6 +49,25 @@ class PromptEmbeds:
         return PromptEmbeds(embeds, self.pooled_prompt_embeds, bias)
 
 
+@dataclass(frozen=True)
+class LivePrompts:
+    """Prompts encoded anew each time they are asked for, because the text encoder itself is being trained.
+
+    Stands where a `PromptEmbeds` would: `rows` gives one, with gradients where they are enabled.
+    """
+
+    text_encoder: ChatGLMModel
+    ids: tuple[tuple[int, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self, index: Tensor | slice | Sequence[int]) -> PromptEmbeds:
+        """The prompts at `index`, encoded."""
+        rows = torch.arange(len(self))[index].tolist()
+        return encode_ids(self.text_encoder, [self.ids[row] for row in rows])
+
+
 def join(batches: Sequence[PromptEmbeds]) -> PromptEmbeds:
     """One batch out of several."""
     length = max(b.prompt_embeds.shape[1] for b in batches)
@@ -73,7 +92,7 @@ def encode_ids(
     """Encode tokenised prompts, compacted: exact to float rounding against the fully padded encoding.
 
     Raises:
-        CourseError: the text encoder was freed, see `KolorsModel.free_text_encoder`.
+        CourseError: the text encoder was freed, see `KolorsModel.free`.
     """
     device = text_encoder.get_input_embeddings().weight.device
     if device.type == "meta":

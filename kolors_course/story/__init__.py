@@ -6,7 +6,7 @@
 
 from kolors_course.story.draw import draw_story, write_story
 from kolors_course.story.page import lay_out_page, story_page
-from kolors_course.story.storyboard import MAX_PANELS, Panel, Storyboard, read_storyboard
+from kolors_course.story.storyboard import MAX_PANELS, Panel, Storyboard, parse_storyboard, read_storyboard
 
 __all__ = [
     "MAX_PANELS",
@@ -14,6 +14,7 @@ __all__ = [
     "Storyboard",
     "draw_story",
     "lay_out_page",
+    "parse_storyboard",
     "read_storyboard",
     "story_page",
     "write_story",

@@ -13,6 +13,7 @@ from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.story.storyboard import Storyboard
 
 if TYPE_CHECKING:
+    from kolors_course.diffusion import SamplerState
     from kolors_course.kolors import KolorsModel, Sampling
 
 
@@ -21,11 +22,13 @@ def draw_story(
     storyboard: Storyboard,
     sampling: "Sampling | None" = None,
     progress: Callable[[int], None] | None = None,
+    watch: "Callable[[SamplerState], None] | None" = None,
 ) -> list[Image.Image]:
     """One picture for each panel, from its prompt and seed.
 
     Args:
         progress: called with the number of panels finished so far.
+        watch: see `kolors_course.kolors.generate`.
 
     Raises:
         CourseError: what `kolors_course.kolors.generate` refuses.
@@ -35,7 +38,7 @@ def draw_story(
 
     prompts = [panel.prompt for panel in storyboard.panels]
     seeds = [panel.seed for panel in storyboard.panels]
-    return generate(model, prompts, seeds, sampling, progress)
+    return generate(model, prompts, seeds, sampling, progress, watch=watch)
 
 
 def write_story(

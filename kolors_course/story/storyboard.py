@@ -64,7 +64,17 @@ def read_storyboard(path: str | Path) -> Storyboard:
             empty text, a seed that is no whole number from 0, a scene outside the world, no panels.
     """
     path = Path(path)
-    story = _Entry(_parse(path, _read_text(path)), str(path), ("title_zh", "title_en", "panels"), ("seed",))
+    return parse_storyboard(_read_text(path), path)
+
+
+def parse_storyboard(text: str, path: str | Path) -> Storyboard:
+    """A story from the text of such a file; errors name it `path`.
+
+    Raises:
+        CourseError: see `read_storyboard`.
+    """
+    path = Path(path)
+    story = _Entry(_parse(path, text), str(path), ("title_zh", "title_en", "panels"), ("seed",))
     panels = story.values["panels"]
     if not isinstance(panels, list):
         raise CourseError(f"{path}: 'panels' must be a list; write one '- prompt: ...' for each picture")
