@@ -1,15 +1,10 @@
 """The script for a GPU, at a tiny width: its parts measure, and one that fails does not cost the others."""
 
 import argparse
-import sys
-from pathlib import Path
-
-import pytest
-import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import full_width_gpu as bench
+import pytest
+import torch
 
 CPU = torch.device("cpu")
 
