@@ -24,6 +24,7 @@ COMMANDS = {
     "extract-lora": ("extract_lora", "make a LoRA out of two full models"),
     "combine-lora": ("combine_lora", "make one LoRA of several"),
     "story": ("story", "draw a storyboard as a page of pictures"),
+    "comfyui": ("comfyui", "install, start and stop ComfyUI, and run workflows in it"),
     "evaluate": ("evaluate", "measure prompt following and style on held-out prompts"),
     "demo": ("demo", "the main job: train a style LoRA and draw a story before and after"),
     "train-mini": ("train_mini", "train Kolors-mini from scratch (resumable)"),
