@@ -1,0 +1,75 @@
+"""Types of the wires, and inputs that several nodes share."""
+
+from collections.abc import Callable
+
+from comfy_api.v0_0_2 import io
+
+from kolors_course.diffusion import SAMPLERS, SPACINGS, STOCHASTIC_SAMPLERS
+from kolors_course.errors import CourseError
+from kolors_course.kolors import KolorsModel, Sampling
+from kolors_course.kolors.generate import SEEDS
+
+CATEGORY = "Kolors course"
+KolorsModelWire = io.Custom("KOLORS_MODEL")
+KolorsPromptWire = io.Custom("KOLORS_PROMPT")
+
+
+def model_input() -> io.Input:
+    return KolorsModelWire.Input("model", tooltip="A Kolors model, with or without LoRAs.")
+
+
+def seed_input() -> io.Input:
+    return io.Int.Input(
+        "seed",
+        default=0,
+        min=0,
+        max=SEEDS - 1,
+        control_after_generate=True,
+        tooltip="Of the noise. The same seed and inputs give the same picture, here, in Python and on the command "
+        "line.",
+    )
+
+
+def sampling_inputs() -> list[io.Input]:
+    """How to sample; the fields of `kolors_course.kolors.Sampling`."""
+    return [
+        io.Int.Input("steps", default=25, min=1, max=1000, tooltip="More steps, finer detail, more time."),
+        io.Float.Input(
+            "guidance_scale",
+            default=5.0,
+            min=0.0,
+            max=30.0,
+            step=0.1,
+            tooltip="How strictly the prompt is followed; 1 is no guidance. Kolors recommends 5.",
+        ),
+        io.Combo.Input("sampler", options=[*SAMPLERS, *STOCHASTIC_SAMPLERS], default="euler"),
+        io.Combo.Input(
+            "spacing",
+            options=list(SPACINGS),
+            default="leading",
+            tooltip="Which noise levels the steps visit; Kolors ships leading.",
+        ),
+    ]
+
+
+def size_inputs() -> list[io.Input]:
+    return [
+        io.Int.Input(name, default=0, min=0, max=4096, step=8, tooltip="Pixels; 0 is the model's own size.")
+        for name in ("width", "height")
+    ]
+
+
+def complaint(check: Callable[[str], object], value: str | None) -> bool | str:
+    """For `validate_inputs`: True, or what `check` says against a value. One from another node is not known yet."""
+    try:
+        if value is not None:
+            check(value)
+    except CourseError as error:
+        return str(error)
+    return True
+
+
+def sampling_of(model: KolorsModel, width: int, height: int, **fields) -> Sampling:
+    """The settings that the inputs say; a side of 0 is the model's own."""
+    own = model.default_size
+    return Sampling(size=(width or own, height or own), **fields)
