@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path += [str(ROOT / "scripts"), str(ROOT / "benchmarks")]
 
 
 @pytest.fixture(scope="session")
@@ -93,3 +93,15 @@ def tiny_profile(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch):
     yield
     if shown:
         logging.enable_progress_bar()
+
+
+@pytest.fixture(scope="session")
+def comfyui(tmp_path_factory):
+    """A real ComfyUI server with the course's nodes; the tests that want it are skipped where it cannot be had."""
+    from comfyui_server import start_real_server
+
+    from kolors_course.comfyui.server import stop_server
+
+    base = tmp_path_factory.mktemp("comfyui") / "base"
+    yield start_real_server(base)
+    stop_server(base)

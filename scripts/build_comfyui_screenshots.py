@@ -1,0 +1,101 @@
+"""Take the pictures of ComfyUI's page that notebook 12 shows, in both languages, from a real server.
+
+    python scripts/build_comfyui_screenshots.py            # all
+    python scripts/build_comfyui_screenshots.py refusal    # some
+
+Needs Chromium; ComfyUI is installed first if it is not there (kolors-course comfyui install).
+"""
+
+import io
+import itertools
+import json
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from browser import Page, find_chromium
+from comfyui_page import RUN_BUTTON, open_comfyui
+from PIL import Image
+
+from kolors_course.comfyui.client import ComfyClient
+from kolors_course.comfyui.graph import read_workflow
+from kolors_course.comfyui.install import default_folder, install
+from kolors_course.comfyui.server import NODES, start_server, stop_server
+from kolors_course.files import atomic_path
+from kolors_course.platform.paths import REPOSITORY, data_dir
+
+FIGURES = REPOSITORY / "docs" / "figures"
+WORKFLOWS = NODES / "example_workflows"
+LANGUAGES = ("en", "zh")
+COLOURS = 96  # the page is grey with a few bright lines; the picture it has drawn stays recognisable
+
+
+def shipped(name: str) -> dict:
+    return read_workflow(WORKFLOWS / f"{name}.json")
+
+
+def load(page: Page, workflow: dict) -> None:
+    page.evaluate(f"app.loadGraphData({json.dumps(workflow)})")
+    time.sleep(0.5)
+    page.evaluate("app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+    time.sleep(1)  # it glides there
+
+
+def show_run(page: Page) -> None:
+    """The LoRA workflow and the picture it has drawn."""
+    ComfyClient(page.evaluate("location.origin")).post(
+        "/free", {"free_memory": True}
+    )  # nothing is remembered
+    load(page, shipped("mini-lora"))
+    page.click(RUN_BUTTON)
+    page.wait_for("app.graph.nodes.find(node => node.type == 'SaveImage').imgs?.[0]?.complete", 300)
+    time.sleep(1.5)
+
+
+def show_refusal(page: Page) -> None:
+    """A value that the server refuses: the node is outlined, a dialog says why."""
+    workflow = shipped("mini-text-to-image")
+    sampler = next(node for node in workflow["nodes"] if node["type"] == "KolorsCourseSampler")
+    sampler["widgets_values"][2] = 5000
+    load(page, workflow)
+    page.click(RUN_BUTTON)
+    page.wait_for("Object.keys(app.lastNodeErrors ?? {}).length", 300)
+    time.sleep(1.5)
+
+
+def show_missing_nodes(page: Page) -> None:
+    """The camp's workflow without the camp's node packs."""
+    load(page, read_workflow(data_dir() / "workflows" / "kolors_with_lora_example.json"))
+
+
+SHOTS = {"run": show_run, "refusal": show_refusal, "missing-nodes": show_missing_nodes}
+
+
+def save(png: bytes, path: Path) -> None:
+    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    with atomic_path(path) as temporary:
+        picture.save(temporary, optimize=True)
+    print(f"{path.relative_to(REPOSITORY)}: {path.stat().st_size / 1e3:.0f} kB")
+
+
+def main() -> int:
+    if find_chromium() is None:
+        print("no Chromium: apt install chromium fonts-noto-cjk", file=sys.stderr)
+        return 1
+    installation = install(default_folder(), report=print)
+    with tempfile.TemporaryDirectory() as folder:
+        server = start_server(replace(installation, base=Path(folder)), flags=("--cpu",))
+        try:
+            for name, language in itertools.product(sys.argv[1:] or SHOTS, LANGUAGES):
+                with open_comfyui(ComfyClient(server.url), language) as page:
+                    SHOTS[name](page)
+                    save(page.screenshot(), FIGURES / f"comfyui-{name}-{language}.png")
+        finally:
+            stop_server(Path(folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""ComfyUI's page in a headless Chromium, past its greetings and ready to be used."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from browser import Page, open_page
+
+from kolors_course.comfyui.client import ComfyClient
+
+READY = "!!(window.app?.graph && window.app?.extensionManager?.workflow?.activeWorkflow)"
+RUN_BUTTON = "[data-testid=queue-button] button, button[data-testid=queue-button]"
+FILE_INPUT = "#comfy-file-input"
+# The page greets newcomers with dialogs that would lie over everything.
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Minimap.Visible": False,
+    "LiteGraph.Canvas.MinFontSizeForLOD": 0,  # small text is drawn, too
+}
+SILENCE = """
+    localStorage.setItem("vueNodesBannerDismissed", "true");
+    localStorage.setItem("comfy.vueNodesMigration.dismissed", "true");
+"""
+
+
+@contextmanager
+def open_comfyui(
+    client: ComfyClient, language: str = "en", width: int = 1280, height: int = 720
+) -> Iterator[Page]:
+    """The page of a server, in English ("en") or Chinese ("zh")."""
+    client.post("/api/settings", {**SETTINGS, "Comfy.Locale": language})
+    with open_page(width, height) as page:
+        page.before_each_load(SILENCE)
+        page.open(client.url)
+        page.wait_for(READY)
+        yield page

@@ -1,0 +1,169 @@
+"""The page of a real ComfyUI in a real browser: load a workflow, press Run, see the picture; and its converter."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+from browser import find_chromium
+from comfyui_page import FILE_INPUT, RUN_BUTTON, open_comfyui
+from comfyui_server import slow
+from pages import node, page
+
+from kolors_course.comfyui.convert import to_api
+from kolors_course.comfyui.server import NODES
+from kolors_course.kolors import current_profile
+
+WORKFLOWS = NODES / "example_workflows"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Debian's Chromium, installed where that is possible without asking."""
+    if find_chromium() is None:
+        apt = shutil.which("apt-get")
+        if apt is None or os.geteuid() != 0:
+            pytest.skip("no Chromium, and only root can install it: apt install chromium")
+        command = f"{apt} update -q && {apt} install -qy --no-install-recommends chromium"
+        unasked = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=unasked)
+        if done.returncode:
+            pytest.skip(f"Chromium cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+
+
+@pytest.fixture(scope="module")
+def tab(chromium, comfyui):
+    """A tab with the page of the shared server, ready to be used."""
+    with open_comfyui(comfyui.client) as tab:
+        yield tab
+
+
+def without_titles(api):
+    return {key: {"class_type": node["class_type"], "inputs": node["inputs"]} for key, node in api.items()}
+
+
+def rich_page():
+    """Everything that the converter has a rule for, in nodes that every ComfyUI has."""
+    workflow = page(
+        node(1, "CheckpointLoaderSimple", "m.safetensors", outputs=["MODEL", "CLIP", "VAE"]),
+        node(2, "LoraLoader", "l.safetensors", 0.5, 1.0, mode=4, outputs=["MODEL", "CLIP"]),
+        node(3, "LoraLoaderModelOnly", "l.safetensors", 0.5, mode=4, outputs=["MODEL"]),
+        node(4, "CLIPTextEncode", "一只猫, a cat", outputs=["CONDITIONING"], title="positive"),
+        node(5, "CLIPTextEncode", "", outputs=["CONDITIONING"], mode=2),
+        node(6, "KSampler", 5, "fixed", 20, 8.0, "euler", "normal", 1.0, outputs=["LATENT"]),
+        node(7, "EmptyLatentImage", 512, 768, 1, outputs=["LATENT"]),
+        node(8, "VAEDecode", outputs=["IMAGE"]),
+        node(9, "SaveImage", "x"),
+        node(10, "PreviewImage", mode=2),
+        node(11, "Reroute", outputs=["*"]),
+        node(12, "Reroute", outputs=["*"]),
+        node(13, "PrimitiveNode", 77, "fixed", outputs=["INT"]),
+        node(14, "Note", "remember"),
+        node(15, "LoadImage", "a.png", "image", outputs=["IMAGE", "MASK"]),
+        node(16, "ImageScaleBy", "lanczos", 2.0, mode=4, outputs=["IMAGE"]),
+        node(17, "PreviewImage"),
+        node(18, "KSamplerAdvanced", "enable", 9, "randomize", 30, 7.5, "heun", "karras", 2, 99, "disable"),
+        node(
+            19,
+            "KolorsCourseSampler",
+            3,
+            "fixed",
+            9,
+            4.5,
+            "unipc",
+            "trailing",
+            64,
+            96,
+            2,
+            0.5,
+            outputs=["LATENT"],
+        ),
+        node(20, "KolorsCourseSampler", 3),
+        links=[
+            (1, 0, 2, "model", "MODEL"),
+            (1, 1, 2, "clip", "CLIP"),
+            (2, 0, 3, "model", "MODEL"),
+            (2, 1, 4, "clip", "CLIP"),
+            (1, 1, 5, "clip", "CLIP"),
+            (3, 0, 11, "", "*"),
+            (11, 0, 12, "", "*"),
+            (12, 0, 6, "model", "MODEL"),
+            (4, 0, 6, "positive", "CONDITIONING"),
+            (5, 0, 6, "negative", "CONDITIONING"),
+            (7, 0, 6, "latent_image", "LATENT"),
+            (6, 0, 8, "samples", "LATENT"),
+            (1, 2, 8, "vae", "VAE"),
+            (8, 0, 9, "images", "IMAGE"),
+            (8, 0, 10, "images", "IMAGE"),
+            (15, 0, 16, "image", "IMAGE"),
+            (16, 0, 17, "images", "IMAGE"),
+            (6, 0, 18, "latent_image", "LATENT"),
+            (13, 0, 6, "seed", "INT"),
+            (19, 0, 20, "latent", "LATENT"),
+        ],
+    )
+    entries = {entry["id"]: entry for entry in workflow["nodes"]}
+    for number, source, slot, *_ in workflow["links"]:
+        entries[source]["outputs"][slot]["links"].append(number)
+    entries[6]["inputs"][-1]["widget"] = {"name": "seed"}  # that this input is a field, too
+    return workflow
+
+
+def test_our_conversion_is_that_of_the_page(tab, comfyui):
+    workflow = rich_page()
+    tab.evaluate(f"app.loadGraphData({json.dumps(workflow)})")
+    theirs = tab.evaluate("app.graphToPrompt()")["output"]
+    assert without_titles(to_api(workflow, comfyui.client.schemas())) == without_titles(theirs)
+    # What the page would save now, in its newest form, converts to the same.
+    saved = tab.evaluate("app.graph.serialize()")
+    assert to_api(saved, comfyui.client.schemas()) == theirs
+
+
+@pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("*.json")), ids=lambda path: path.stem)
+def test_the_page_reads_every_shipped_workflow_as_its_api_file_says(tab, path):
+    tab.evaluate(f"app.loadGraphData({path.read_text(encoding='utf-8')})")
+    theirs = tab.evaluate("app.graphToPrompt()")["output"]
+    assert theirs == json.loads((WORKFLOWS / "api" / path.name).read_text(encoding="utf-8"))
+
+
+def test_a_person_draws_the_rabbit(tab, comfyui):
+    tab.evaluate("app.graph.clear()")
+    tab.choose_file(FILE_INPUT, WORKFLOWS / "mini-text-to-image.json")
+    tab.wait_for("app.graph.nodes.some(node => node.type == 'KolorsCourseSampler')")
+    tab.click(RUN_BUTTON)
+    saved = "app.graph.nodes.find(node => node.type == 'SaveImage')"
+    tab.wait_for(f"{saved}.imgs?.[0]?.complete && {saved}.imgs[0].src.includes('text-to-image')")
+    assert tab.evaluate(f"{saved}.imgs[0].naturalWidth") == current_profile().size
+
+
+def test_the_page_speaks_chinese_of_our_nodes_too(chromium, comfyui):
+    with open_comfyui(comfyui.client, "zh") as tab:
+        tab.evaluate(f"app.loadGraphData({(WORKFLOWS / 'mini-lora.json').read_text(encoding='utf-8')})")
+        titles = tab.evaluate("app.graph.nodes.map(node => node.title)")
+    assert {"加载可图", "加载可图 LoRA", "可图采样器"} < set(titles)
+
+
+@pytest.mark.parametrize("kind", ["ui", "api"])
+def test_a_person_loads_a_file_presses_run_and_sees_the_picture(tab, tmp_path, kind):
+    api = slow(f"seen-{kind}")
+    ui = page(
+        node(1, "TestSlow", 3, 0.1, f"seen-{kind}", outputs=["IMAGE"]),
+        node(2, "SaveImage", f"seen-{kind}"),
+        links=[(1, 0, 2, "images", "IMAGE")],
+    )
+    file = tmp_path / "workflow.json"
+    file.write_text(json.dumps(ui if kind == "ui" else api), encoding="utf-8")
+    tab.evaluate("app.graph.clear()")
+    tab.choose_file(FILE_INPUT, file)
+    tab.wait_for("app.graph.nodes.map(node => node.type).sort().join() == 'SaveImage,TestSlow'")
+    tab.click(RUN_BUTTON)
+    saved = "app.graph.nodes.find(node => node.type == 'SaveImage')"
+    tab.wait_for(f"{saved}.imgs?.[0]?.src.includes('filename=seen-{kind}_')")
+    tab.wait_for(f"{saved}.imgs[0].complete")
+    assert tab.evaluate(f"{saved}.imgs[0].naturalWidth") == 8
+
+
+def test_the_page_asks_nobody_but_its_server(tab, comfyui):
+    asked = tab.evaluate("performance.getEntriesByType('resource').map(entry => new URL(entry.name).origin)")
+    assert set(asked) - {"null"} == {comfyui.server.url}
