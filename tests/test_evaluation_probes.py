@@ -7,7 +7,14 @@ from PIL import Image
 from kolors_course.art import STYLES, TIMELESS, Scene, find_subject, render, subject_index, subjects
 from kolors_course.errors import CourseError
 from kolors_course.evaluation import Probe, Verdict, agreement, load_probe, look
-from kolors_course.evaluation.probes import CLASSES, pixels_of, probe_loss, save_probe, truth_tensors
+from kolors_course.evaluation.probes import (
+    CLASSES,
+    pixels_of,
+    probabilities,
+    probe_loss,
+    save_probe,
+    truth_tensors,
+)
 
 CAT, DOG, OWL = (find_subject(name) for name in ("cat", "dog", "owl"))
 SINGLE = Scene((CAT,), "snow", "night", "big", "left")
@@ -177,3 +184,11 @@ def test_a_damaged_file_is_one_clear_line(probe, tmp_path, damage):
         CourseError, match=r"cannot read the probe .*probe\.safetensors.*git checkout or make mini"
     ):
         load_probe(path)
+
+
+def test_probabilities_add_up_and_agree_with_the_verdict(probe):
+    pictures = [render(SINGLE, 64), render(PAIR, 64)]
+    said = probabilities(probe, pictures, "place")
+    torch.testing.assert_close(said.sum(dim=1), torch.ones(2))
+    best = [CLASSES["place"][row] for row in said.argmax(dim=1)]
+    assert best == [verdict.place for verdict in look(probe, pictures)]

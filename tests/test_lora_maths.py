@@ -18,6 +18,7 @@ from kolors_course.lora import (
     parse_lora_argument,
     parse_target_modules,
 )
+from kolors_course.lora.maths import turn_and_stretch
 
 # float64 sums of a few dozen terms of size 1: only the order of additions differs between the two ways.
 EXACT = {"atol": 1e-12, "rtol": 0}
@@ -173,3 +174,13 @@ def test_strength_scales_the_change_of_the_merged_weight():
     third = merged_weight(W, A, B, alpha=4.0, rank=2, strength=0.3) - W
     torch.testing.assert_close(third, 0.3 * full, **EXACT)
     assert torch.linalg.matrix_rank(full) == 2
+
+
+def test_turning_and_stretching_by_hand():
+    weight = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+    stretch = turn_and_stretch(weight, weight)  # twice as long, not turned
+    assert stretch == pytest.approx((0.0, 1.0))
+    turn = turn_and_stretch(
+        weight, torch.tensor([[-2.0, 2.0], [1.0, -1.0]])
+    )  # by 90 degrees, as long as before
+    assert turn == pytest.approx((1.0, 0.0))

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from kolors_course.diffusion import NoiseSchedule, classifier_guided, euler, flow_euler, guided
+from kolors_course.diffusion import NoiseSchedule, classifier_guided, euler, flow_euler, guided, lcm
 from kolors_course.errors import CourseError
 from kolors_course.theory import toys, transport
 from kolors_course.theory.classifier import log_probability, train_classifier
+from kolors_course.theory.consistency import consistent, distil_consistency
 from kolors_course.theory.denoiser import conditioned, diffusion_loss, label_of, train_denoiser
 from kolors_course.theory.flows import (
     continuous_flow,
@@ -20,8 +21,8 @@ from kolors_course.theory.flows import (
     train_flow,
 )
 from kolors_course.theory.gan import gan_samples, train_gan
-from kolors_course.theory.matching import curvature, reflow_pairs, train_velocity
-from kolors_course.theory.measures import energy_distance, modes_covered
+from kolors_course.theory.matching import as_velocity, curvature, reflow_pairs, train_velocity
+from kolors_course.theory.measures import energy_distance, modes_covered, stray_share
 from kolors_course.theory.nets import TimeNet, fit, weights_from
 from kolors_course.theory.teachers import Mixture, eight_gaussians
 from kolors_course.theory.vae import TinyVAE, train_vae
@@ -267,12 +268,69 @@ def test_reflow_straightens_paths(ring):
     assert modes_covered(one_step[1], CENTRES, toys.BLOB_STD) == 8
 
 
+def test_a_diffusion_model_is_a_velocity_too():
+    """Exactly where the schedule has the noise level; nearly so beyond its last one."""
+    mixture, x = eight_gaussians(), torch.randn(200, 2, generator=seeded())
+    velocity, exact = as_velocity(mixture.denoiser(KOLORS), KOLORS), mixture.velocity()
+    for t in (0.05, 0.5, 0.9, 0.96):
+        torch.testing.assert_close(
+            velocity(x, torch.tensor(t)), exact(x, torch.tensor(t)), rtol=1e-3, atol=1e-3
+        )
+    noise = torch.tensor(1.0)  # the schedule ends at σ = 29: 1/29 of the signal is still taken to be there
+    torch.testing.assert_close(velocity(x, noise), exact(x, noise), rtol=0.05, atol=0.02)
+    assert velocity(x, torch.tensor(0.0)).isfinite().all()
+
+
 def test_exact_straight_pairs_have_no_curvature():
     class Shift(TimeNet):
         def forward(self, x, t, label=None):
             return torch.tensor([2.0, -1.0]).expand_as(x)
 
     assert curvature(Shift(), torch.randn(10, 2, generator=seeded())) == pytest.approx(0, abs=1e-10)
+
+
+def test_true_samples_stray_as_often_as_they_should():
+    points, _ = eight_gaussians().sample(50_000, seeded())
+    assert stray_share(points, CENTRES, toys.BLOB_STD) == pytest.approx(
+        torch.tensor(-4.5).exp().item(), rel=0.1
+    )
+    assert stray_share(torch.zeros(10, 2), CENTRES, toys.BLOB_STD) == 1
+
+
+# --- Consistency -------------------------------------------------------------------------------------
+
+
+def test_a_distilled_student_draws_all_modes_in_one_step(ring):
+    student, losses = distil_consistency(
+        eight_gaussians().denoiser(KOLORS),
+        ring[0],
+        KOLORS,
+        generator=seeded(),
+        steps=800,
+        original_inference_steps=10,
+    )
+    assert all(torch.tensor(losses).isfinite())
+    noise = torch.randn(500, 2, generator=seeded(4))
+    with torch.no_grad():
+        *_, drawn = lcm(
+            student,
+            noise,
+            KOLORS,
+            1,
+            generator=seeded(),
+            original_inference_steps=10,
+            prediction_type="sample",
+        )
+        *_, blurred = lcm(eight_gaussians().denoiser(KOLORS), noise, KOLORS, 1, generator=seeded())
+    assert modes_covered(drawn.sample, CENTRES, toys.BLOB_STD) == 8
+    assert modes_covered(blurred.sample, CENTRES, toys.BLOB_STD) == 0
+
+
+def test_a_student_leaves_clean_samples_alone():
+    with weights_from(seeded()):
+        student = TimeNet(horizon=KOLORS.num_train_timesteps)
+    x = torch.randn(4, 2, generator=seeded())
+    assert torch.equal(consistent(student, x, torch.zeros(4, dtype=torch.long)), x)
 
 
 # --- Networks -----------------------------------------------------------------------------------------

@@ -168,6 +168,12 @@ def look(probe: Probe, pictures: Sequence[Image.Image], batch_size: int = 100) -
     return verdicts
 
 
+@torch.no_grad()
+def probabilities(probe: Probe, pictures: Sequence[Image.Image], question: str) -> Tensor:
+    """How likely the probe finds each answer of `CLASSES[question]`: (N, answers). Finer than a verdict."""
+    return probe(pixels_of(pictures))[question].softmax(dim=1)
+
+
 def agreement(scene: Scene, verdict: Verdict) -> dict[str, bool]:
     """Which of the scene's facts the probe sees; facts that do not apply are left out.
 

@@ -6,7 +6,7 @@ Time runs as in diffusers and SD3: data at t = 0, noise at t = 1; the papers hav
 import torch
 from torch import Tensor
 
-from kolors_course.diffusion import flow_euler
+from kolors_course.diffusion import Denoise, NoiseSchedule, flow_euler, to_x0
 from kolors_course.theory.nets import TimeNet, draw, fit, weights_from
 
 
@@ -75,3 +75,25 @@ def curvature(velocity: TimeNet, noise: Tensor, steps: int = 50) -> float:
         for state in states[:-1]
     ]
     return float(torch.stack(gaps).mean())
+
+
+def as_velocity(denoise: Denoise, schedule: NoiseSchedule) -> Denoise:
+    """A diffusion model as the velocity of the straight path: the same model, asked on another scale.
+
+    (1-t)·x₀ + t·ε is x₀ + σε times 1-t, with σ = t/(1-t) (arXiv 2403.03206, section 3). Where the schedule has no
+    such noise, the nearest that it has stands in.
+
+    Args:
+        denoise: `denoise(sample, timestep) -> epsilon`, on the variance-preserving scale.
+    """
+
+    def velocity(sample: Tensor, t: Tensor) -> Tensor:
+        t = float(t)
+        timestep = torch.tensor(schedule.timestep_of(t / max(1 - t, 1e-6)))
+        x = sample / ((1 - t) ** 2 + t**2) ** 0.5
+        level = float(schedule.sigma(timestep))
+        α = 1 / (level**2 + 1) ** 0.5
+        ε = denoise(x, timestep)
+        return ε - to_x0(ε, x, α, α * level, "epsilon")
+
+    return velocity

@@ -1,0 +1,151 @@
+"""Exercises of notebook 02: adding noise, reading v, and one step of DDIM."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from kolors_course.diffusion import to_x0
+from kolors_course.exercises.feedback import Right
+from kolors_course.exercises.formulas import Slip, compare
+
+_X0 = torch.tensor([[1.0, -2.0], [0.5, 0.0]])
+_NOISE = torch.tensor([[1.0, 0.5], [-1.0, 2.0]])
+
+
+def noisy(x0: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
+    """x_t = √ᾱ·x₀ + √(1-ᾱ)·ε (arXiv 2006.11239, eq. 4)."""
+    return alpha_bar**0.5 * x0 + (1 - alpha_bar) ** 0.5 * noise
+
+
+def check_add_noise(add_noise: Callable[[Tensor, Tensor, float], Tensor]) -> Right:
+    """Whether `add_noise(x0, noise, alpha_bar)` is the closed form of the forward process.
+
+    Raises:
+        Mistake: it is not; the message names the likely reason.
+    """
+    slips = (
+        Slip(
+            lambda x0, noise, a: a * x0 + (1 - a) * noise,
+            "Without square roots the variance shrinks on the way: ᾱ² + (1-ᾱ)² < 1. ᾱ is a share of the variance.",
+            "没有平方根，方差会在途中变小：ᾱ² + (1-ᾱ)² < 1。ᾱ 是方差的占比。",
+        ),
+        Slip(
+            lambda x0, noise, a: (1 - a) ** 0.5 * x0 + a**0.5 * noise,
+            "Swapped: ᾱ near 1 means almost clean.",
+            "写反了：ᾱ 接近 1 表示几乎没有噪声。",
+        ),
+        Slip(
+            lambda x0, noise, a: a**0.5 * x0 + (1 - a**0.5) * noise,
+            "The noise gets √(1-ᾱ), not 1-√ᾱ: variances add up to 1, not standard deviations.",
+            "噪声前是 √(1-ᾱ)，不是 1-√ᾱ：加起来等于 1 的是方差，不是标准差。",
+        ),
+        Slip(
+            lambda x0, noise, a: a**0.5 * x0 + (1 - a) * noise,
+            "The noise lacks its square root: 1-ᾱ is a variance.",
+            "噪声前少了平方根：1-ᾱ 是方差。",
+        ),
+        Slip(
+            lambda x0, noise, a: x0 + ((1 - a) / a) ** 0.5 * noise,
+            "That is the sigma scale, x₀ + σε, in which samplers think. The network is shown it times √ᾱ.",
+            "这是采样器常用的 σ 尺度 x₀ + σε。给网络看的还要再乘 √ᾱ。",
+        ),
+    )
+    compare(add_noise, noisy, [(_X0, _NOISE, a) for a in (0.36, 0.9, 0.01)], slips)
+    return Right(
+        "By hand: ᾱ = 0.36 keeps 0.6 of the picture and adds 0.8 of the noise; 0.6² + 0.8² = 1.",
+        "手算：ᾱ = 0.36 时保留 0.6 的画面，加上 0.8 的噪声；0.6² + 0.8² = 1。",
+    )
+
+
+def x0_from_v(x_t: Tensor, v: Tensor, alpha: float, sigma: float) -> Tensor:
+    """x₀ of a v-prediction where α² + σ² = 1 (arXiv 2202.00512, appendix D)."""
+    return to_x0(v, x_t, alpha, sigma, "v_prediction")
+
+
+def check_x0_from_v(formula: Callable[[Tensor, Tensor, float, float], Tensor]) -> Right:
+    """Whether `formula(x_t, v, alpha, sigma)` is the clean sample.
+
+    Raises:
+        Mistake: it is not; the message names the likely reason.
+    """
+    levels = ((0.6, 0.8), (0.8, 0.6), (0.0, 1.0))
+    cases = [(α * _X0 + σ * _NOISE, α * _NOISE - σ * _X0, α, σ) for α, σ in levels]
+    slips = (
+        Slip(
+            lambda x, v, α, σ: α * x + σ * v,
+            "The sign: put x_t = αx₀ + σε and v = αε - σx₀ in, and the noise has to cancel.",
+            "符号不对：代入 x_t = αx₀ + σε 和 v = αε - σx₀，噪声项应当抵消。",
+        ),
+        Slip(
+            lambda x, v, α, σ: σ * x + α * v,
+            "That is ε, the noise: σx_t + αv.",
+            "这是噪声 ε：σx_t + αv。",
+        ),
+        Slip(
+            lambda x, v, α, σ: (x - σ * v) / max(α, 1e-12),
+            "That reads v as if it were ε. It also divides by α, which is 0 at the end: v exists to avoid that.",
+            "这是把 v 当成 ε 来读。而且除以了 α，末尾处 α = 0：v 正是为避免它而引入的。",
+        ),
+        Slip(
+            lambda x, v, α, σ: x - σ * v,
+            "That would be the x₀ of a flow-matching velocity. v = αε - σx₀ asks for αx_t - σv.",
+            "这是流匹配速度对应的 x₀。v = αε - σx₀ 对应的是 αx_t - σv。",
+        ),
+    )
+    compare(formula, x0_from_v, cases, slips)
+    return Right(
+        "By hand: α(αx₀ + σε) - σ(αε - σx₀) = (α² + σ²)x₀ = x₀. It holds at α = 0 too, where ε says nothing.",
+        "手算：α(αx₀ + σε) - σ(αε - σx₀) = (α² + σ²)x₀ = x₀。α = 0 时也成立，而那时 ε 什么也没说。",
+    )
+
+
+def ddim_step(x_t: Tensor, epsilon: Tensor, alpha_bar: float, alpha_bar_next: float) -> Tensor:
+    """One deterministic step of DDIM, from ᾱ to a larger ᾱ (arXiv 2010.02502, eq. 12 with σ_t = 0)."""
+    x0 = to_x0(epsilon, x_t, alpha_bar**0.5, (1 - alpha_bar) ** 0.5, "epsilon")
+    return noisy(x0, epsilon, alpha_bar_next)
+
+
+def check_ddim_step(step: Callable[[Tensor, Tensor, float, float], Tensor]) -> Right:
+    """Whether `step(x_t, epsilon, alpha_bar, alpha_bar_next)` is a step of DDIM.
+
+    Raises:
+        Mistake: it is not; the message names the likely reason.
+    """
+    cases = [(noisy(_X0, _NOISE, a), _NOISE + 0.1, a, b) for a, b in ((0.36, 0.64), (0.01, 0.5), (0.9, 1.0))]
+
+    def guess(x: Tensor, ε: Tensor, a: float) -> Tensor:
+        return (x - (1 - a) ** 0.5 * ε) / a**0.5
+
+    slips = (
+        Slip(
+            lambda x, ε, a, b: guess(x, ε, a),
+            "That is x₀, the jump to the end: blurred. Put the noise back on, as much as the next level has.",
+            "这是 x₀，一步跳到了终点：会模糊。还要把噪声加回去，加到下一级的水平。",
+        ),
+        Slip(
+            lambda x, ε, a, b: b**0.5 * guess(x, ε, a),
+            "The direction that points back to x_t is missing: + √(1-ᾱ_next)·ε.",
+            "少了指回 x_t 的方向：+ √(1-ᾱ_next)·ε。",
+        ),
+        Slip(
+            lambda x, ε, a, b: b**0.5 * guess(x, ε, a) + (1 - a) ** 0.5 * ε,
+            "The noise goes back on at the *next* level: √(1-ᾱ_next), not √(1-ᾱ).",
+            "噪声要按*下一级*加回去：√(1-ᾱ_next)，不是 √(1-ᾱ)。",
+        ),
+        Slip(
+            lambda x, ε, a, b: noisy(guess(x, ε, b), ε, b),
+            "So nothing moves. x_t is at the old level: x₀ = (x_t - √(1-ᾱ)·ε)/√ᾱ, with ᾱ and not ᾱ_next.",
+            "这样什么都没动。x_t 在旧的一级：x₀ = (x_t - √(1-ᾱ)·ε)/√ᾱ，用 ᾱ 而不是 ᾱ_next。",
+        ),
+        Slip(
+            lambda x, ε, a, b: noisy((x - (1 - a) * ε) / a, ε, b),
+            "The square roots of the first half: x_t = √ᾱ·x₀ + √(1-ᾱ)·ε, so both are roots.",
+            "前一半少了平方根：x_t = √ᾱ·x₀ + √(1-ᾱ)·ε，两处都是根号。",
+        ),
+    )
+    compare(step, ddim_step, cases, slips)
+    return Right(
+        "Say what is clean, say what is noise, mix them again at the next level: that is all of DDIM.",
+        "说出哪些是画面，哪些是噪声，再按下一级重新混合：这就是 DDIM 的全部。",
+    )

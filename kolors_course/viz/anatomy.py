@@ -1,0 +1,169 @@
+"""Figures of the parts of Kolors: how they hang together, what latents look like, where words are attended to."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from PIL import Image
+from torch import Tensor
+
+from kolors_course.errors import CourseError
+from kolors_course.kolors.budget import Cost
+from kolors_course.kolors.model import KolorsModel
+from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH
+from kolors_course.viz.canvas import BLUE, INK, PALE, RED, SOFT_INK, rows_of_panels
+
+_BOX = {"boxstyle": "round,pad=0.02,rounding_size=0.12", "linewidth": 1.4}
+_TINT = {RED: "#fbe9ea", BLUE: "#e8f0f9", SOFT_INK: "#f2f4f7"}
+
+
+def parts_figure(model: KolorsModel) -> Figure:
+    """The way from prompt and noise to picture, with the shapes of this model for one picture."""
+    config, side, px = model.unet.config, model.unet.config.sample_size, model.default_size
+    width, pooled = config.encoder_hid_dim, model.text_encoder.config.hidden_size
+    latents = f"{config.in_channels} x {side} x {side}"
+    figure, (axis,) = rows_of_panels(1, 1, 10.2, 3.1)
+    axis.set(xlim=(0, 11.3), ylim=(0, 3.4))
+    axis.axis("off")
+    boxes = {
+        "tokenizer": (0.1, 2.3, 1.5, "tokenizer", "SentencePiece", SOFT_INK),
+        "reader": (2.6, 2.3, 1.9, "text encoder", "ChatGLM", BLUE),
+        "noise": (0.1, 0.55, 1.5, "noise", latents, SOFT_INK),
+        "unet": (4.5, 0.4, 2.0, "U-Net", "removes noise, step by step", RED),
+        "vae": (7.9, 0.4, 1.9, "VAE decoder", "latents to pixels", BLUE),
+    }
+    for x, y, wide, title, text, colour in boxes.values():
+        axis.add_patch(FancyBboxPatch((x, y), wide, 0.9, facecolor=_TINT[colour], edgecolor=colour, **_BOX))
+        axis.text(x + wide / 2, y + 0.58, title, ha="center", va="center", fontsize=11, color=INK)
+        axis.text(x + wide / 2, y + 0.25, text, ha="center", va="center", fontsize=8, color=SOFT_INK)
+    _arrow(axis, (1.65, 2.75), (2.55, 2.75), f"{MAX_SEQUENCE_LENGTH} ids", (2.1, 2.95))
+    _arrow(axis, (4.0, 2.25), (4.95, 1.38), f"words: {MAX_SEQUENCE_LENGTH} x {width}", (3.65, 1.8))
+    _arrow(axis, (4.55, 2.75), (5.8, 1.38), f"summary: {pooled}", (5.85, 2.2))
+    _arrow(axis, (7.3, 2.45), (6.3, 1.38), "timestep, sizes, crop", (7.6, 2.65))
+    _arrow(axis, (1.65, 1.0), (4.42, 1.0), "first sample", (2.9, 1.18))
+    _arrow(axis, (6.57, 0.85), (7.82, 0.85), latents, (7.2, 1.03))
+    _arrow(axis, (9.86, 0.85), (10.4, 0.85), f"picture\n3 x {px} x {px}", (10.85, 0.85))
+    axis.annotate(
+        "",
+        (4.8, 0.34),
+        (6.2, 0.34),
+        arrowprops={"arrowstyle": "-|>", "color": RED, "connectionstyle": "arc3,rad=-0.3"},
+    )
+    axis.set_title(f"{model.name}: how a picture is made", fontsize=11, color=INK)
+    return figure
+
+
+def _arrow(
+    axis: Axes, start: tuple[float, float], end: tuple[float, float], text: str, at: tuple[float, float]
+) -> None:
+    axis.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.2})
+    axis.text(*at, text, ha="center", va="center", fontsize=8, color=INK)
+
+
+def latents_figure(picture: Image.Image, latents: Tensor, decoded: Image.Image) -> Figure:
+    """A picture, the channels of its latents, what the VAE makes of them, and the error.
+
+    Args:
+        picture, decoded: of one size.
+        latents: (C, h, w), scaled.
+    """
+    before, after = (np.asarray(p.convert("RGB"), dtype=float) for p in (picture, decoded))
+    error = np.abs(before - after).mean(axis=2)
+    panels = [("picture", picture), *((f"channel {i}", z.numpy()) for i, z in enumerate(latents))]
+    panels += [("decoded", decoded), ("error (of 255)", error)]
+    figure, axes = rows_of_panels(len(panels), None, 10.2 / len(panels), 1.75)
+    for axis, (title, content) in zip(axes, panels, strict=True):
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(title, fontsize=9)
+        if title.startswith("channel"):
+            axis.imshow(content, cmap="RdBu_r", vmin=-3, vmax=3)
+        elif title.startswith("error"):
+            drawn = axis.imshow(content, cmap="magma", vmin=0)
+            figure.colorbar(drawn, ax=axis, fraction=0.046, pad=0.04).ax.tick_params(labelsize=7)
+        else:
+            axis.imshow(content)
+    return figure
+
+
+def attention_figure(picture: Image.Image, maps: Tensor, words: Sequence[str], columns: int = 8) -> Figure:
+    """For each word, where in the picture it was attended to: colour where much, grey where little.
+
+    Args:
+        maps: (len(words), h, w), each drawn relative to its own largest value.
+
+    Raises:
+        CourseError: there are not as many maps as words.
+    """
+    if len(maps) != len(words):
+        raise CourseError(f"{len(maps)} attention maps for {len(words)} words; give one for each")
+    grey = np.asarray(picture.convert("L"), dtype=float)[..., None] / 255
+    colour = np.asarray(picture.convert("RGB"), dtype=float) / 255
+    figure, axes = rows_of_panels(len(words) + 1, columns, 1.28, 1.5)
+    figure.set_dpi(68)  # as of picture_strip: many small pictures make a notebook large
+    axes[0].imshow(colour)
+    axes[0].set_title("picture", fontsize=9)
+    for axis, heat, word in zip(axes[1:], maps, words, strict=True):
+        heat = (heat - heat.min()) / (heat.max() - heat.min()).clamp(min=1e-9)
+        heat = np.asarray(Image.fromarray(heat.numpy()).resize(picture.size, Image.Resampling.BICUBIC))
+        heat = heat.clip(0, 1)[..., None]
+        axis.imshow((0.4 * grey * (1 - heat) + colour * heat).clip(0, 1))
+        axis.set_title(word, fontsize=9)
+    for axis in axes:
+        axis.set(xticks=[], yticks=[])
+    return figure
+
+
+def similarity_figure(similarity: Tensor, labels: Sequence[str], title: str) -> Figure:
+    """A square table of numbers in -1 … 1 as colours, (len(labels), len(labels)).
+
+    Raises:
+        CourseError: the table is not square, or has another number of labels.
+    """
+    if similarity.shape != (len(labels), len(labels)):
+        raise CourseError(
+            f"a table of shape {tuple(similarity.shape)} has {len(labels)} labels; give one a row"
+        )
+    figure, (axis,) = rows_of_panels(1, 1, 7.4, 4.2)
+    drawn = axis.imshow(similarity.numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
+    axis.set_xticks(range(len(labels)), [str(i + 1) for i in range(len(labels))], fontsize=8)
+    axis.set_yticks(range(len(labels)), [f"{label}  {i + 1}" for i, label in enumerate(labels)], fontsize=8)
+    for row, values in enumerate(similarity.tolist()):
+        for column, value in enumerate(values):
+            shade = "white" if abs(value) > 0.6 else INK
+            axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=shade)
+    axis.set_title(title, fontsize=10)
+    axis.spines[:].set_visible(False)
+    figure.colorbar(drawn, ax=axis, fraction=0.04)
+    return figure
+
+
+def budget_figure(models: Mapping[str, Sequence[Cost]]) -> Figure:
+    """Where weights and operations sit: share of each part, for models of the same structure side by side.
+
+    Raises:
+        CourseError: the models have other parts.
+    """
+    names = [[cost.name for cost in costs] for costs in models.values()]
+    if not names or any(other != names[0] for other in names):
+        raise CourseError("a budget compares models of the same parts, and at least one")
+    figure, axes = rows_of_panels(2, 2, 5.0, 0.5 + 0.32 * len(names[0]))
+    height = 0.8 / len(models)
+    for axis, (title, key) in zip(
+        axes, (("weights", "parameters"), ("operations of one call", "flops")), strict=True
+    ):
+        for i, ((model, costs), colour) in enumerate(
+            zip(models.items(), (RED, BLUE, SOFT_INK), strict=False)
+        ):
+            values = np.array([getattr(cost, key) for cost in costs], dtype=float)
+            where = np.arange(len(costs)) + (i - (len(models) - 1) / 2) * height
+            axis.barh(where, 100 * values / values.sum(), height, color=colour, label=model)
+        axis.set_yticks(range(len(names[0])), names[0], fontsize=8)
+        axis.invert_yaxis()
+        axis.set_title(f"Share of the {title}", fontsize=10)
+        axis.set_xlabel("%", fontsize=8)
+        axis.grid(axis="x", color=PALE, alpha=0.4, linewidth=0.6)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[1].legend(frameon=False, fontsize=8)
+    return figure

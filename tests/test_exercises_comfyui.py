@@ -1,0 +1,83 @@
+"""The exercises of notebook 12, and what they are about: what runs again, and a figure of it."""
+
+import json
+
+import pytest
+from pages import SCHEMAS, good_api
+
+from kolors_course.comfyui.order import downstream, execution_order
+from kolors_course.errors import CourseError
+from kolors_course.exercises import Mistake, Right
+from kolors_course.exercises.comfyui import CAMP_VALUES, check_mended, check_rerun, check_widget_values
+from kolors_course.viz.workflow import MARKED, workflow_plot
+
+NAMED = {"steps": 25, "cfg": 5, "scheduler": "EulerDiscreteScheduler", "denoise_strength": 1}
+
+
+def test_the_values_are_named():
+    assert isinstance(check_widget_values(NAMED), Right)
+    assert set(NAMED.values()) <= set(CAMP_VALUES)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": "fixed"}, "a field of its own right after every seed"),
+        ({"cfg": 25}, "cfg is 25"),
+        ({"denoise_strength": None}, "denoise_strength is None"),
+    ],
+)
+def test_wrong_names_are_explained(change, message):
+    with pytest.raises(Mistake, match=message):
+        check_widget_values(NAMED | change)
+    with pytest.raises(Mistake, match="no scheduler"):
+        check_widget_values({key: value for key, value in NAMED.items() if key != "scheduler"})
+
+
+@pytest.mark.parametrize(("changed", "again"), [("1", "1234"), ("2", "234"), ("3", "34"), ("4", "4")])
+def test_what_runs_again_is_what_depends_on_the_change(changed, again):
+    assert downstream(good_api(), changed) == set(again)
+    assert isinstance(check_rerun(list(again), good_api(), changed), Right)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"4"}, "Node 3 .Sample. runs again as well: its own input"),
+        ({"3"}, "Node 4 .Save. runs again as well: something it takes"),
+        ({"1", "3", "4"}, "Node 1 .Load a model. does not"),
+        ({"3", "4", "9"}, "no node 9"),
+    ],
+)
+def test_a_wrong_guess_of_what_runs_again_is_explained(answer, message):
+    with pytest.raises(Mistake, match=message):
+        check_rerun(answer, good_api(), "3")
+
+
+def test_a_mended_workflow_passes_and_a_broken_one_names_what_is_left():
+    assert isinstance(check_mended(good_api(), SCHEMAS), Right)
+    broken = json.loads(json.dumps(good_api()))
+    broken["3"]["inputs"] |= {"steps": 0, "cfg": "x"}
+    with pytest.raises(Mistake, match="2 to go, the first is: node 3 'Sample', input 'steps'"):
+        check_mended(broken, SCHEMAS)
+
+
+def test_the_order_puts_every_node_after_its_sources_and_refuses_circles():
+    assert execution_order(dict(reversed(good_api().items()))) == ["1", "2", "3", "4"]
+    circle = good_api()
+    circle["1"]["inputs"]["name"] = ["4", 0]
+    with pytest.raises(CourseError, match="circle: .*->"):
+        execution_order(circle)
+    with pytest.raises(CourseError, match="circle"):
+        workflow_plot(circle)
+
+
+def test_the_figure_shows_every_node_to_the_right_of_what_it_needs():
+    (axis,) = workflow_plot(good_api(), marked={"1"}).axes
+    texts = {text.get_text(): text.get_position()[0] for text in axis.texts if "·" in text.get_text()}
+    assert list(texts) == ["1 · Load a model", "2 · 提示词", "3 · Sample", "4 · Save"]
+    assert list(texts.values()) == sorted(set(texts.values()))
+    assert len(axis.texts) == 4 + 4, "four nodes and four links"
+    from matplotlib.colors import to_rgba
+
+    assert [patch.get_facecolor() == to_rgba(MARKED) for patch in axis.patches] == [True, False, False, False]

@@ -1,0 +1,81 @@
+"""The exercises of notebook 04: right answers pass, and each likely mistake gets its own explanation."""
+
+import pytest
+import torch
+
+from kolors_course.diffusion import NoiseSchedule, classifier_free_guidance, classifier_guided
+from kolors_course.exercises import Mistake, guidance
+
+
+def test_the_librarys_guidance_passes():
+    assert guidance.check_guidance(classifier_free_guidance)
+    assert guidance.check_guidance(lambda u, c, s: u + s * (c - u))
+    assert guidance.check_guidance(lambda u, c, s: s * c - (s - 1) * u)
+
+
+@pytest.mark.parametrize(
+    ("guide", "message"),
+    [
+        (lambda u, c, s: (1 + s) * c - s * u, "paper's own convention"),
+        (lambda u, c, s: c + s * (u - c), "changed places"),
+        (lambda u, c, s: u - s * (c - u), "The sign"),
+        (lambda u, c, s: s * c, "guides nothing"),
+        (lambda u, c, s: s * (c - u), "starting point is missing"),
+        (lambda u, c, s: u + (c - u) / s, "Divided by s"),
+        (lambda u, c, s: (u + c) / 2, "For"),
+        (lambda u, c, s: None, "not a number"),
+        (lambda u, c, s: (u + s * (c - u)).mean(), "shape"),
+    ],
+)
+def test_wrong_guidance_is_explained(guide, message):
+    with pytest.raises(Mistake, match=message):
+        guidance.check_guidance(guide)
+
+
+def test_the_right_push_passes_and_is_what_the_library_does():
+    assert guidance.check_classifier_push(guidance.push_by_classifier)
+    schedule, x = NoiseSchedule.kolors(), torch.tensor([[0.3, -0.2]])
+    weight = torch.tensor([1.5, -0.5])
+    denoise = classifier_guided(
+        lambda sample, t: 0.1 * sample, lambda sample, t: sample @ weight, schedule, 2.0
+    )
+    t = torch.tensor(600.0)
+    ours = guidance.push_by_classifier(0.1 * x, weight[None], schedule.alphas_cumprod[600].item(), 2.0)
+    torch.testing.assert_close(denoise(x, t), ours)
+
+
+@pytest.mark.parametrize(
+    ("push", "message"),
+    [
+        (lambda e, g, a, s: e + s * (1 - a) ** 0.5 * g, "The sign"),
+        (lambda e, g, a, s: e - s * (1 - a) * g, "root is missing"),
+        (lambda e, g, a, s: e - s * a**0.5 * g, "signal is left"),
+        (lambda e, g, a, s: e - s * ((1 - a) / a) ** 0.5 * g, "relative to the signal"),
+        (lambda e, g, a, s: e - s * g, "noise level is missing"),
+        (lambda e, g, a, s: e - (1 - a) ** 0.5 * g, "left out"),
+        (lambda e, g, a, s: e, "For"),
+        (lambda e, g, a, s: None, "not a number"),
+    ],
+)
+def test_wrong_pushes_are_explained(push, message):
+    with pytest.raises(Mistake, match=message):
+        guidance.check_classifier_push(push)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (50, "all the way"),
+        (25, "asks the U-Net twice"),
+        (20, "still steps"),
+        (7, "not 7"),
+        ("35", "not a number"),
+    ],
+)
+def test_wrong_counts_are_explained(answer, message):
+    with pytest.raises(Mistake, match=message):
+        guidance.check_unet_rows(answer, steps=25, guided_steps=10)
+
+
+def test_the_right_count_passes():
+    assert "35 instead of 50" in guidance.check_unet_rows(35, steps=25, guided_steps=10)
