@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import KolorsPipeline
-from objective import epsilon_loss
 from safetensors import safe_open
 from safetensors.torch import load_file
 from tiny import QUICK, assert_same_state, state_of
@@ -18,6 +17,7 @@ from kolors_course.kolors import Sampling, generate, initial_latents, load_model
 from kolors_course.lora import ATTENTION_TARGETS, LoraSettings, load_lora, read_lora, unload_lora
 from kolors_course.training.cache import build_cache
 from kolors_course.training.lora import epoch_rows, generator_for, train_lora
+from kolors_course.training.objective import epsilon_loss
 from kolors_course.training.recipe import LoraTraining, mixed_precision
 
 

@@ -4,13 +4,12 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
-from objective import epsilon_loss
 
 from kolors_course.errors import CourseError
 from kolors_course.kolors import encode_prompts, time_ids
 from kolors_course.kolors.generate import conditioning_of, unet_noise
 from kolors_course.training.mini import KOLORS_SCHEDULER
-from kolors_course.training.objective import stratified_timesteps
+from kolors_course.training.objective import epsilon_loss, stratified_timesteps
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -67,3 +67,24 @@ def denoising_loss(
     noisy = model.schedule.add_noise(batch.latents, noise, timesteps)
     predicted = unet_noise(model, noisy, timesteps, conditioning_of(batch.prompts, batch.add_time_ids))
     return weighted_loss(predicted.float(), noise.float(), timesteps, model.schedule, settings, batch.masks)
+
+
+def epsilon_loss(
+    model: KolorsModel,
+    latents: Tensor,
+    prompts: PromptEmbeds,
+    add_time_ids: Tensor,
+    generator: torch.Generator,
+    min_snr_gamma: float | None = None,
+) -> Tensor:
+    """Mean squared error of the predicted noise at one random timestep for each sample.
+
+    Args:
+        latents: (B, 4, h, w), scaled by the VAE's factor.
+        add_time_ids: (B, 6).
+        generator: draws noise and timesteps on the CPU, so that devices do not change them.
+        min_snr_gamma: weight samples by min(SNR, γ)/SNR (arXiv 2303.09556); None is the plain mean.
+    """
+    noise, timesteps = draw_noise(latents, model.schedule.num_train_timesteps, generator)
+    batch = Batch(latents, prompts, add_time_ids)
+    return denoising_loss(model, batch, noise, timesteps, LossSettings(min_snr_gamma=min_snr_gamma))
