@@ -10,7 +10,7 @@ same base model, at the same rank and batch size:
 * camp: DiffSynth-Studio's step of the summer camp (see steps.py) with its settings: alpha 4, a constant learning rate
   of 1e-4, gaussian start, no caption dropout, no weights on timesteps.
 * camp, our learning rate: the same with our learning rate and alpha, which suit the small model better.
-* ours: what `kolors-course train-lora` does.
+* ours: the recipe of `kolors-course demo`, which also trains feed-forward and convolution layers.
 
 Only training counts, with what it encodes; loading models and judging pictures do not. Writes quality.json with
 commit, versions and machine, anew after every judgement.
@@ -31,6 +31,7 @@ from steps import StockTraining, camp_step
 from torch import Tensor
 
 from kolors_course.art import style_test_subjects
+from kolors_course.cli.demo import SETTINGS
 from kolors_course.dataset import read_dataset
 from kolors_course.evaluation import evaluate, held_out_prompts, load_probe
 from kolors_course.files import atomic_path
@@ -115,7 +116,7 @@ def contestants(
     )
     settings = replace(recipe.settings, alpha=CAMP_ALPHA)
     camps = replace(recipe, learning_rate=CAMP_LEARNING_RATE, settings=settings)
-    yield "ours", lambda: ours(profile, dataset, recipe, folder)
+    yield "ours", lambda: ours(profile, dataset, replace(recipe, settings=SETTINGS), folder)
     yield "camp, our learning rate", lambda: camp(profile, dataset, recipe)
     yield "camp", lambda: camp(profile, dataset, camps)
 
@@ -190,7 +191,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--style", default="pixel", help="data set to learn (default %(default)s)")
+    parser.add_argument("--style", default="paper-cut", help="data set to learn (default %(default)s)")
     parser.add_argument("--steps", type=int, default=500, help="at most (default %(default)s)")
     parser.add_argument(
         "--every", type=int, default=50, help="steps between judgements (default %(default)s)"
