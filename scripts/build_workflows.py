@@ -258,7 +258,7 @@ WORLDS = (
     World(
         "mini",
         ("夜晚雪地上的一只兔子", "a cat on a snowy field at night"),
-        ("pixel.safetensors", "ink.safetensors"),
+        ("ink.safetensors", "paper-cut.safetensors"),
         "Kolors-mini 随课程提供，CPU 即可运行。 Kolors-mini comes with the course and runs on a CPU.",
     ),
     World(

@@ -330,7 +330,9 @@ def shipped(world: str) -> dict[str, dict]:
 
 @pytest.mark.parametrize("name", shipped("mini"))
 def test_shipped_workflows_for_mini_run(worker, name):
-    shutil.copy(worker.base / "models/loras/ink.safetensors", worker.base / "models/loras/pixel.safetensors")
+    shutil.copy(
+        worker.base / "models/loras/ink.safetensors", worker.base / "models/loras/paper-cut.safetensors"
+    )
     expected = {"mini-image-to-image": 2, "mini-story": 9}.get(name, 1)
     assert len(worker.pictures(shipped("mini")[name])) == expected
 

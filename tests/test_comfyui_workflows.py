@@ -63,7 +63,7 @@ def model_with(**strengths: float):
 def draw_story_pages() -> list[Image.Image]:
     story = parse_storyboard(shipped("mini-story")["3"]["inputs"]["storyboard"], "storyboard")
     panels, base = (draw_story(model, story, SHORT) for model in (model_with(pixel=1.0), model_with()))
-    return [story_page(story, panels, base, footer="pixel.safetensors × 1"), *panels]
+    return [story_page(story, panels, base, footer="ink.safetensors × 1"), *panels]
 
 
 def draw_image_to_image() -> list[Image.Image]:
@@ -136,7 +136,7 @@ def test_previews_are_pictures(comfyui: RealServer):
 def camp_lora(tmp_path):
     """A LoRA of Kolors-mini in the camp's layout, which does not say alpha."""
     model = load_profile()
-    lora = read_lora(data_dir() / "loras" / "pixel.safetensors")
+    lora = read_lora(data_dir() / "loras" / "ink.safetensors")
     return write_lora(tmp_path / "epoch=0-step=500.ckpt", lora, "diffsynth", model.unet)
 
 
@@ -173,7 +173,7 @@ def test_a_lora_of_another_model_is_refused_and_the_server_goes_on(comfyui: Real
     with pytest.raises(CourseError, match="node 2 'Load Kolors LoRA' failed: ") as failed:
         list(comfyui.client.run(api))
     assert "foreign.safetensors" in str(failed.value)
-    api["2"]["inputs"]["lora_name"] = "pixel.safetensors"
+    api["2"]["inputs"]["lora_name"] = "ink.safetensors"
     assert_same(pictures_of(comfyui.client, api), BY_LIBRARY["mini-lora"]())
 
 
