@@ -56,13 +56,13 @@ def shortened(workflow: dict) -> dict:
 def model_with(**strengths: float):
     model = load_profile()
     for name, strength in strengths.items():
-        load_lora(model.unet, data_dir() / "loras" / f"{name}.safetensors", strength)
+        load_lora(model.unet, data_dir() / "loras" / f"{name.replace('_', '-')}.safetensors", strength)
     return model
 
 
 def draw_story_pages() -> list[Image.Image]:
     story = parse_storyboard(shipped("mini-story")["3"]["inputs"]["storyboard"], "storyboard")
-    panels, base = (draw_story(model, story, SHORT) for model in (model_with(pixel=1.0), model_with()))
+    panels, base = (draw_story(model, story, SHORT) for model in (model_with(ink=1.0), model_with()))
     return [story_page(story, panels, base, footer="ink.safetensors × 1"), *panels]
 
 
@@ -77,8 +77,8 @@ def draw_image_to_image() -> list[Image.Image]:
 
 BY_LIBRARY = {
     "mini-text-to-image": lambda: generate(model_with(), [RABBIT], [7], SHORT),
-    "mini-lora": lambda: generate(model_with(pixel=1.0), [RABBIT], [7], SHORT),
-    "mini-two-loras": lambda: generate(model_with(pixel=0.6, ink=0.5), [RABBIT], [7], SHORT),
+    "mini-lora": lambda: generate(model_with(ink=1.0), [RABBIT], [7], SHORT),
+    "mini-two-loras": lambda: generate(model_with(ink=0.6, paper_cut=0.5), [RABBIT], [7], SHORT),
     "mini-image-to-image": draw_image_to_image,
     "mini-story": draw_story_pages,
 }
