@@ -168,7 +168,8 @@ class World:
         return Link(graph.add("KolorsCourseLoadModel", 0, model_name=self.name, precision="auto"))
 
     def style(self, graph: Graph, model: Link, *strengths: float) -> Link:
-        for column, (name, strength) in enumerate(zip(self.loras, strengths, strict=False), start=1):
+        chosen = zip(self.loras[: len(strengths)], strengths, strict=True)
+        for column, (name, strength) in enumerate(chosen, start=1):
             options = {"lora_name": name, "strength": strength, "alpha": 0.0}
             model = Link(graph.add("KolorsCourseLoadLora", column, model=model, **options))
         return model

@@ -75,6 +75,7 @@ def _widget_values(node: UiNode, schema: NodeSchema) -> dict[str, Any]:
         names = []
         for widget in schema.widgets:
             names += [widget.name, None] if widget.has_control else [widget.name]
+        # A file may hold fewer values, of an older node, or more: the page saves its own buttons behind them.
         saved = dict(zip(names, node.widgets, strict=False))
     values = {widget.name: saved.get(widget.name, widget.default) for widget in schema.widgets}
     # A list would be taken for a link.

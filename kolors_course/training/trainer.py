@@ -67,13 +67,15 @@ class LoraTrainer:
         self.step = 0
         self.losses: list[tuple[int, float]] = []
         self.best = BestSoFar()
-        for (module, settings), key in zip(self._adapted(), ((), (1,)), strict=False):
+        for i, (module, settings) in enumerate(self._adapted()):
+            key = (i,) if i else ()  # the U-Net's start is the same with and without a text encoder beside it
             add_lora(module, settings, generator=generator_for(recipe.seed, INIT, *key))
         if recipe.gradient_checkpointing:
             model.unet.enable_gradient_checkpointing()
         state = self._read_checkpoint()
         if weights := state["lora"] if state else pretrained:
-            for (module, _), part in zip(self._adapted(), split_parts(weights), strict=False):
+            parts = [part for part in split_parts(weights) if part]
+            for (module, _), part in zip(self._adapted(), parts, strict=True):
                 load_lora_state_dict(module, part)
         optimizer = build_optimizer(
             recipe.optimizer, self._lora_parameters(), recipe.learning_rate, recipe.weight_decay

@@ -1,6 +1,7 @@
 """Figures of the parts of Kolors: how they hang together, what latents look like, where words are attended to."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -153,9 +154,7 @@ def budget_figure(models: Mapping[str, Sequence[Cost]]) -> Figure:
     for axis, (title, key) in zip(
         axes, (("weights", "parameters"), ("operations of one call", "flops")), strict=True
     ):
-        for i, ((model, costs), colour) in enumerate(
-            zip(models.items(), (RED, BLUE, SOFT_INK), strict=False)
-        ):
+        for i, ((model, costs), colour) in enumerate(zip(models.items(), cycle((RED, BLUE, SOFT_INK)))):
             values = np.array([getattr(cost, key) for cost in costs], dtype=float)
             where = np.arange(len(costs)) + (i - (len(models) - 1) / 2) * height
             axis.barh(where, 100 * values / values.sum(), height, color=colour, label=model)

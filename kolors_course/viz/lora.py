@@ -58,9 +58,11 @@ def direction_figure(changes: Mapping[str, Mapping[str, tuple[float, float]]]) -
     if not changes:
         raise CourseError("there is no training to draw")
     figure, axes = rows_of_panels(len(changes), None, 9.6 / max(2, len(changes)), 2.9)
-    for axis, colour, (name, layers) in zip(axes, COLOURS, changes.items(), strict=False):
+    for i, (axis, (name, layers)) in enumerate(zip(axes, changes.items(), strict=True)):
         turned, stretched = np.array(list(layers.values())).T
-        axis.loglog(turned, stretched, "o", color=colour, markersize=4, alpha=0.6, linewidth=0)
+        axis.loglog(
+            turned, stretched, "o", color=COLOURS[i % len(COLOURS)], markersize=4, alpha=0.6, linewidth=0
+        )
         r = np.corrcoef(np.log(turned), np.log(stretched))[0, 1]
         axis.set_title(f"{name}: correlation {r:.2f}", fontsize=10)
         axis.set_xlabel("rows turned by (1 - cosine)")
