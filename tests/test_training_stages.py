@@ -1,6 +1,8 @@
 """The stages that make Kolors-mini, a few tiny steps of each: what changes, what stays, what a second run finds."""
 
+import json
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from command_line import refused
 
 from kolors_course.art import random_caption
+from kolors_course.cli import main
 from kolors_course.kolors import load_model
 from kolors_course.kolors.generate import conditioning_of, unet_noise
 from kolors_course.kolors.prompts import encode_ids, token_ids
@@ -16,7 +19,7 @@ from kolors_course.training import base
 from kolors_course.training.base import BaseConfig, BaseTrainer, save_mini, train_base
 from kolors_course.training.losses import LossSettings, weighted_loss
 from kolors_course.training.mini import build_tokenizer
-from kolors_course.training.mini_recipe import RECIPES, default_recipe
+from kolors_course.training.mini_recipe import RECIPES, MiniRecipe, default_recipe
 from kolors_course.training.pictures import LORA_STYLES, PictureSpec, PictureStore, choose_scene
 from kolors_course.training.probe import ProbeConfig, halved, train_probe
 from kolors_course.training.scenes import TEXT_ROWS, captioned_scenes
@@ -67,11 +70,18 @@ def model(folder, store, vae):
 
 def test_the_decoder_alone_is_sharpened(vae, store, tmp_path):
     before, factor = copies(vae), vae.config.scaling_factor
-    after = copies(train_vae(replace(VAE, edge_weight=1.0, seed=1), store, tmp_path, vae))
+    after = copies(train_vae(replace(VAE, edge_weight=1.0, seed=1), store, tmp_path, vae, decoder_only=True))
     changed = {name.split(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     assert changed <= {"decoder", "post_quant_conv"}
     assert "decoder" in changed
     assert vae.config.scaling_factor == factor
+
+
+def test_a_whole_vae_is_trained_further(vae, store, tmp_path):
+    before = copies(vae)
+    after = copies(train_vae(replace(VAE, seed=1), store, tmp_path, deepcopy(vae)))
+    changed = {name.split(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert changed == {"encoder", "decoder", "quant_conv", "post_quant_conv"}
 
 
 def test_a_finished_stage_is_read_again_not_repeated(model, folder, store, vae):
@@ -114,6 +124,21 @@ def test_the_decoder_stage_needs_a_model(capsys, tmp_path):
     error = refused(capsys, "train-mini", "--stage", "decoder", "-o", tmp_path / "out")
     assert error == "error: the stage decoder goes on from a finished model; name it with --from DIR\n"
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_trains_vae_and_base_model_further(model, tmp_path, monkeypatch):
+    recipe = MiniRecipe(VAE, VAE, ProbeConfig(), BASE, pictures=PICTURES)
+    monkeypatch.setitem(RECIPES, "cpu", recipe)
+    save_mini(deepcopy(model), tmp_path / "start")
+    out, stages = tmp_path / "out", ["--stage", "vae", "--stage", "base"]
+    command = ["train-mini", "--recipe", "cpu", "--from", str(tmp_path / "start"), "-o", str(out), *stages]
+    assert main([*command, "--vae-learning-rate", "1e-2"]) == 0
+    start, further = load_model(tmp_path / "start"), load_model(out / "kolors-mini")
+    for part in ("unet", "vae", "text_encoder"):
+        states = [copies(getattr(each, part)) for each in (start, further)]
+        assert any(not torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+    log = (out / "further-vae-run" / "log.jsonl").read_text().splitlines()
+    assert json.loads(log[0])["learning_rate"] == pytest.approx(1e-2 / VAE.warmup)
 
 
 def test_the_base_model_sees_no_lora_style_and_its_captions_are_true(model, folder, store, vae):

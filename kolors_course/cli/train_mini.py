@@ -6,6 +6,7 @@ are skipped. The result goes to OUTPUT/kolors-mini and OUTPUT/probe-run; copy th
     kolors-course train-mini                                                   # hours on a CPU, minutes on a GPU
     kolors-course train-mini --from data/kolors-mini --base-steps 3500 --learning-rate 5e-4   # go on from there
     kolors-course train-mini --from data/kolors-mini --stage decoder                          # sharper pictures
+    kolors-course train-mini --from data/kolors-mini --stage vae --stage base                 # both, encoder too
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 from diffusers import AutoencoderKL
 
 from kolors_course.errors import CourseError
-from kolors_course.kolors import KolorsModel, load_model
+from kolors_course.kolors import load_model
 from kolors_course.platform.device import limit_threads, pick_device
 from kolors_course.training.base import save_mini, train_base
 from kolors_course.training.mini import build_tokenizer
@@ -41,10 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only this stage; may be repeated. decoder: sharpen the VAE's decoder of the model given by --from",
     )
     parser.add_argument(
-        "--from", dest="start", type=Path, metavar="DIR", help="train this Kolors-mini further"
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="DIR",
+        help="train this Kolors-mini further: its base model, unless stages are named",
     )
     parser.add_argument("--learning-rate", type=float, help="of the base model; default: the recipe's")
     parser.add_argument("--pictures", type=int, help="of the base model; default: the recipe's")
+    parser.add_argument("--vae-learning-rate", type=float, help="default: the recipe's")
     parser.add_argument("--vae-steps", type=int, help="default: the recipe's")
     parser.add_argument("--base-steps", type=int, help="default: the recipe's")
     parser.add_argument("--probe-steps", type=int, help="default: the recipe's")
@@ -62,7 +68,7 @@ def chosen_recipe(arguments: argparse.Namespace) -> MiniRecipe:
     recipe = RECIPES[arguments.recipe or default_recipe(pick_device())]
     return replace(
         recipe,
-        vae=changed(recipe.vae, steps=arguments.vae_steps),
+        vae=changed(recipe.vae, steps=arguments.vae_steps, learning_rate=arguments.vae_learning_rate),
         probe=changed(recipe.probe, steps=arguments.probe_steps),
         base=changed(
             recipe.base,
@@ -77,39 +83,34 @@ def chosen_recipe(arguments: argparse.Namespace) -> MiniRecipe:
 def run(arguments: argparse.Namespace) -> int:
     limit_threads()
     folder, recipe = arguments.output, chosen_recipe(arguments)
-    stages = arguments.stage or STAGES
+    stages = arguments.stage or (("base",) if arguments.start else STAGES)
     if "decoder" in stages and not arguments.start:
         raise CourseError("the stage decoder goes on from a finished model; name it with --from DIR")
+    start = load_model(arguments.start) if arguments.start else None
     tokenizer = build_tokenizer(folder / "tokenizer")
     print(f"tokenizer: {tokenizer.vocab_size} pieces")
     store = PictureStore(recipe.pictures, folder / "pictures")
-    if arguments.start:
-        start = load_model(arguments.start)
-        if "decoder" in stages:
-            vae = train_vae(recipe.decoder, store, folder / "decoder-run", start.vae)
-            save_mini(replace(start, vae=vae), folder / "kolors-mini")
-        else:
-            _train_base(recipe, start.vae, tokenizer, store, folder, start)
-        return 0
+    vae_folder = folder / ("further-vae-run" if start else "vae-run")
     if "pictures" in stages:
         store.draw(max(recipe.vae.pictures, recipe.base.pictures))
+    if "decoder" in stages:
+        vae = train_vae(recipe.decoder, store, folder / "decoder-run", start.vae, decoder_only=True)
+        save_mini(replace(start, vae=vae), folder / "kolors-mini")
     if "vae" in stages:
-        train_vae(recipe.vae, store, folder / "vae-run")
+        train_vae(recipe.vae, store, vae_folder, start and start.vae)
     if "probe" in stages:
         judged = PictureStore(recipe.judged, folder / "judged-pictures")
         print("probe accuracy on fresh renders:", train_probe(recipe.probe, judged, folder / "probe-run"))
     if "base" in stages:
-        trained = folder / "vae-run" / "vae"
-        if not trained.is_dir():
-            raise CourseError(f"there is no VAE in {trained}; run the stage vae first")
-        vae = AutoencoderKL.from_pretrained(trained, local_files_only=True)
-        _train_base(recipe, vae, tokenizer, store, folder, None)
+        vae = start.vae if start and "vae" not in stages else _trained_vae(vae_folder / "vae")
+        run_folder = folder / ("further-run" if start else "base-run")
+        model = train_base(recipe.base, vae, tokenizer, store, run_folder, start)
+        save_mini(model, folder / "kolors-mini")
+        print(f"wrote {folder}/kolors-mini")
     return 0
 
 
-def _train_base(
-    recipe: MiniRecipe, vae, tokenizer, store: PictureStore, folder: Path, start: KolorsModel | None
-) -> None:
-    run_folder = folder / ("further-run" if start else "base-run")
-    save_mini(train_base(recipe.base, vae, tokenizer, store, run_folder, start), folder / "kolors-mini")
-    print(f"wrote {folder}/kolors-mini")
+def _trained_vae(folder: Path) -> AutoencoderKL:
+    if not folder.is_dir():
+        raise CourseError(f"there is no VAE in {folder}; run the stage vae first")
+    return AutoencoderKL.from_pretrained(folder, local_files_only=True)

@@ -101,7 +101,12 @@ def _batches(pictures: torch.Tensor, config: VaeConfig, generator: torch.Generat
 
 
 def train_vae(
-    config: VaeConfig, store: PictureStore, output: Path, start: AutoencoderKL | None = None
+    config: VaeConfig,
+    store: PictureStore,
+    output: Path,
+    start: AutoencoderKL | None = None,
+    *,
+    decoder_only: bool = False,
 ) -> AutoencoderKL:
     """Train (or resume) the VAE in `output`; writes log.jsonl, samples.png and, at the end, vae/.
 
@@ -110,14 +115,14 @@ def train_vae(
 
     Args:
         store: the first `config.pictures` of it are trained on.
-        start: a finished VAE whose decoder is trained further. Its encoder stays as it is, so that a U-Net
-            trained on its latents keeps working.
+        start: a finished VAE to train further. Its latents change, and a U-Net must learn them anew, unless
+            `decoder_only`: then encoder and scaling factor stay as they are.
     """
     torch.manual_seed(config.seed)
     device = pick_device()
     vae = (start or build_vae(config)).to(device, memory_format=torch.channels_last)
     vae.requires_grad_(True)
-    if start:
+    if decoder_only:
         for part in (vae.encoder, vae.quant_conv):
             part.requires_grad_(False)
     parameters = [p for p in vae.parameters() if p.requires_grad]
@@ -159,7 +164,7 @@ def train_vae(
             with atomic_path(run.path / "samples.png") as path:
                 reconstruction_sheet(vae, fresh[:16]).save(path)
     vae.eval().requires_grad_(False)
-    if not start:
+    if not decoder_only:
         std = vae.encode(to_model(pictures[:500])).latent_dist.mean.std()
         vae.register_to_config(scaling_factor=round(1 / float(std), 5))
     vae.save_pretrained(run.path / "vae")
