@@ -30,9 +30,9 @@ from kolors_course.diffusion import NoiseSchedule
 from kolors_course.files import atomic_path
 from kolors_course.kolors import KolorsModel, PromptEmbeds, Sampling, decode_latents, sample_latents, time_ids
 from kolors_course.kolors.compact import compact_inputs, compact_rows, enable_text_bias
+from kolors_course.kolors.configs import KOLORS_UNET, KOLORS_VAE
 from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH
 from kolors_course.kolors.quantize import quantization_of, quantize_unet
-from kolors_course.kolors.skeleton import KOLORS_UNET, KOLORS_VAE
 from kolors_course.lora import LoraSettings
 from kolors_course.platform.device import limit_threads, pick_device
 from kolors_course.training.batches import PictureStream

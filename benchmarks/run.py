@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from measure import circumstances, median_seconds, ratios
-from sampling import samplings
+from sampling import first_calls, samplings
 from steps import training_steps
 
 from kolors_course.files import atomic_path
@@ -20,16 +20,20 @@ from kolors_course.platform.paths import data_dir
 from kolors_course.training.recipe import LoraTraining
 
 
-def measure(repeats: int, steps: int) -> dict[str, object]:
+def measure(repeats: int, steps: int, compiled: bool) -> dict[str, object]:
     profile = current_profile()
     dataset = data_dir() / "datasets" / "paper-cut"
     recipe = LoraTraining(batch_size=profile.batch_size, learning_rate=profile.learning_rate)
     with tempfile.TemporaryDirectory() as folder:
         training = median_seconds(training_steps(profile, dataset, recipe, Path(folder)), repeats)
-    sampling = median_seconds(samplings(profile, steps), repeats)
+    jobs = samplings(profile, steps, compiled)
+    first = first_calls(jobs)
+    sampling = ratios(median_seconds(jobs, repeats), "ours")
     return {
         f"LoRA step, {recipe.batch_size} pictures": ratios(training, "ours"),
-        f"sampling 4 pictures, {steps} steps": ratios(sampling, "ours"),
+        f"sampling 4 pictures, {steps} steps": {
+            name: row | {"first call, seconds": round(first[name], 1)} for name, row in sampling.items()
+        },
     }
 
 
@@ -40,19 +44,23 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9, help="default %(default)s")
     parser.add_argument("--steps", type=int, default=25, help="sampling steps (default %(default)s)")
     parser.add_argument(
+        "--compile", action="store_true", help="sampling with torch.compile too, which takes minutes to begin"
+    )
+    parser.add_argument(
         "--output", type=Path, default=Path(__file__).with_name("results.json"), help="default %(default)s"
     )
     arguments = parser.parse_args()
     threads = limit_threads()
-    results = measure(arguments.repeats, arguments.steps)
+    results = measure(arguments.repeats, arguments.steps, arguments.compile)
     command = f"python benchmarks/run.py --repeats {arguments.repeats} --steps {arguments.steps}"
+    command += " --compile" * arguments.compile
     report = {"command": command, **circumstances(threads, pick_device()), "results": results}
     with atomic_path(arguments.output) as path:
         path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for title, rows in results.items():
         print(title)
         for name, row in rows.items():
-            print(f"  {name:24} {row['seconds']:8.3f} s   {row['times ours']:5.2f} x ours")
+            print(f"  {name:32} {row['seconds']:8.3f} s   {row['times ours']:5.2f} x ours")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """Drawing the same pictures with stock diffusers and with the course's sampler."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
+import torch
 from diffusers import KolorsPipeline
 
 from kolors_course.kolors import Profile, Sampling, generate, initial_latents, load_profile
 
+STOCK, OURS = "stock KolorsPipeline", "ours"
 PROMPTS = [
     "夜晚雪地上的一只兔子",
     "a cat in the city at night",
@@ -15,29 +19,51 @@ PROMPTS = [
 ]
 
 
-def samplings(profile: Profile, steps: int) -> dict[str, Callable[[], list]]:
+def samplings(profile: Profile, steps: int, compiled: bool) -> dict[str, Callable[[], list]]:
     """Stock KolorsPipeline and our `generate`, from the same latents.
 
-    Raises:
-        AssertionError: the pictures differ by more than two grey levels somewhere.
+    Args:
+        compiled: both once more, with a U-Net compiled by `torch.compile`.
     """
     model = load_profile(profile)
     pipeline = KolorsPipeline.from_pretrained(profile.folder, torch_dtype=model.unet.dtype)
     pipeline.to(model.device)
-    pipeline.set_progress_bar_config(disable=True)
     seeds = range(len(PROMPTS))
     latents = initial_latents(model, seeds, profile.size, profile.size)
     options = {"num_inference_steps": steps, "guidance_scale": 5.0}
 
-    def stock() -> list:
+    def stock(pipeline: KolorsPipeline) -> list:
+        pipeline.set_progress_bar_config(disable=True)
         return pipeline(
             PROMPTS, latents=latents.clone(), height=profile.size, width=profile.size, **options
         ).images
 
-    def ours() -> list:
-        return generate(model, PROMPTS, seeds, Sampling(steps=steps))
+    def ours(unet: torch.nn.Module) -> list:
+        return generate(replace(model, unet=unet), PROMPTS, seeds, Sampling(steps=steps))
 
-    for theirs, picture in zip(stock(), ours(), strict=True):
-        difference = np.abs(np.asarray(theirs, int) - np.asarray(picture, int)).max()
-        assert difference <= 2, f"pictures differ by {difference} grey levels"
-    return {"stock KolorsPipeline": stock, "ours": ours}
+    jobs = {STOCK: lambda: stock(pipeline), OURS: lambda: ours(model.unet)}
+    if compiled:
+        fast = KolorsPipeline(**pipeline.components, force_zeros_for_empty_prompt=False)
+        fast.unet, unet = (_compiled(each) for each in (pipeline.unet, model.unet))
+        jobs |= {f"{STOCK}, compiled": lambda: stock(fast), f"{OURS}, compiled": lambda: ours(unet)}
+    return jobs
+
+
+def _compiled(unet: torch.nn.Module) -> torch.nn.Module:
+    return torch.compile(unet, dynamic=False, options={"freezing": True})
+
+
+def first_calls(jobs: Mapping[str, Callable[[], list]]) -> dict[str, float]:
+    """Seconds of the first call of each job; a compiled one compiles in it.
+
+    Raises:
+        AssertionError: the pictures differ by more than two grey levels somewhere.
+    """
+    seconds, drawn = {}, {}
+    for name, job in jobs.items():
+        started = time.perf_counter()
+        drawn[name] = np.stack([np.asarray(picture, int) for picture in job()])
+        seconds[name] = time.perf_counter() - started
+        difference = np.abs(drawn[name] - drawn[STOCK]).max()
+        assert difference <= 2, f"{name}: pictures differ by {difference} grey levels"
+    return seconds

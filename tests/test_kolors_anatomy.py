@@ -6,13 +6,14 @@ import torch
 from kolors_course.errors import CourseError
 from kolors_course.kolors import encode_prompts
 from kolors_course.kolors.attention import AttentionRecord, attention_maps, prompt_words, record_attention
-from kolors_course.kolors.budget import decoder_cost, on_meta, text_encoder_cost, unet_costs
+from kolors_course.kolors.budget import decoder_cost, text_encoder_cost, unet_costs
 from kolors_course.kolors.generate import conditioning_of, time_ids, unet_noise
 from kolors_course.kolors.prompts import encode_prompts_padded
 from kolors_course.kolors.skeleton import (
     kolors_skeleton,
     kolors_text_encoder_skeleton,
     kolors_vae_skeleton,
+    skeleton_of,
 )
 
 PROMPT = "夜晚雪地上的一只兔子"
@@ -104,6 +105,6 @@ def test_full_kolors_costs_what_is_published():
 
 
 def test_meta_copies_leave_the_model_alone(tiny_model):
-    copy = on_meta(tiny_model.unet)
+    copy = skeleton_of(tiny_model.unet)
     assert next(copy.parameters()).device.type == "meta"
     assert tiny_model.unet.device.type == "cpu"

@@ -17,6 +17,7 @@ from kolors_course.kolors import (
     diffusers_layout,
     encode_prompts,
     load_model,
+    parts,
     three_paths,
 )
 
@@ -208,11 +209,31 @@ def test_three_paths_say_which_one_is_wrong(folder):
     with pytest.raises(CourseError, match="is not a folder"):
         three_paths(**good | {"text_encoder": folder / TEXT})
     (folder / "vae/config.json").unlink()
-    with pytest.raises(CourseError, match=r"no config\.json in"):
+    with pytest.raises(
+        CourseError, match=r"no config\.json beside .* is not full Kolors' vae: .* tensors differ"
+    ):
         load_model(three_paths(**good))
     (folder / "tokenizer/tokenizer.model").unlink()
-    with pytest.raises(CourseError, match=r"no tokenizer\.model"):
+    with pytest.raises(
+        CourseError, match=r"no tokenizer\.model in .*tokenizer or .*text_encoder; copy it there"
+    ):
         three_paths(**good)
+
+
+@pytest.mark.parametrize("phased", [False, True])
+def test_weight_files_alone_are_full_kolors(folder, tiny_model, monkeypatch, tmp_path, phased):
+    """What DiffSynth downloads: U-Net and VAE without config.json, ChatGLM without its tokenizer."""
+    for part in ("unet", "vae"):
+        config = dict(type(getattr(tiny_model, part)).load_config(folder / part))
+        monkeypatch.setitem(parts.FULL_KOLORS, part, {k: v for k, v in config.items() if k[0] != "_"})
+        (folder / part / "config.json").unlink()
+    tokenizer = shutil.move(folder / "tokenizer", tmp_path / "elsewhere")
+    paths = three_paths(folder / UNET, folder / "text_encoder", folder / VAE, tokenizer)
+    model = load_model(paths, phased=phased)
+    for part in parts.PARTS:
+        model.fetch(part)
+    assert same_weights(model, tiny_model)
+    assert model.unet.dtype == model.vae.dtype == torch.float32
 
 
 def test_paths_of_two_models_may_be_mixed_only_where_they_fit(folder, tiny_folder):

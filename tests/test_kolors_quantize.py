@@ -19,7 +19,7 @@ SCRIPT = """
 import sys, torch
 from pathlib import Path
 from dataclasses import replace
-from tiny import QUICK
+from tiny import QUICK, stop_at
 from kolors_course.errors import CourseError
 from kolors_course.kolors import load_model
 from kolors_course.kolors.quantize import quantization_of
@@ -41,17 +41,13 @@ with torch.no_grad():
     noise = [m.unet(*inputs, added_cond_kwargs=conditions).sample for m in (plain, model)]
 print("error", ((noise[1] - noise[0]).norm() / noise[0].norm()).item())
 
-def stop(step, loss):
-    if step == 3:
-        raise KeyboardInterrupt
-
 def train(name, **options):
     fresh = load_model(folder, quantize=kind, phased=True)
     return train_lora(fresh, pictures, out / name, QUICK, options=RunOptions(free_encoders=True), **options)
 
 whole = train("whole")
 try:
-    train("parts", progress=stop)
+    train("parts", progress=stop_at(3))
 except KeyboardInterrupt:
     pass
 parts = train("parts")

@@ -5,24 +5,29 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 from accelerate.utils import DistributedType
 from diffusers.models.attention import BasicTransformerBlock
 from safetensors.torch import load_file
-from tiny import QUICK
+from tiny import QUICK, assert_same_gradients
 
 from kolors_course.cli import main
 from kolors_course.errors import CourseError
-from kolors_course.training.distributed import STRATEGIES, check_strategy
+from kolors_course.training import distributed
+from kolors_course.training.distributed import STRATEGIES, check_strategy, make_accelerator
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs" / "accelerate").glob("*.yaml"))
 
 
 def arguments(pictures, model, output, batch_size) -> list[str]:
     flags = f"--steps_per_epoch 4 --precision 32 --checkpoint_every 2 --batch_size {batch_size} --device cpu"
+    flags += " --max_grad_norm 1e9"
     paths = ("--dataset_path", pictures, "--model", model, "--output_path", output)
     return [*map(str, paths), *flags.split()]
 
@@ -51,6 +56,7 @@ def test_two_processes_learn_what_one_does(tiny_folder, tiny_pictures, tmp_path)
     assert done.stdout.count("wrote ") == 1  # one process speaks for all
     assert main(["train-lora", *arguments(tiny_pictures, tiny_folder, tmp_path / "one", 4)]) == 0
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+    assert_same_gradients(tmp_path / "two", tmp_path / "one")
     one, other = (load_file(tmp_path / name / "lora.safetensors") for name in ("one", "two"))
     # Adam divides by the size of a gradient, so where one is all but zero its rounding shows.
     for name, tensor in one.items():
@@ -92,8 +98,6 @@ def test_strategies_are_the_camps():
 
 
 def test_deepspeed_stages_become_plugins(monkeypatch):
-    from kolors_course.training import distributed
-
     seen = []
     monkeypatch.setattr(distributed, "DeepSpeedPlugin", lambda **options: seen.append(options))
     monkeypatch.setattr(distributed, "check_strategy", lambda strategy: None)
@@ -101,3 +105,22 @@ def test_deepspeed_stages_become_plugins(monkeypatch):
         distributed._deepspeed_plugin(QUICK, strategy)
     assert [options["zero_stage"] for options in seen] == [1, 2, 3]
     assert {options["gradient_clipping"] for options in seen} == {QUICK.max_grad_norm}
+    assert all(options["zero3_save_16bit_model"] for options in seen)
+
+
+def test_the_launcher_must_accumulate_as_the_recipe_does(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    with pytest.raises(CourseError, match="says 1 gradient accumulation steps, this training 4"):
+        make_accelerator(replace(QUICK, gradient_accumulation=4), torch.device("cpu"))
+
+
+def test_processes_wait_for_the_one_that_encodes(monkeypatch):
+    seen = []
+
+    def state(**options):
+        seen.append(options)
+        return SimpleNamespace(is_main_process=True)
+
+    monkeypatch.setattr(distributed, "PartialState", state)
+    assert distributed.is_main_process()
+    assert seen == [{"cpu": False, "timeout": distributed.PATIENCE}]

@@ -16,12 +16,13 @@ from kolors_course.diffusion import NoiseSchedule
 from kolors_course.errors import CourseError
 from kolors_course.kolors import KolorsModel
 from kolors_course.kolors.compact import enable_text_bias
+from kolors_course.kolors.configs import KOLORS_UNET
 from kolors_course.kolors.generate import unet_noise
 from kolors_course.kolors.quantize import quantizable_layers
 from kolors_course.kolors.skeleton import (
-    KOLORS_UNET,
     full_kolors,
     kolors_text_encoder_skeleton,
+    skeleton_of,
 )
 from kolors_course.lora import LoraSettings, add_lora, unload_lora
 from kolors_course.platform.meter import Meter
@@ -29,7 +30,6 @@ from kolors_course.training.costs import (
     measure_captions,
     measure_picture,
     measure_step,
-    skeleton_of,
     step_inputs,
 )
 from kolors_course.training.plan import GIB, advice, plan_training, ways_to_fit

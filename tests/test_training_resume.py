@@ -2,24 +2,20 @@
 
 import json
 import shutil
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
-from tiny import QUICK, assert_same_state, state_of
+from tiny import QUICK, SIDE, assert_same_state, state_of, stop_at, write_pictures
 
 from kolors_course.errors import CourseError
 from kolors_course.lora import LoraSettings, read_lora
-from kolors_course.training.lora import start_afresh, train_lora
-
-
-def stop_at(step):
-    def progress(done, loss):
-        if done == step:
-            raise KeyboardInterrupt
-
-    return progress
+from kolors_course.training.lora import train_lora
+from kolors_course.training.output import start_afresh
+from kolors_course.training.recipe import DataSettings
 
 
 def test_an_interrupted_run_continues_bit_for_bit(tiny_model, tiny_pictures, tmp_path, quick):
@@ -71,8 +67,33 @@ def test_other_pictures_or_another_model_do_not_resume(tiny_model, tiny_pictures
     metadata.write_text(metadata.read_text("utf-8-sig").replace("cat", "dog"), encoding="utf-8")
     with pytest.raises(CourseError, match="another data set"):
         train_lora(tiny_model, other, quick.path.parent, QUICK)
-    with pytest.raises(CourseError, match="another base model"):
+    with pytest.raises(CourseError, match="another base model;"):
         train_lora(replace(tiny_model, name="big"), tiny_pictures, quick.path.parent, QUICK)
+
+
+def test_a_base_model_trained_further_does_not_resume(tiny_model, tiny_pictures, quick):
+    further = replace(tiny_model, unet=deepcopy(tiny_model.unet))
+    with torch.no_grad():
+        further.unet.conv_in.weight.mul_(1.1)
+    with pytest.raises(CourseError, match="same name but other weights"):
+        train_lora(further, tiny_pictures, quick.path.parent, QUICK)
+
+
+def test_other_masks_or_another_order_do_not_resume(tiny_model, tmp_path):
+    pictures, output = write_pictures(tmp_path / "pictures"), tmp_path / "run"
+    recipe = replace(QUICK, steps=1, data=DataSettings(masks=True))
+    train_lora(tiny_model, pictures, output, recipe)
+    picture = next((pictures / "train").glob("*.png"))
+    mask = picture.with_name(f"{picture.stem}-masklabel.png")
+    Image.new("L", (SIDE, SIDE), 128).save(mask)
+    with pytest.raises(CourseError, match="another set of masks"):
+        train_lora(tiny_model, pictures, output, recipe)
+    mask.unlink()
+    metadata = pictures / "train" / "metadata.csv"
+    head, first, second, *rest = metadata.read_text("utf-8-sig").splitlines()
+    metadata.write_text("\n".join([head, second, first, *rest]), encoding="utf-8")
+    with pytest.raises(CourseError, match="another order of the pictures"):
+        train_lora(tiny_model, pictures, output, recipe)
 
 
 def test_overwrite_starts_anew_and_removes_only_its_own_files(tiny_model, tiny_pictures, tmp_path):
@@ -83,6 +104,18 @@ def test_overwrite_starts_anew_and_removes_only_its_own_files(tiny_model, tiny_p
     assert read_lora(result.path).metadata["recipe"]["seed"] == 1
     start_afresh(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_folder_without_a_training_is_left_as_it_is(tmp_path):
+    files = [tmp_path / name for name in ("samples/step-1.png", "tensorboard/other", "log.csv")]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    start_afresh(tmp_path)
+    assert all(file.is_file() for file in files)
+    (tmp_path / "log.jsonl").touch()
+    start_afresh(tmp_path)
+    assert [file.is_file() for file in files] == [False, True, False]
 
 
 def test_a_mistake_does_not_cost_the_earlier_run(tiny_model, tiny_pictures, tmp_path):
@@ -98,6 +131,18 @@ def test_a_mistake_does_not_cost_the_earlier_run(tiny_model, tiny_pictures, tmp_
             train_lora(tiny_model, dataset, tmp_path, recipe, overwrite=True)
         with pytest.raises(CourseError):
             train_lora(tiny_model, dataset, tmp_path / "new", recipe)
+    other = replace(QUICK, settings=replace(QUICK.settings, target_modules=("to_q",)))
+    with pytest.raises(
+        CourseError, match="not the same; use the target modules it was made with: to_q, to_k"
+    ):
+        train_lora(
+            tiny_model,
+            tiny_pictures,
+            tmp_path,
+            other,
+            pretrained_lora=tmp_path / "lora.safetensors",
+            overwrite=True,
+        )
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == files
 
 

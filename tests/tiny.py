@@ -1,8 +1,10 @@
 """A Kolors of a few megabytes with random weights: every code path of the real one, in milliseconds."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -11,6 +13,7 @@ from kolors_course.diffusion import NoiseSchedule
 from kolors_course.kolors import KolorsModel
 from kolors_course.lora import LoraSettings
 from kolors_course.training.base import save_mini
+from kolors_course.training.lora import LoraResult, train_lora
 from kolors_course.training.mini import build_text_encoder, build_tokenizer, build_unet
 from kolors_course.training.recipe import LoraTraining
 from kolors_course.training.vae import VaeConfig, build_vae
@@ -56,6 +59,36 @@ def write_pictures(folder: Path, count: int = 4, side: int = SIDE) -> Path:
         pixels[: side // 2, side // 4 :] = rng.integers(0, 256, 3)
         items.append((Image.fromarray(pixels), f"a {COLOURS[i % 4]} cat number {i}"))
     return write_dataset(folder, items)
+
+
+def stop_at(step: int) -> Callable[[int, float], None]:
+    """A `progress` that presses Ctrl-C after so many steps."""
+
+    def progress(done: int, loss: float) -> None:
+        if done == step:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def train_interrupted(model: KolorsModel, pictures: Path, folder: Path, recipe: LoraTraining) -> LoraResult:
+    """Train until it is interrupted in its third step, then run the same again to the end."""
+    with pytest.raises(KeyboardInterrupt):
+        train_lora(model, pictures, folder, recipe, progress=stop_at(3))
+    return train_lora(model, pictures, folder, recipe)
+
+
+def assert_same_gradients(one: Path, two: Path) -> None:
+    """Two trainings without clipping saw the same gradients, in size too.
+
+    Adam's steps are the same at any size of the gradients; its averages, which the checkpoint keeps, are not.
+    """
+    states = [
+        torch.load(folder / "checkpoint.pt", weights_only=True)["optimizer"]["state"] for folder in (one, two)
+    ]
+    assert states[0].keys() == states[1].keys()
+    for key, state in states[0].items():
+        torch.testing.assert_close(state["exp_avg"], states[1][key]["exp_avg"], rtol=1e-3, atol=1e-7)
 
 
 def state_of(unet: torch.nn.Module) -> tuple:

@@ -54,6 +54,8 @@ def profile_of(arguments: argparse.Namespace) -> Profile:
         folder = Path(arguments.model) / "unet"
     if folder is None or os.environ.get("KOLORS_PROFILE"):
         return current_profile()
+    if arguments.pretrained_unet_path and not (folder / "config.json").is_file():
+        return current_profile("kolors")  # as which such a file is loaded
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -80,7 +82,8 @@ def _load(
                 "give all three of --pretrained_unet_path, --pretrained_text_encoder_path and "
                 "--pretrained_fp16_vae_path, or none of them"
             )
-        return load_model(three_paths(*paths), device, profile.dtype, **options)
+        layout = three_paths(*paths, arguments.tokenizer_path)
+        return load_model(layout, device, profile.dtype, **options)
     if arguments.model:
         return load_model(arguments.model, device, profile.dtype, **options)
     return load_model(profile.folder, device, profile.dtype, profile.variant, **options)

@@ -23,9 +23,18 @@ WHOLE, NUMBER, YES = {"type": int}, {"type": float}, {"action": "store_true"}
 FLAGS = {
     "model (default: that of KOLORS_PROFILE)": (
         ("--model", {"metavar": "DIR"}, "model in diffusers layout, or the older one of Kwai-Kolors/Kolors"),
-        ("--pretrained_unet_path", {"metavar": "FILE"}, "U-Net weights, config.json beside them"),
+        (
+            "--pretrained_unet_path",
+            {"metavar": "FILE"},
+            "U-Net weights; full Kolors' where no config.json lies beside them",
+        ),
         ("--pretrained_text_encoder_path", {"metavar": "DIR"}, "ChatGLM folder"),
-        ("--pretrained_fp16_vae_path", {"metavar": "FILE"}, "VAE weights, config.json beside them"),
+        ("--pretrained_fp16_vae_path", {"metavar": "FILE"}, "VAE weights, likewise"),
+        (
+            "--tokenizer_path",
+            {"metavar": "DIR"},
+            "of these three paths, where tokenizer.model lies (default: in or beside the ChatGLM folder)",
+        ),
         ("--device", {}, "cuda, mps or cpu (default: the best there is)"),
     ),
     "data": (

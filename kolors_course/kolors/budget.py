@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kolors_course.kolors.compact import enable_text_bias
 from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH
+from kolors_course.kolors.skeleton import skeleton_of
 
 
 @dataclass(frozen=True)
@@ -32,21 +33,13 @@ class Cost:
     flops: int
 
 
-def on_meta(part: nn.Module) -> nn.Module:
-    """The same architecture without weights, in evaluation mode."""
-    with torch.device("meta"):
-        if isinstance(part, ChatGLMModel):
-            return ChatGLMModel(part.config, empty_init=False).eval()
-        return type(part).from_config(part.config).eval()
-
-
 def unet_costs(unet: UNet2DConditionModel, text_rows: int = MAX_SEQUENCE_LENGTH) -> list[Cost]:
     """Cost of one call, for each top-level part in the order of the data; of its own size of latents.
 
     Args:
         text_rows: rows of the prompt; 256 is the stock pipeline, fewer a compacted prompt.
     """
-    unet = on_meta(unet)
+    unet = skeleton_of(unet)
     enable_text_bias(unet)
     config, side = unet.config, unet.config.sample_size
     width = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
@@ -59,7 +52,7 @@ def unet_costs(unet: UNet2DConditionModel, text_rows: int = MAX_SEQUENCE_LENGTH)
 
 def decoder_cost(vae: AutoencoderKL, latent_side: int) -> Cost:
     """Latents of `latent_side` x `latent_side` cells to pixels."""
-    vae = on_meta(vae)
+    vae = skeleton_of(vae)
     parameters = _weights(vae.decoder) + _weights(vae.post_quant_conv)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         vae.decode(_empty(1, vae.config.latent_channels, latent_side, latent_side))
@@ -68,7 +61,7 @@ def decoder_cost(vae: AutoencoderKL, latent_side: int) -> Cost:
 
 def text_encoder_cost(text_encoder: ChatGLMModel, text_rows: int = MAX_SEQUENCE_LENGTH) -> Cost:
     """Reading one prompt of `text_rows` rows."""
-    text_encoder = on_meta(text_encoder)
+    text_encoder = skeleton_of(text_encoder)
     ids = torch.zeros(1, text_rows, dtype=torch.long, device="meta")
     mask = torch.zeros(1, 1, text_rows, text_rows, dtype=torch.bool, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -90,7 +90,7 @@ def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-def draw_noise(model: KolorsModel, generators: Sequence[torch.Generator], height: int, width: int) -> Tensor:
+def unit_noise(model: KolorsModel, generators: Sequence[torch.Generator], height: int, width: int) -> Tensor:
     """Standard normal latents (B, 4, h, w), each row from its own generator, so batches do not change pictures."""
     factor = model.vae_scale_factor
     shape = (1, model.unet.config.in_channels, height // factor, width // factor)
@@ -99,12 +99,12 @@ def draw_noise(model: KolorsModel, generators: Sequence[torch.Generator], height
 
 
 def initial_latents(model: KolorsModel, seeds: Sequence[int], height: int, width: int) -> Tensor:
-    """`draw_noise` from seeds.
+    """`unit_noise` from seeds.
 
     Raises:
         CourseError: a seed is not in 0 … 2³²-1.
     """
-    return draw_noise(model, noise_generators(seeds), height, width)
+    return unit_noise(model, noise_generators(seeds), height, width)
 
 
 def unet_noise(
@@ -239,7 +239,7 @@ def draw_latents(
             f"denoise {sampling.denoise:g} needs a picture to start from; give one, or denoise 1"
         )
     generators = noise_generators(seeds)
-    noise = draw_noise(model, generators, height, width)
+    noise = unit_noise(model, generators, height, width)
     options = {"original": original, "generator": generators}
     for state in sample_latents(
         model, prompts, negative.rows([0] * len(prompts)), noise, sampling, **options

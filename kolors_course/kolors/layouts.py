@@ -51,11 +51,19 @@ def diffusers_layout(folder: str | Path) -> ModelPaths:
     return ModelPaths(**parts, tokenizer=tokenizer, name=folder.resolve().name)
 
 
-def three_paths(unet_file: str | Path, text_encoder: str | Path, vae_file: str | Path) -> ModelPaths:
+def three_paths(
+    unet_file: str | Path,
+    text_encoder: str | Path,
+    vae_file: str | Path,
+    tokenizer: str | Path | None = None,
+) -> ModelPaths:
     """The camp's layout: a U-Net file, a text-encoder folder and a VAE file.
 
-    Each file needs its config.json beside it; the tokenizer is looked for in tokenizer/ beside the
-    text-encoder folder, then in that folder itself.
+    A file without a config.json beside it is taken for full Kolors', as DiffSynth downloads them.
+
+    Args:
+        tokenizer: the folder of tokenizer.model; None looks into tokenizer/ beside the text-encoder folder, then
+            into that folder itself.
 
     Raises:
         CourseError: a file or folder is missing.
@@ -72,19 +80,26 @@ def three_paths(unet_file: str | Path, text_encoder: str | Path, vae_file: str |
         raise CourseError(f"{text_encoder} is not a folder; give the text encoder's folder")
     unet, vae = Path(unet_file), Path(vae_file)
     name = unet.parent.resolve().parent.name
-    return ModelPaths(unet, vae, text_encoder, _tokenizer_folder(text_encoder), None, name)
+    return ModelPaths(unet, vae, text_encoder, _tokenizer_folder(text_encoder, tokenizer), None, name)
 
 
-def _tokenizer_folder(text_encoder: Path) -> Path:
-    beside = text_encoder.parent / "tokenizer"
-    for folder in (beside, text_encoder):
+def _tokenizer_folder(text_encoder: Path, given: str | Path | None = None) -> Path:
+    folders = [Path(given)] if given else [text_encoder.parent / "tokenizer", text_encoder]
+    for folder in folders:
         if (folder / "tokenizer.model").is_file():
             return folder
-    raise CourseError(f"no tokenizer.model in {beside} or {text_encoder}; copy it there")
+    raise CourseError(
+        f"no tokenizer.model in {' or '.join(map(str, folders))}; copy it there: Kwai-Kolors/Kolors has it in "
+        "text_encoder/, DiffSynth-Studio in diffsynth/tokenizer_configs/kolors/tokenizer/"
+    )
 
 
 def find_weights(path: Path, variant: str | None) -> tuple[Path, str | None]:
-    """Folder and variant to load: of the file `path`, or of the folder `path` the variant that suits best."""
+    """Folder and variant to load: of the file `path`, or of the folder `path` the variant that suits best.
+
+    Raises:
+        CourseError: there is no config.json or are no weights.
+    """
     folder = path.parent if path.is_file() else path
     if not (folder / "config.json").is_file():
         raise CourseError(f"no config.json in {folder}; copy it from the model's folder")

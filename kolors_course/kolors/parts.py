@@ -4,20 +4,24 @@ import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
 from kolors_course.errors import CourseError
 from kolors_course.kolors.compact import enable_text_bias
+from kolors_course.kolors.configs import KOLORS_UNET, KOLORS_VAE
 from kolors_course.kolors.layouts import ModelPaths, find_weights
 from kolors_course.kolors.quantize import quantize_unet
 
 PARTS = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": ChatGLMModel}
+FULL_KOLORS = {"unet": KOLORS_UNET, "vae": KOLORS_VAE}  # for weight files that come without a config.json
 # What diffusers, transformers, SentencePiece and torch raise on missing, damaged or foreign files.
 _LOAD_ERRORS = (
     OSError,
@@ -56,17 +60,27 @@ class PartLoader:
         Raises:
             CourseError: it is missing or damaged.
         """
-        options: dict[str, Any] = {"dtype": self.dtype, "ignore_mismatched_sizes": True}
-        if (
-            part != "text_encoder"
-        ):  # of which the older layout has only .bin files: read with weights_only=True
-            options = {"torch_dtype": self._dtype(part), "use_safetensors": True}
-        with explained(self.paths.name):
-            module = _load(PARTS[part], *find_weights(getattr(self.paths, part), self.variant), options)
+        if self._is_bare(part):
+            module = _load_bare(part, getattr(self.paths, part)).to(self._dtype(part))
+        else:
+            module = self._load_described(part)
         self._finish(part, module)
         if part == "unet" and self.quantize:
             quantize_unet(module, self.quantize, self.device)
         return module.to(self.device)
+
+    def _load_described(self, part: str) -> nn.Module:
+        if part == "text_encoder":  # the older layout has only .bin files of it: read with weights_only=True
+            options: dict[str, Any] = {"dtype": self.dtype, "ignore_mismatched_sizes": True}
+        else:
+            options = {"torch_dtype": self._dtype(part), "use_safetensors": True}
+        with explained(self.paths.name):
+            return _load(PARTS[part], *find_weights(getattr(self.paths, part), self.variant), options)
+
+    def _is_bare(self, part: str) -> bool:
+        """Whether it is a weight file without a config.json beside it."""
+        path = getattr(self.paths, part)
+        return part in FULL_KOLORS and path.is_file() and not (path.parent / "config.json").is_file()
 
     def skeleton(self, part: str) -> nn.Module:
         """The same without weights, on the meta device: names, shapes and configuration.
@@ -74,18 +88,20 @@ class PartLoader:
         Raises:
             CourseError: its configuration is missing or damaged, or it has no weights that could be loaded later.
         """
+        module = _bare(part) if self._is_bare(part) else self._described(part)
+        nn.Module.to(module, self._dtype(part))
+        self._finish(part, module)
+        return module
+
+    def _described(self, part: str) -> nn.Module:
         cls = PARTS[part]
         with explained(self.paths.name):
             folder, _ = find_weights(getattr(self.paths, part), self.variant)
             with torch.device("meta"):
                 if part == "text_encoder":
                     config = cls.config_class.from_pretrained(folder, local_files_only=True)
-                    module = cls(config, empty_init=False)
-                else:
-                    module = cls.from_config(cls.load_config(folder, local_files_only=True))
-        nn.Module.to(module, self._dtype(part))
-        self._finish(part, module)
-        return module
+                    return cls(config, empty_init=False)
+                return cls.from_config(cls.load_config(folder, local_files_only=True))
 
     def _dtype(self, part: str) -> torch.dtype:
         return self.vae_dtype or self.dtype if part == "vae" else self.dtype
@@ -115,6 +131,26 @@ def explained(name: str) -> Iterator[None]:
     except _LOAD_ERRORS as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
         raise CourseError(f"cannot load the model {name}: {reason}; copy or download it again") from error
+
+
+def _bare(part: str) -> nn.Module:
+    with torch.device("meta"):
+        return PARTS[part](**FULL_KOLORS[part])
+
+
+def _load_bare(part: str, file: Path) -> nn.Module:
+    """Full Kolors' `part` from a weight file that says nothing of itself but names and shapes."""
+    module = _bare(part)
+    with explained(file.name):
+        tensors = load_file(file)
+    wanted, found = ({name: t.shape for name, t in state.items()} for state in (module.state_dict(), tensors))
+    if differing := sorted({name for name, _ in wanted.items() ^ found.items()}):
+        raise CourseError(
+            f"there is no config.json beside {file}, and it is not full Kolors' {part}: {len(differing)} tensors "
+            f"differ (first: {differing[0]}); copy the config.json it belongs to there"
+        )
+    module.load_state_dict(tensors, assign=True)
+    return module
 
 
 def _load(cls: Any, folder: Any, variant: str | None, options: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""An exponential moving average of the LoRA, smoother than any of its moments."""
+"""An exponential moving average of what is trained, smoother than any of its moments."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

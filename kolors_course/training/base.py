@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, KolorsPipeline
+from diffusers.training_utils import EMAModel
 from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -17,6 +18,7 @@ from kolors_course.kolors.generate import Sampling, conditioning_of, generate, t
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import encode_rows, token_ids
 from kolors_course.platform.device import pick_device
+from kolors_course.training.average import averaged
 from kolors_course.training.losses import masked_mean
 from kolors_course.training.mini import build_text_encoder, build_unet, carry_embeddings, kolors_scheduler
 from kolors_course.training.objective import draw_noise
@@ -93,25 +95,6 @@ class BaseConfig:
         return 1 - 1 / max(1.0, self.ema_share * self.steps)
 
 
-class Ema:
-    """Exponential moving average of weights, with a decay that grows from 0 as the average fills up."""
-
-    def __init__(self, parameters: list[Tensor], decay: float):
-        self.decay, self.parameters = decay, parameters
-        self.average = [p.detach().clone() for p in parameters]
-
-    def update(self, step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
-
-    def swap(self) -> None:
-        """Exchange the average and the live weights; call again to go back."""
-        for average, parameter in zip(self.average, self.parameters, strict=True):
-            kept = parameter.detach().clone()
-            parameter.data.copy_(average)
-            average.copy_(kept)
-
-
 def build_model(config: BaseConfig, vae: AutoencoderKL, tokenizer) -> KolorsModel:
     """An untrained Kolors-mini around a trained VAE."""
     torch.manual_seed(config.seed)
@@ -153,7 +136,7 @@ class BaseTrainer:
             weight_decay=config.weight_decay,
             fused=True,
         )
-        self.ema = Ema(self.parameters, config.ema_decay)
+        self.ema = self._new_average()
         self.reader = FactReader(config.text_width).to(self.device)
         learning = [*self.parameters, *self.reader.parameters()]
         self.record = RecordedPass(self.losses, learning, self.device)
@@ -171,7 +154,8 @@ class BaseTrainer:
             self.optimizer.load_state_dict(state["optimizer"])
             self.reader.load_state_dict(state["reader"])
             self.reader_optimizer.load_state_dict(state["reader_optimizer"])
-            self.ema.average = state["ema"]
+            self.ema.load_state_dict(state["ema"])
+            self.ema.to(self.device)
             self.generator.set_state(state["generator"])
             self.step = state["step"]
 
@@ -181,7 +165,10 @@ class BaseTrainer:
         self.model.text_encoder.load_state_dict(model.text_encoder.state_dict())
         words = self.model.text_encoder.embedding.word_embeddings.weight
         words.data.copy_(carry_embeddings(words.detach(), model.tokenizer, self.model.tokenizer))
-        self.ema = Ema(self.parameters, self.config.ema_decay)
+        self.ema = self._new_average()
+
+    def _new_average(self) -> EMAModel:
+        return EMAModel(self.parameters, decay=self.config.ema_decay, foreach=True)
 
     def save(self) -> None:
         self.run.save(
@@ -191,7 +178,7 @@ class BaseTrainer:
             optimizer=self.optimizer.state_dict(),
             reader=self.reader.state_dict(),
             reader_optimizer=self.reader_optimizer.state_dict(),
-            ema=self.ema.average,
+            ema=self.ema.state_dict(),
             generator=self.generator.get_state(),
             step=self.step,
         )
@@ -251,19 +238,20 @@ class BaseTrainer:
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimizer in (self.optimizer, self.reader_optimizer):
             optimizer.step()
-        self.ema.update(self.step)
+        self.ema.step(self.parameters)
         self.step += 1
         return losses
 
     def sample(self) -> None:
-        self.ema.swap()
         for part in (self.model.unet, self.model.text_encoder):
             part.eval()
-        with atomic_path(self.run.path / f"samples-{self.step:06d}.png") as path:
+        with (
+            averaged(self.ema, self.parameters),
+            atomic_path(self.run.path / f"samples-{self.step:06d}.png") as path,
+        ):
             sample_sheet(self.model).save(path)
         for part in (self.model.unet, self.model.text_encoder):
             part.train()
-        self.ema.swap()
 
     def train(self, scenes: CaptionedScenes) -> KolorsModel:
         """Train to the end of the recipe; the returned model carries the averaged weights."""
@@ -283,7 +271,7 @@ class BaseTrainer:
                 self.save()
             if self.step % config.sample_every == 0 or self.step == config.steps:
                 self.sample()
-        self.ema.swap()
+        self.ema.copy_to(self.parameters)
         return self.model
 
 
@@ -298,7 +286,7 @@ def train_base(
     """Encode the pictures (once; the latents are kept in `output`), then train or resume.
 
     Args:
-        start: a finished model to train further, with the same VAE; None starts from nothing.
+        start: a finished model to train further; None starts from nothing.
     """
     trainer = BaseTrainer(config, vae.eval().requires_grad_(False), tokenizer, output)
     if start and trainer.step == 0:

@@ -135,12 +135,14 @@ class Encoder:
         return encode_prompts(self.model.tokenizer, self.model.text_encoder, texts)
 
     def _stored_text(self, text: str) -> PromptEmbeds:
-        key = content_key("text", text, MAX_SEQUENCE_LENGTH, self._text_id)
+        # By its tokens, not its letters: they are what the encoder reads, whatever the tokenizer.
+        ids = token_ids(self.model.tokenizer, text)
+        key = content_key("text", *ids, MAX_SEQUENCE_LENGTH, self._text_id)
         tensors = self.store.get_or_make(key, lambda: vars(self._encode([text])))
         return PromptEmbeds(**{name: tensor.to(self.model.device) for name, tensor in tensors.items()})
 
     def _stored_picture(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        key = content_key("picture", pixels, self._vae_id)
+        key = content_key("picture", pixels, self.model.vae.config.scaling_factor, self._vae_id)
         names = ("mean", "deviation")
         tensors = self.store.get_or_make(
             key, lambda: dict(zip(names, self._encode_pictures([pixels]), strict=True))

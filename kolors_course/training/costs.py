@@ -15,6 +15,7 @@ from kolors_course.kolors.compact import TextBiasAttnProcessor, plain_attention
 from kolors_course.kolors.generate import conditioning_of, unet_noise
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds, encode_rows
+from kolors_course.kolors.skeleton import skeleton_of
 from kolors_course.lora import add_lora, lora_parameters, unload_lora
 from kolors_course.platform.meter import Meter
 from kolors_course.training.recipe import LoraTraining
@@ -85,17 +86,6 @@ def measure_picture(vae: nn.Module, size: tuple[int, int]) -> tuple[int, float]:
     with _FusedAttention(), Meter() as meter:
         vae.encode(pixels)
     return meter.peak, meter.tflop
-
-
-def skeleton_of(network: nn.Module) -> Any:
-    """A U-Net, VAE or text encoder like `network`, without weights."""
-    with torch.device("meta"):
-        if isinstance(network, ChatGLMModel):
-            copy = type(network)(network.config, empty_init=False)
-        else:
-            copy = type(network).from_config(network.config)
-    nn.Module.to(copy, network.dtype)
-    return copy.eval().requires_grad_(False)
 
 
 def fused_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:

@@ -1,6 +1,7 @@
 """accelerate set up for a recipe: precision, device, processes and what splits a model between them."""
 
 import importlib.util
+from datetime import timedelta
 
 import torch
 from accelerate import Accelerator, DeepSpeedPlugin
@@ -10,14 +11,21 @@ from accelerate.utils import DistributedType, parse_flag_from_env
 from kolors_course.errors import CourseError
 from kolors_course.training.recipe import LoraTraining, mixed_precision
 
+# How long processes wait for each other: one of them encodes all pictures and captions while the others wait.
+PATIENCE = timedelta(hours=12)
 STRATEGIES = ("auto", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")  # the camp's names
 
 
 def process_device(device: torch.device) -> torch.device:
     """The device of this process: `device`, or this process's own GPU when `accelerate launch` started several."""
-    if device.type == "cuda" and PartialState().use_distributed:
-        return PartialState().device
+    if device.type == "cuda" and _processes().use_distributed:
+        return _processes().device
     return device
+
+
+def _processes(cpu: bool = False) -> PartialState:
+    """What accelerate knows of this process and the others; the first call lets them find each other."""
+    return PartialState(cpu=cpu, timeout=PATIENCE)
 
 
 def make_accelerator(recipe: LoraTraining, device: torch.device, strategy: str = "auto") -> Accelerator:
@@ -26,10 +34,11 @@ def make_accelerator(recipe: LoraTraining, device: torch.device, strategy: str =
     Started by `accelerate launch`, it also takes over what that was configured with: processes, FSDP, DeepSpeed.
 
     Raises:
-        CourseError: DeepSpeed is asked for but not installed, or an unknown strategy.
+        CourseError: DeepSpeed is asked for but not installed, an unknown strategy, or the launcher's configuration
+            has another gradient accumulation than the recipe.
     """
     plugin = _deepspeed_plugin(recipe, strategy)
-    if not PartialState(cpu=device.type == "cpu").use_distributed:
+    if not _processes(cpu=device.type == "cpu").use_distributed:
         # accelerate keeps the first precision and device of a process; a notebook trains more than once.
         AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(
@@ -38,6 +47,11 @@ def make_accelerator(recipe: LoraTraining, device: torch.device, strategy: str =
         gradient_accumulation_steps=recipe.gradient_accumulation,
         deepspeed_plugin=plugin,
     )
+    if accelerator.gradient_accumulation_steps != recipe.gradient_accumulation:
+        raise CourseError(
+            f"the configuration of accelerate says {accelerator.gradient_accumulation_steps} gradient accumulation "
+            f"steps, this training {recipe.gradient_accumulation}; write the same number into both"
+        )
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
         # DeepSpeed reads the batch size from a data loader, which this training does not have.
         accelerator.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = recipe.batch_size
@@ -46,7 +60,7 @@ def make_accelerator(recipe: LoraTraining, device: torch.device, strategy: str =
 
 def is_main_process() -> bool:
     """Whether this process is the one that speaks and writes for all."""
-    return PartialState().is_main_process
+    return _processes().is_main_process
 
 
 def is_sharded(accelerator: Accelerator) -> bool:
@@ -81,4 +95,5 @@ def _deepspeed_plugin(recipe: LoraTraining, strategy: str) -> DeepSpeedPlugin | 
         zero_stage=int(strategy[-1]),
         gradient_accumulation_steps=recipe.gradient_accumulation,
         gradient_clipping=recipe.max_grad_norm,
+        zero3_save_16bit_model=True,  # else the whole LoRA cannot be put together for a checkpoint
     )

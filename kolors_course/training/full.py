@@ -45,10 +45,8 @@ def fine_tune(
     """
     unet = model.unet
     before = {name: parameter.detach().clone() for name, parameter in unet.named_parameters()}
-    stream, settings = (
-        PictureStream((cache,), seed, caption_dropout),
-        LossSettings(min_snr_gamma=min_snr_gamma),
-    )
+    stream = PictureStream((cache,), seed, caption_dropout)
+    settings = LossSettings(min_snr_gamma=min_snr_gamma)
     optimizer = torch.optim.AdamW(unet.requires_grad_(True).parameters(), lr=learning_rate)
     try:
         for step in range(steps):

@@ -1,10 +1,7 @@
 """Train a Kolors LoRA: the camp's job, on the right schedule, at the right strength, without repeated work."""
 
-import hashlib
 import json
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,21 +13,21 @@ from torch import Tensor
 
 from kolors_course.dataset import Dataset, check_divisible, dataset_hash, read_dataset
 from kolors_course.errors import CourseError
-from kolors_course.files import remove_leftovers
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.parts import is_meta
 from kolors_course.lora import join_parts, read_lora, save_lora, unload_lora
 from kolors_course.lora.adapter import target_layers
+from kolors_course.lora.kinds import split_tensor_name
 from kolors_course.training.batches import epoch_rows
 from kolors_course.training.data import encode_training_data, training_size
-from kolors_course.training.distributed import check_strategy, make_accelerator
-from kolors_course.training.lock import run_lock
+from kolors_course.training.distributed import check_strategy, is_sharded, make_accelerator
 from kolors_course.training.logs import TrainingLog, check_loggers
+from kolors_course.training.masks import masks_key
 from kolors_course.training.optimizers import optimizer_class
+from kolors_course.training.output import run_folder, start_afresh
 from kolors_course.training.randomness import generator_for
 from kolors_course.training.recipe import LoraTraining, mixed_precision
-from kolors_course.training.run import RunFolder
-from kolors_course.training.store import Store
+from kolors_course.training.store import Store, content_key, fingerprint
 from kolors_course.training.trainer import LoraTrainer
 from kolors_course.training.validation import hold_out
 
@@ -44,10 +41,6 @@ __all__ = [
     "start_afresh",
     "train_lora",
 ]
-
-SAMPLES = "samples"
-OWN_FILES = ("checkpoint.pt", "log.jsonl", "log.csv", "lora.safetensors")
-OWN_FOLDERS = (SAMPLES, "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -93,8 +86,8 @@ def train_lora(
     """Train a LoRA on a folder of pictures and captions and write `output/lora.safetensors`.
 
     The folder also receives log.jsonl, samples/ and checkpoint.pt; the same call resumes an interrupted run, and
-    `overwrite` discards it. The model is left without any LoRA. Of a model loaded in phases, each network is fetched
-    when its turn comes.
+    `overwrite` discards it, once all that can be wrong with the new one has been looked at. The model is left
+    without any LoRA. Of a model loaded in phases, each network is fetched when its turn comes.
 
     Args:
         prior_path: a second data set, of what the model must not forget (prior preservation).
@@ -103,7 +96,7 @@ def train_lora(
     Raises:
         CourseError: see `read_dataset`, `encode_training_data`, `LoraTraining`, `RunFolder`; or training diverged,
             another training runs in the folder, the disk is full, or the recipe does not suit the model or this
-            machine. Mistakes of the recipe are found before `output` is touched.
+            machine.
     """
     recipe, options, output = recipe or LoraTraining(), options or RunOptions(), Path(output)
     dataset = read_dataset(dataset_path)
@@ -112,26 +105,21 @@ def train_lora(
     _check(recipe, options, model, dataset)
     pretrained = _read_pretrained(pretrained_lora, recipe, model.unet) if pretrained_lora else None
     accelerator = make_accelerator(recipe, model.device, options.strategy)
-    if recipe.text_encoder_lora and accelerator.num_processes > 1:
-        raise CourseError(
-            "a LoRA of the text encoder is trained by one process; leave it out, or start only one"
-        )
-    origin = {
-        "base model": model.name,
-        "data set": dataset_hash(dataset),
-        "set of prior pictures": dataset_hash(prior) if prior else None,
-        "LoRA to start from": _hash(pretrained) if pretrained else None,
-        "number of processes": accelerator.num_processes,
-        "number format of the base model": model.quantization,
-    }
+    _check_processes(recipe, accelerator)
     try:
-        with _run_folder(output, accelerator, overwrite, options.cache_folder) as run:
+        with run_folder(output, accelerator, options.cache_folder) as run:
             store = Store(options.cache_folder) if options.cache_folder else None
             with accelerator.main_process_first():  # the others then find what it put into the store
                 data = encode_training_data(
                     model, dataset, prior, recipe, store, free_encoders=options.free_encoders
                 )
             model.fetch("unet")
+            if overwrite and accelerator.is_main_process:
+                start_afresh(output)
+            accelerator.wait_for_everyone()
+            origin = _origin(model, recipe, dataset, prior, pretrained) | {
+                "number of processes": accelerator.num_processes
+            }
             trainer = LoraTrainer(model, recipe, data, run, accelerator, origin, pretrained)
             _train(trainer, options, progress)
             path = _write_lora(trainer, dataset, command)
@@ -154,6 +142,40 @@ def _check(recipe: LoraTraining, options: RunOptions, model: KolorsModel, datase
     check_strategy(options.strategy)
 
 
+def _check_processes(recipe: LoraTraining, accelerator: Accelerator) -> None:
+    if recipe.text_encoder_lora and accelerator.num_processes > 1:
+        raise CourseError(
+            "a LoRA of the text encoder is trained by one process; leave it out, or start only one"
+        )
+    if recipe.ema_decay and is_sharded(accelerator):
+        raise CourseError(
+            "a moving average needs the whole LoRA on every device; leave ema_decay out, or FSDP and DeepSpeed"
+        )
+
+
+def _origin(
+    model: KolorsModel,
+    recipe: LoraTraining,
+    dataset: Dataset,
+    prior: Dataset | None,
+    pretrained: dict[str, Tensor] | None,
+) -> dict[str, Any]:
+    """What besides the recipe decides the result, by names that an error message can use."""
+    data = (dataset, *([prior] if prior else []))
+    return {
+        "base model": model.name,
+        "base model (it has the same name but other weights)": fingerprint(model.unet),
+        "number format of the base model": model.quantization,
+        "data set": dataset_hash(dataset),
+        "set of prior pictures": dataset_hash(prior) if prior else None,
+        "order of the pictures": content_key(*(sample.path.name for each in data for sample in each.samples)),
+        "set of masks": content_key(*map(masks_key, data)) if recipe.data.masks else None,
+        "LoRA to start from": content_key(*(pretrained[name] for name in sorted(pretrained)))
+        if pretrained
+        else None,
+    }
+
+
 def _read_pretrained(path: str | Path, recipe: LoraTraining, unet: UNet2DConditionModel) -> dict[str, Tensor]:
     settings = recipe.settings
     # The camp's files do not say their alpha; then it is the one given for this training, as in the camp's trainer.
@@ -167,38 +189,16 @@ def _read_pretrained(path: str | Path, recipe: LoraTraining, unet: UNet2DConditi
     if bool(lora.text_encoder) != recipe.text_encoder_lora:
         has, wants = ("a", "none") if lora.text_encoder else ("no", "one")
         raise CourseError(f"{path} has {has} part for the text encoder, but this training wants {wants}")
+    found, wanted = (
+        {split_tensor_name(name)[0] for name in lora.state_dict},
+        target_layers(unet, settings.target_modules),
+    )
+    if found != wanted.keys():
+        raise CourseError(
+            f"{path} adapts {len(found)} layers, but this training {len(wanted)}, and not the same; use the target "
+            f"modules it was made with: {', '.join(lora.settings.target_modules)}"
+        )
     return join_parts(lora.state_dict, lora.text_encoder)
-
-
-def _hash(state: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        digest.update(name.encode() + state[name].float().cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-@contextmanager
-def _run_folder(
-    output: Path, accelerator: Accelerator, overwrite: bool, cache_folder: Path | None
-) -> Iterator[RunFolder]:
-    """The output folder, held by the main process for all, without what killed processes left in it."""
-    with run_lock(output) if accelerator.is_main_process else nullcontext():
-        if accelerator.is_main_process:
-            _clear_leftovers(output, cache_folder)
-            if overwrite:
-                start_afresh(output)
-        accelerator.wait_for_everyone()
-        yield RunFolder(output)
-
-
-def _clear_leftovers(output: Path, cache_folder: Path | None) -> None:
-    # Only in the folder of a run: temporary files elsewhere may be another program's.
-    if any((output / name).is_file() for name in OWN_FILES):
-        remove_leftovers(output)
-        remove_leftovers(output / SAMPLES)
-    # A cache outside the run's folder may be in use by another training.
-    if cache_folder and output in cache_folder.parents:
-        remove_leftovers(cache_folder)
 
 
 def _train(trainer: LoraTrainer, options: RunOptions, progress: Callable[[int, float], None] | None) -> None:
@@ -255,12 +255,3 @@ def _write_lora(trainer: LoraTrainer, dataset: Dataset, command: str) -> Path:
 def _validation_facts(trainer: LoraTrainer) -> dict[str, Any]:
     best = trainer.best
     return {"best_step": best.step, "validation_loss": best.loss} if best.lora else {}
-
-
-def start_afresh(output: str | Path) -> None:
-    """Remove an earlier run from a folder: checkpoint, logs, samples and LoRA, nothing else."""
-    output = Path(output)
-    for name in OWN_FILES:
-        (output / name).unlink(missing_ok=True)
-    for name in OWN_FOLDERS:
-        shutil.rmtree(output / name, ignore_errors=True)

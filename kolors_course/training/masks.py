@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from kolors_course.dataset import open_picture
+from kolors_course.dataset import Dataset, open_picture
 from kolors_course.dataset.layouts import mask_file
 from kolors_course.errors import CourseError
+from kolors_course.training.store import content_key
 
 
 def mask_beside(picture: Path, size: tuple[int, int]) -> Image.Image:
@@ -31,6 +32,12 @@ def mask_beside(picture: Path, size: tuple[int, int]) -> Image.Image:
             f"{path} is {mask.width}x{mask.height}, but its picture is {size[0]}x{size[1]}; make both the same size"
         )
     return mask
+
+
+def masks_key(dataset: Dataset) -> str:
+    """A hash of the masks of all pictures, in order."""
+    files = (mask_file(sample.path) for sample in dataset.samples)
+    return content_key(*(file.read_bytes() if file.is_file() else b"" for file in files))
 
 
 def latent_mask(pixel_values: Tensor, vae_scale_factor: int, picture: Path) -> Tensor:

@@ -92,11 +92,15 @@ def evaluation_weights(optimizer: Any) -> Iterator[None]:
     A schedule-free optimizer trains at another point than the averaged one it recommends; others do not.
     """
     inner = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps it
-    schedule_free = hasattr(inner, "eval")
-    if schedule_free:
-        inner.eval()
+    if not hasattr(inner, "eval"):
+        yield
+        return
+    parameters = [parameter for group in inner.param_groups for parameter in group["params"]]
+    kept = [parameter.detach().clone() for parameter in parameters]
+    inner.eval()
     try:
         yield
     finally:
-        if schedule_free:
-            inner.train()
+        inner.train()
+        for parameter, weight in zip(parameters, kept, strict=True):
+            parameter.data.copy_(weight)  # `train` finds the way back but for rounding

@@ -14,7 +14,8 @@ from torch import nn
 
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.quantize import quantizable_layers
-from kolors_course.training.costs import measure_captions, measure_picture, measure_step, skeleton_of
+from kolors_course.kolors.skeleton import skeleton_of
+from kolors_course.training.costs import measure_captions, measure_picture, measure_step
 from kolors_course.training.data import training_size
 from kolors_course.training.recipe import LoraTraining, mixed_precision
 

@@ -86,7 +86,8 @@ class RunFolder:
             self._cut_log(0)
             return None
         try:
-            state = torch.load(self.checkpoint, weights_only=True)
+            # To the CPU: it may have been written on another device. Whoever loads the state moves it.
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise CourseError(
                 f"{self.checkpoint} is damaged and cannot be resumed; remove it to start anew"

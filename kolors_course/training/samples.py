@@ -5,13 +5,8 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 
-from kolors_course.kolors.generate import (
-    Sampling,
-    check_size,
-    decode_latents,
-    initial_latents,
-    sample_latents,
-)
+from kolors_course.kolors.generate import Sampling, check_size, draw_latents
+from kolors_course.kolors.latents import decode_latents
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import LivePrompts, PromptEmbeds
 from kolors_course.training.cache import Encoder
@@ -39,11 +34,9 @@ class SampleSheet:
         sheet = Image.new("RGB", (width * len(self.prompts), height))
         for start in range(0, len(self.prompts), self.sampling.batch_size):
             prompts = self.prompts.rows(slice(start, start + self.sampling.batch_size))
-            latents = initial_latents(model, range(start, start + len(prompts)), height, width)
-            *_, last = sample_latents(
-                model, prompts, self.empty.rows([0] * len(prompts)), latents, self.sampling
-            )
-            for i, picture in enumerate(decode_latents(model, last.sample.to(model.vae.dtype)), start):
+            seeds = range(start, start + len(prompts))
+            latents = draw_latents(model, prompts, self.empty, seeds, self.sampling)
+            for i, picture in enumerate(decode_latents(model, latents.to(model.vae.dtype)), start):
                 sheet.paste(picture, (i * width, 0))
         model.vae.to(home)
         return sheet

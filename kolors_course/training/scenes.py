@@ -74,7 +74,7 @@ def caption_scenes(spec: PictureSpec, rows: list[int], tokenizer: ChatGLMTokeniz
 
 
 @torch.no_grad()
-def encode_pictures(vae: AutoencoderKL, store: PictureStore, rows: list[int]) -> Tensor:
+def scene_latents(vae: AutoencoderKL, store: PictureStore, rows: list[int]) -> Tensor:
     """Scaled posterior means (N, 4, h, w), half precision, of the pictures with these numbers (rising)."""
     latents, numbers = [], torch.tensor(rows)
     for start in tqdm(range(0, rows[-1] + 1, store.chunk), desc="encoding"):
@@ -99,7 +99,7 @@ def captioned_scenes(
         rows = [i for i, style in enumerate(styles) if style in known]
         styled = torch.tensor([styles[i] != BASE_STYLE for i in rows])
         input_ids, lengths, truth = caption_scenes(store.spec, rows, tokenizer, captions)
-        tensors = (encode_pictures(vae, store, rows), styled, input_ids, lengths, truth)
+        tensors = (scene_latents(vae, store, rows), styled, input_ids, lengths, truth)
         with atomic_path(cache) as path:
             torch.save(tensors, path)
     return CaptionedScenes(*torch.load(cache, weights_only=True))

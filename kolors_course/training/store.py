@@ -46,8 +46,8 @@ class Store:
         return tensors
 
 
-def content_key(*parts: str | int | Tensor) -> str:
-    """SHA-256 (64 hex digits) of texts, numbers and tensors, in order."""
+def content_key(*parts: str | int | float | bytes | Tensor) -> str:
+    """SHA-256 (64 hex digits) of texts, numbers, bytes and tensors, in order."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor):
@@ -68,5 +68,6 @@ def fingerprint(module: nn.Module) -> str:
     for name, tensor in module.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         step = max(1, tensor.numel() // _SAMPLED)
-        digest.update(tensor.flatten()[::step].double().cpu().numpy().tobytes())
+        # To the CPU first: the GPUs of Macs have no double precision.
+        digest.update(tensor.flatten()[::step].cpu().double().numpy().tobytes())
     return digest.hexdigest()

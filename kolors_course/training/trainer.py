@@ -117,6 +117,7 @@ class LoraTrainer:
             self.optimizer.load_state_dict(state["optimizer"])
         if self.average:
             self.average.load_state_dict(state["average"])
+            self.average.to(self.model.device)
         if self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 

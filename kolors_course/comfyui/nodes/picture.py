@@ -26,7 +26,7 @@ class KolorsCourseDecode(io.ComfyNode):
             node_id="KolorsCourseDecode",
             display_name="Kolors Decode",
             category=CATEGORY,
-            description="Latents to pictures, with the model's own VAE.",
+            description=KolorsCourseDecode.__doc__,
             inputs=[model_input(), io.Latent.Input("latent")],
             outputs=[io.Image.Output("image", display_name="image")],
         )
@@ -46,7 +46,7 @@ class KolorsCourseEncodeImage(io.ComfyNode):
             node_id="KolorsCourseEncodeImage",
             display_name="Kolors Encode Image",
             category=CATEGORY,
-            description="Pictures to latents, scaled to cover the size wanted and cropped in the middle.",
+            description=KolorsCourseEncodeImage.__doc__,
             inputs=[model_input(), io.Image.Input("image"), *size_inputs()],
             outputs=[io.Latent.Output("latent", display_name="latent")],
         )

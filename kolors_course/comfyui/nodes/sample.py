@@ -26,7 +26,7 @@ class KolorsCoursePrompt(io.ComfyNode):
             node_id="KolorsCoursePrompt",
             display_name="Kolors Prompt",
             category=CATEGORY,
-            description="What to draw and what to keep away from, in Chinese or English.",
+            description=KolorsCoursePrompt.__doc__,
             inputs=[
                 model_input(),
                 io.String.Input(
@@ -56,7 +56,7 @@ class KolorsCourseSampler(io.ComfyNode):
             node_id="KolorsCourseSampler",
             display_name="Kolors Sampler",
             category=CATEGORY,
-            description="From noise, or from a picture with noise on it, to latents that match the prompt.",
+            description=KolorsCourseSampler.__doc__,
             inputs=[
                 model_input(),
                 KolorsPromptWire.Input("prompt"),
