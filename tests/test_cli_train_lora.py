@@ -14,9 +14,10 @@ import torch
 from command_line import command, refused, tree
 from safetensors import safe_open
 from safetensors.torch import load_file
+from tiny import SIDE
 
 from kolors_course.cli import main, train_lora
-from kolors_course.kolors import current_profile
+from kolors_course.kolors import current_profile, parts
 from kolors_course.kolors.skeleton import kolors_skeleton
 from kolors_course.lora import read_lora
 from kolors_course.lora.adapter import target_layers
@@ -39,7 +40,7 @@ def test_the_camps_command_trains(capsys, tmp_path, tiny_folder, tiny_pictures):
         *("--pretrained_fp16_vae_path", tiny_folder / "vae/diffusion_pytorch_model.safetensors"),
         *("--lora_rank", 16, "--lora_alpha", 4.0, "--lora_target_modules", "to_q,to_k,to_v,to_out"),
         *("--dataset_path", tiny_pictures, "--output_path", output),
-        *("--max_epochs", 2, "--steps_per_epoch", 1, "--height", 32, "--width", 48),
+        *("--max_epochs", 2, "--steps_per_epoch", 3, "--height", 32, "--width", 48),
         *("--center_crop", "--random_flip", "--batch_size", 1, "--dataloader_num_workers", 0),
         *("--learning_rate", 1e-4, "--use_gradient_checkpointing", "--accumulate_grad_batches", 2),
         *("--precision", "16-mixed", "--training_strategy", "auto", "--init_lora_weights", "gaussian"),
@@ -51,16 +52,16 @@ def test_the_camps_command_trains(capsys, tmp_path, tiny_folder, tiny_pictures):
     assert lora.settings.target_modules == ("to_q", "to_k", "to_v", "to_out.0")
     assert lora.base_model == "tiny"
     recipe = lora.metadata["recipe"]
-    assert (recipe["steps"], recipe["size"], recipe["gradient_accumulation"]) == (2, [48, 32], 2)
+    assert (recipe["steps"], recipe["size"], recipe["gradient_accumulation"]) == (4, [48, 32], 2)
     assert recipe["random_flip"] is recipe["center_crop"] is recipe["gradient_checkpointing"] is True
     assert (recipe["precision"], recipe["learning_rate"]) == ("16-mixed", 1e-4)
     assert lora.metadata["command"].startswith("kolors-course train-lora --pretrained_unet_path ")
     assert "--lora_rank 16" in lora.metadata["command"]
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-    assert report["steps"] == 2
+    assert report["steps"] == 4  # each epoch: two batches, and one that is left
     assert report["lora"] == str(output / "lora.safetensors")
     assert report["first_loss"] > 0
-    assert "2 steps, loss" in capsys.readouterr().out
+    assert "4 steps, loss" in capsys.readouterr().out
     stored = {name for name in tree(output) if name.startswith("cache")}
     assert tree(output) - stored == {"checkpoint.pt", "log.jsonl", "lora.safetensors"}
     assert (
@@ -115,6 +116,29 @@ def test_the_camps_flags_have_the_camps_defaults_on_full_kolors():
     assert {flag: ours[flag] for flag in DIFFSYNTH} == DIFFSYNTH
 
 
+def recipe(*flags, profile="kolors"):
+    parser = argparse.ArgumentParser()
+    train_lora.add_arguments(parser)
+    return train_lora.recipe_of(
+        parser.parse_args(command("--dataset_path", "data", *flags)), current_profile(profile)
+    )
+
+
+def test_a_missing_side_is_the_models_own():
+    assert recipe("--height", 768).size == (1024, 768)
+    assert recipe("--width", 64, profile="mini").size == (64, 128)
+
+
+def test_optimizers_bring_the_defaults_they_need():
+    assert (recipe().learning_rate, recipe().optimizer.schedule) == (1e-4, "cosine")
+    assert recipe("--optimizer", "prodigy").learning_rate == 1.0
+    assert recipe("--optimizer", "prodigy", "--learning_rate", 0.5).learning_rate == 0.5
+    assert recipe("--optimizer", "adamw-schedule-free").optimizer.schedule == "constant"
+    assert (
+        recipe("--optimizer", "adamw-schedule-free", "--lr_schedule", "linear").optimizer.schedule == "linear"
+    )
+
+
 def test_the_defaults_follow_the_model_that_is_given_by_path(monkeypatch, tmp_path, tiny_folder):
     full = tmp_path / "unet" / "config.json"
     full.parent.mkdir()
@@ -128,6 +152,9 @@ def test_the_defaults_follow_the_model_that_is_given_by_path(monkeypatch, tmp_pa
 
     for flag, path in paths.items():
         assert profile(flag, path) == "kolors"
+    full.unlink()
+    assert profile("--pretrained_unet_path", paths["--pretrained_unet_path"]) == "kolors"  # weights alone
+    full.write_text('{"sample_size": 128}', encoding="utf-8")
     assert profile("--model", tiny_folder) == profile("--model", tmp_path / "none") == profile() == "mini"
     monkeypatch.setenv("KOLORS_PROFILE", "mini")
     assert profile("--model", tmp_path) == "mini"
@@ -188,6 +215,29 @@ def test_all_three_layouts_train_to_the_same_weights(tmp_path, tiny_pictures, la
         loras.append(load_file(tmp_path / name / "lora.safetensors"))
     assert all(torch.equal(tensor, other[key]) for other in loras[1:] for key, tensor in loras[0].items())
     assert any(tensor.abs().max() > 0 for key, tensor in loras[0].items() if "lora_B" in key)
+
+
+def test_the_camps_own_download_trains(tmp_path, tiny_pictures, layouts, monkeypatch):
+    """As DiffSynth fetches it: no config.json beside U-Net and VAE, no tokenizer."""
+    folder = shutil.copytree(Path(layouts["three paths"][1]).parents[1], tmp_path / "camp")
+    for part in ("unet", "vae"):
+        config = json.loads((folder / part / "config.json").read_text(encoding="utf-8"))
+        known = {name: value for name, value in config.items() if not name.startswith("_")}
+        monkeypatch.setitem(parts.FULL_KOLORS, part, known)
+        (folder / part / "config.json").unlink()
+    tokenizer = shutil.move(folder / "text_encoder" / "tokenizer.model", folder / "tokenizer.model")
+    weights = "diffusion_pytorch_model.safetensors"
+    paths = command(
+        *("--pretrained_unet_path", folder / "unet" / weights),
+        *("--pretrained_text_encoder_path", folder / "text_encoder"),
+        *("--pretrained_fp16_vae_path", folder / "vae" / weights),
+        *("--tokenizer_path", Path(tokenizer).parent),
+    )
+    same = ("--width", SIDE, "--height", SIDE, "--learning_rate", 1e-3)
+    assert main([*train(tiny_pictures, tmp_path / "run", *same), *paths]) == 0
+    assert main([*train(tiny_pictures, tmp_path / "plain", *same), *layouts["diffusers"]]) == 0
+    one, two = (load_file(tmp_path / name / "lora.safetensors") for name in ("run", "plain"))
+    assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
 
 
 def test_a_shard_that_would_run_code_is_refused(capsys, tmp_path, tiny_pictures, layouts):
@@ -277,7 +327,6 @@ BAD_TRAINING = {
     "--lora_alpha 0": "alpha",
     "--lora_target_modules to_z": "to_z",
     "--lora_target_modules to_q,,to_k": "empty",
-    "--width 32": "--height",
     "--width 40 --height 32": "multiples of 16",
     "--width 0 --height 0": "multiples of 16",
     "--precision 8": "--precision",

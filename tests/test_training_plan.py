@@ -1,6 +1,7 @@
 """The plan of a training against real steps: bytes kept for the backward pass, operations, and what fits."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -26,6 +27,7 @@ from kolors_course.kolors.skeleton import (
 )
 from kolors_course.lora import LoraSettings, add_lora, unload_lora
 from kolors_course.platform.meter import Meter
+from kolors_course.platform.speed import DeviceSpeed, measure_speed
 from kolors_course.training.costs import (
     measure_captions,
     measure_picture,
@@ -172,10 +174,36 @@ def test_what_to_change_to_make_it_fit(tiny_model, tiny_plan):
     assert lines[0].startswith("encode captions needs 0.0 GiB, more than ")
     assert [line.split(" the training")[0] for line in lines[2:-1]] == [
         "with --use_gradient_checkpointing",
-        "with --batch_size 1 --accumulate_grad_batches 2",
+        "with --batch_size 1 --accumulate_grad_batches 2 and 2 times the --steps_per_epoch",
         "with --quantize nf4",
     ]
     assert "still too much" in lines[-1]
+
+
+def test_prior_pictures_and_a_moving_average_count(tiny_model, tiny_plan):
+    plan = plan_training(tiny_model, replace(tiny_plan.recipe, ema_decay=0.9), CUDA, prior=True)
+    assert plan.kept == 2 * tiny_plan.kept
+    assert plan.phases[-1].working == tiny_plan.phases[-1].working + tiny_plan.kept
+    assert plan.phases[-1].tflop == 2 * tiny_plan.phases[-1].tflop
+    assert plan.phases[-1].resident == tiny_plan.phases[-1].resident + 4 * plan.learning
+    assert any("moving average" in line for line in plan.lines())
+
+
+def test_the_time_is_the_least_that_the_work_takes(tiny_model, tiny_plan):
+    assert tiny_plan.seconds is None
+    recipe = replace(tiny_plan.recipe, gradient_accumulation=3)
+    gpu = plan_training(tiny_model, recipe, CUDA, speed=DeviceSpeed(1e-9, 0.0, True))
+    assert gpu.seconds == pytest.approx(gpu.phases[-1].tflop / 1e-9)
+    busy = plan_training(tiny_model, tiny_plan.recipe, CUDA, speed=DeviceSpeed(1e9, 1e-3, True))
+    assert 0.2 < busy.seconds < 20  # some thousand operations of a millisecond
+
+
+def test_a_measured_speed():
+    speed = measure_speed(torch.device("cpu"), torch.float32)
+    assert not speed.overlaps
+    assert 1e-3 < speed.tflops < 100
+    assert 1e-8 < speed.overhead < 1e-3
+    assert speed.seconds(1.0, 0) == pytest.approx(1 / speed.tflops)
 
 
 def test_encoding_costs(tiny_model):
@@ -188,7 +216,7 @@ def test_encoding_costs(tiny_model):
 def test_full_kolors_is_planned_without_weights_or_data(capsys, monkeypatch, tmp_path):
     planned = []
 
-    def plan(model, recipe, device, quantize):
+    def plan(model, recipe, device, quantize, **options):
         planned.append((model.name, model.unet.dtype, recipe.batch_size, device.type, quantize))
         raise CourseError("enough")
 
@@ -204,6 +232,9 @@ def test_a_plan_of_the_model_at_hand(capsys, tiny_profile, tmp_path):
     assert main(["train-lora", "--plan", "4", "--json", str(tmp_path / "plan.json")]) == 0
     out = capsys.readouterr().out
     assert "TFLOP a step" in out
+    assert re.search(
+        r"\d+ steps, each at least [\d.e-]+ seconds on this machine: [\d.]+ minutes or more", out
+    )
     assert "it fits into 4 GiB" in out
     plan = json.loads((tmp_path / "plan.json").read_text())
     assert [phase["name"] for phase in plan["phases"]] == ["encode captions", "encode pictures", "train"]

@@ -8,8 +8,12 @@
 
 `python -m kolors_course.train_kolors_lora` is the same command, and what `accelerate launch -m` starts on several
 devices. The same command resumes an interrupted run; --overwrite starts anew. An "epoch" is --steps_per_epoch
-steps, as in the camp, but pictures are drawn so that each comes once before any comes again. --plan says beforehand
+batches, as in the camp, but pictures are drawn so that each comes once before any comes again. --plan says beforehand
 what a training takes; on full Kolors that is printed before each one.
+
+What the camp's trainer has no flags for is set to what trains better: a warm-up and a cosine, min-SNR weights,
+dropped captions, clipped gradients. Its own plain recipe is --warmup_steps 0 --lr_schedule constant
+--min_snr_gamma 0 --caption_dropout 0 --max_grad_norm 1e9.
 """
 
 import argparse
@@ -30,6 +34,7 @@ from kolors_course.kolors import KolorsModel, Profile, current_profile, load_mod
 from kolors_course.kolors.skeleton import full_kolors
 from kolors_course.lora import LoraSettings, parse_target_modules
 from kolors_course.platform.device import limit_threads, pick_device
+from kolors_course.platform.speed import measure_speed
 from kolors_course.training.distributed import is_main_process, needs_one_dtype, process_device
 from kolors_course.training.lora import RunOptions, train_lora
 from kolors_course.training.losses import LossSettings
@@ -100,10 +105,23 @@ def _given(value: T | None, default: T) -> T:
     return default if value is None else value
 
 
-def _size_of(arguments: argparse.Namespace) -> tuple[int, int] | None:
-    if (arguments.width is None) != (arguments.height is None):
-        raise CourseError("give both of --width and --height, or neither for the model's own size")
-    return None if arguments.width is None else (arguments.width, arguments.height)
+def _size_of(arguments: argparse.Namespace, profile: Profile) -> tuple[int, int] | None:
+    if arguments.width is None and arguments.height is None:
+        return None
+    return _given(arguments.width, profile.size), _given(arguments.height, profile.size)
+
+
+def _steps(arguments: argparse.Namespace, profile: Profile) -> int:
+    """Steps of the optimizer: batches are added up within an epoch, and an epoch ends with a step."""
+    batches, together = _given(arguments.steps_per_epoch, profile.steps), arguments.accumulate_grad_batches
+    return arguments.max_epochs * -(-batches // max(1, together))
+
+
+def _optimizer_of(arguments: argparse.Namespace) -> OptimizerSettings:
+    free = arguments.optimizer == "adamw-schedule-free"
+    return OptimizerSettings(
+        arguments.optimizer, _given(arguments.lr_schedule, "constant" if free else "cosine")
+    )
 
 
 def _lora_settings(arguments: argparse.Namespace) -> LoraSettings:
@@ -130,9 +148,11 @@ def recipe_of(arguments: argparse.Namespace, profile: Profile) -> LoraTraining:
     """Flags to recipe; what is not given comes from the profile."""
     precision = _given(arguments.precision, "auto" if profile.name == "mini" else "16-mixed")
     return LoraTraining(
-        steps=arguments.max_epochs * _given(arguments.steps_per_epoch, profile.steps),
+        steps=_steps(arguments, profile),
         batch_size=_given(arguments.batch_size, profile.batch_size),
-        learning_rate=_given(arguments.learning_rate, profile.learning_rate),
+        learning_rate=_given(
+            arguments.learning_rate, 1.0 if arguments.optimizer == "prodigy" else profile.learning_rate
+        ),
         warmup=arguments.warmup_steps,
         weight_decay=arguments.weight_decay,
         gradient_accumulation=arguments.accumulate_grad_batches,
@@ -140,7 +160,7 @@ def recipe_of(arguments: argparse.Namespace, profile: Profile) -> LoraTraining:
         settings=_lora_settings(arguments),
         text_encoder_lora=arguments.text_encoder_lora,
         loss=_loss_settings(arguments),
-        optimizer=OptimizerSettings(arguments.optimizer, arguments.lr_schedule),
+        optimizer=_optimizer_of(arguments),
         data=DataSettings(
             buckets=arguments.buckets,
             masks=arguments.masks,
@@ -151,7 +171,7 @@ def recipe_of(arguments: argparse.Namespace, profile: Profile) -> LoraTraining:
         validation=ValidationSettings(
             share=arguments.validation_share, every=arguments.validate_every, patience=arguments.patience
         ),
-        size=_size_of(arguments),
+        size=_size_of(arguments, profile),
         center_crop=arguments.center_crop,
         random_flip=arguments.random_flip,
         caption_dropout=arguments.caption_dropout,
@@ -187,15 +207,23 @@ def _print_plan(arguments: argparse.Namespace, profile: Profile, recipe: LoraTra
         model = full_kolors(_dtype(profile, mixed_precision(recipe.precision, device)))
     else:
         model = _load(arguments, profile, recipe.precision, device)
-    plan = plan_training(model, recipe, device, arguments.quantize)
+    here, prior = device.type != "cuda" or torch.cuda.is_available(), bool(arguments.prior_path)
+    speed = measure_speed(device, _computing(recipe, device)) if here else None
+    plan = plan_training(model, recipe, device, arguments.quantize, prior=prior, speed=speed)
     budget = (arguments.plan or 0) * GIB
-    if not budget and device.type == "cuda" and torch.cuda.is_available():
+    if not budget and device.type == "cuda" and here:
         budget = torch.cuda.get_device_properties(device).total_memory
     print("\n".join(plan.lines()))
     if budget:
-        print("\n".join(advice(model, plan, device, int(budget))))
+        print("\n".join(advice(model, plan, device, int(budget), prior=prior)))
     if arguments.plan is not None:
         write_json(arguments.json, plan.to_dict())
+
+
+def _computing(recipe: LoraTraining, device: torch.device) -> torch.dtype:
+    """The type that products are computed in."""
+    types = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    return types[mixed_precision(recipe.precision, device)]
 
 
 def run(arguments: argparse.Namespace) -> int:

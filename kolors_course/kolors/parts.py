@@ -61,7 +61,8 @@ class PartLoader:
             CourseError: it is missing or damaged.
         """
         if self._is_bare(part):
-            module = _load_bare(part, getattr(self.paths, part)).to(self._dtype(part))
+            module = _load_bare(part, getattr(self.paths, part))
+            nn.Module.to(module, self._dtype(part))
         else:
             module = self._load_described(part)
         self._finish(part, module)

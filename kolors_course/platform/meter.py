@@ -23,6 +23,7 @@ class Meter(TorchDispatchMode):
         bytes: held now, by tensors made since the context began.
         peak: the most bytes that were held at once.
         flop: floating-point operations, a multiplication and an addition being two.
+        calls: how many operations of torch were called, whatever their size.
     """
 
     def __init__(self) -> None:
@@ -30,6 +31,7 @@ class Meter(TorchDispatchMode):
         self.bytes = 0
         self.peak = 0
         self.flop = 0
+        self.calls = 0
         self._known: set[int] = set()
 
     @property
@@ -41,6 +43,7 @@ class Meter(TorchDispatchMode):
         for tensor in _tensors((args, kwargs)):
             self._note(tensor.untyped_storage(), is_new=False)
         result = func(*args, **kwargs)
+        self.calls += 1
         for tensor in _tensors(result):
             self._note(tensor.untyped_storage(), is_new=True)
         if count := flop_registry.get(func._overloadpacket):

@@ -25,11 +25,19 @@ CAPTION_TOKENS = 62  # of a caption of two sentences, its prefix included
 
 @dataclass(frozen=True)
 class StepCost:
-    """Of one pass forward and back: bytes kept in between, bytes at the worst moment, TFLOP, numbers that learn."""
+    """Of one pass forward and back.
+
+    Attributes:
+        kept: bytes that are kept in between.
+        peak: bytes at the worst moment.
+        calls: how many operations of torch it takes.
+        learning: how many numbers learn.
+    """
 
     kept: int
     peak: int
     tflop: float
+    calls: int
     learning: int
 
 
@@ -64,7 +72,7 @@ def measure_step(
         unload_lora(unet)
         unet.disable_gradient_checkpointing()
     learning = sum(parameter.numel() for parameter in parameters)
-    return StepCost(kept, meter.peak, meter.tflop, learning)
+    return StepCost(kept, meter.peak, meter.tflop, meter.calls, learning)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What a LoRA training will take, before anything is loaded: memory of each phase, and operations of each step.
+"""What a LoRA training will take, before anything is loaded: memory of each phase, operations and time of each step.
 
 One step runs on the meta device, where tensors have shapes and no numbers. Everything that the real step makes is
 made there too, so the count is exact for the tensors themselves; what cuDNN, the driver and a fragmented heap take
@@ -15,6 +15,7 @@ from torch import nn
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.quantize import quantizable_layers
 from kolors_course.kolors.skeleton import skeleton_of
+from kolors_course.platform.speed import DeviceSpeed
 from kolors_course.training.costs import measure_captions, measure_picture, measure_step
 from kolors_course.training.data import training_size
 from kolors_course.training.recipe import LoraTraining, mixed_precision
@@ -49,8 +50,10 @@ class TrainingPlan:
         recipe, quantize: of the training.
         phases: in order; the last is the training itself, and its `tflop` are those of one step.
         weights, adapter, gradients, optimizer: bytes of the base U-Net, and of what learns.
+        average: bytes of the moving average, if there is one.
         kept: bytes that the forward pass keeps for the backward pass.
         learning: how many numbers learn.
+        seconds: the least time of one step, if the device could be asked.
     """
 
     recipe: LoraTraining
@@ -60,8 +63,10 @@ class TrainingPlan:
     adapter: int
     gradients: int
     optimizer: int
+    average: int
     kept: int
     learning: int
+    seconds: float | None = None
 
     @property
     def peak(self) -> int:
@@ -83,8 +88,12 @@ class TrainingPlan:
             "at work besides, at most": training.working - self.kept,
             "gradients, once that is free again": self.gradients,
         }
+        if self.average:
+            parts["the moving average"] = self.average
         lines.append(f"training, {training.tflop:.2f} TFLOP a step:")
         lines += [f"  {name:<36}{size / GIB:>8.3f} GiB" for name, size in parts.items()]
+        if self.seconds is not None:
+            lines.append(f"  {self.recipe.steps} steps, {self._time()}")
         if self.quantize == "int8":
             lines.append(
                 "  on top: inputs of int8 layers, which bitsandbytes keeps in spite of checkpointing"
@@ -92,6 +101,11 @@ class TrainingPlan:
         if self.recipe.text_encoder_lora:
             lines.append("  on top: what the text encoder's LoRA keeps for its own backward pass")
         return lines
+
+    def _time(self) -> str:
+        minutes = self.recipe.steps * self.seconds / 60
+        whole = f"{minutes:.1f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
+        return f"each at least {self.seconds:.3g} seconds on this machine: {whole} or more, and the encoding before"
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON can hold it; sizes in bytes."""
@@ -103,12 +117,20 @@ class TrainingPlan:
 
 
 def plan_training(
-    model: KolorsModel, recipe: LoraTraining, device: torch.device, quantize: str | None = None
+    model: KolorsModel,
+    recipe: LoraTraining,
+    device: torch.device,
+    quantize: str | None = None,
+    *,
+    prior: bool = False,
+    speed: DeviceSpeed | None = None,
 ) -> TrainingPlan:
     """Plan a training of `model`, whose networks may be without weights (`load_model(..., phased=True)`).
 
     Args:
         device: where the training would run; it need not exist here.
+        prior: whether there are prior pictures; both losses of a step are then kept for one backward pass.
+        speed: of the device, for an estimate of the time.
     """
     unet = skeleton_of(model.unet)
     weights = _unet_bytes(unet, quantize)
@@ -118,30 +140,35 @@ def plan_training(
     batch = (recipe.batch_size, height // factor, width // factor)
     step = measure_step(replace(model, unet=unet), recipe, batch, _HALF[mixed], device.type == "cpu")
     learning = step.learning
-    resident = weights + learning * (4 + _OPTIMIZER_BYTES[recipe.optimizer.name])
+    average = 4 * learning if recipe.ema_decay else 0
+    resident = weights + learning * (4 + _OPTIMIZER_BYTES[recipe.optimizer.name]) + average
     text_weights, vae_weights = (_bytes(part) for part in (model.text_encoder, model.vae))
     if recipe.text_encoder_lora:
         resident += text_weights
-    passes = recipe.gradient_accumulation
+    streams = 2 if prior else 1
+    passes = recipe.gradient_accumulation * streams
+    working = step.peak + (streams - 1) * step.kept
     return TrainingPlan(
         recipe,
         quantize,
         (
             Phase("encode captions", text_weights, *measure_captions(model.text_encoder, 1)),
             Phase("encode pictures", vae_weights, *measure_picture(model.vae, (width, height))),
-            Phase("train", resident, step.peak, step.tflop * passes),
+            Phase("train", resident, working, step.tflop * passes),
         ),
         weights=weights,
         adapter=4 * learning,
         gradients=4 * learning,
         optimizer=_OPTIMIZER_BYTES[recipe.optimizer.name] * learning,
-        kept=step.kept,
+        average=average,
+        kept=streams * step.kept,
         learning=learning,
+        seconds=speed and passes * speed.seconds(step.tflop, step.calls),
     )
 
 
 def ways_to_fit(
-    model: KolorsModel, plan: TrainingPlan, device: torch.device, budget: int
+    model: KolorsModel, plan: TrainingPlan, device: torch.device, budget: int, *, prior: bool = False
 ) -> Iterator[tuple[str, TrainingPlan]]:
     """Changes that make a training smaller, each on top of those before, until it fits into `budget` bytes.
 
@@ -152,17 +179,24 @@ def ways_to_fit(
     one_by_one = {"batch_size": 1, "gradient_accumulation": pictures}
     changes: tuple[tuple[str, dict[str, Any], str | None], ...] = (
         ("--use_gradient_checkpointing", {"gradient_checkpointing": True}, plan.quantize),
-        (f"--batch_size 1 --accumulate_grad_batches {pictures}", one_by_one, plan.quantize),
+        (
+            f"--batch_size 1 --accumulate_grad_batches {pictures} and {plan.recipe.batch_size} times the "
+            "--steps_per_epoch",
+            one_by_one,
+            plan.quantize,
+        ),
         ("--quantize nf4", {}, "nf4"),
     )
     for flags, fields, quantize in changes:
         recipe = replace(plan.recipe, **fields)
         if plan.phases[-1].peak > budget and (recipe, quantize) != (plan.recipe, plan.quantize):
-            plan = plan_training(model, recipe, device, quantize)
+            plan = plan_training(model, recipe, device, quantize, prior=prior)
             yield flags, plan
 
 
-def advice(model: KolorsModel, plan: TrainingPlan, device: torch.device, budget: int) -> list[str]:
+def advice(
+    model: KolorsModel, plan: TrainingPlan, device: torch.device, budget: int, *, prior: bool = False
+) -> list[str]:
     """Whether a plan fits into `budget` bytes, and if not, what to change; as text."""
     size = f"{budget / GIB:g} GiB"
     lines = [
@@ -172,7 +206,7 @@ def advice(model: KolorsModel, plan: TrainingPlan, device: torch.device, budget:
     ]
     if plan.peak <= budget:
         return [f"it fits into {size}"]
-    for flags, smaller in ways_to_fit(model, plan, device, budget):
+    for flags, smaller in ways_to_fit(model, plan, device, budget, prior=prior):
         plan = smaller
         lines.append(f"with {flags} the training needs {plan.phases[-1].peak / GIB:.1f} GiB")
     if plan.phases[-1].peak > budget:
