@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,37 +20,49 @@ def ensure_folder(folder: str | Path) -> Path:
     Raises:
         CourseError: the folder cannot be made, is a file, or cannot be written to.
     """
-    folder = Path(folder)
-    probe = folder / f".write-{uuid.uuid4().hex}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        reason = error.strerror or error
-        raise CourseError(
-            f"cannot write to {folder}: {reason}; choose another output folder or mend its permissions"
-        ) from error
-    return folder
+    _new_file_mode(Path(folder))
+    return Path(folder)
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it becomes `path`, on failure it vanishes.
 
-    The temporary name keeps the suffix, because many writers choose the format from it.
+    The temporary name keeps the suffix, because many writers choose the format from it. Whoever may read new
+    files may read this one, although safetensors makes its files private.
 
     Raises:
         CourseError: the folder of `path` cannot be written to.
     """
     path = Path(path)
-    ensure_folder(path.parent)
+    mode = _new_file_mode(path.parent)
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
     try:
         yield temporary
+        if not temporary.is_symlink():  # it would be the mode of somebody else's file
+            temporary.chmod(mode)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _new_file_mode(folder: Path) -> int:
+    """Make `folder` and a file in it for a moment, and return its permissions.
+
+    They follow from the process's umask, which cannot be asked for without changing it for a moment.
+    """
+    probe = folder / f".write-{uuid.uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        mode = stat.S_IMODE(probe.stat().st_mode)
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise CourseError(
+            f"cannot write to {folder}: {reason}; choose another output folder or mend its permissions"
+        ) from error
+    return mode
 
 
 def remove_leftovers(folder: str | Path) -> None:

@@ -90,6 +90,12 @@ def test_sheet_and_data_juicer(capsys, pictures, tmp_path):
         (("--aspect", 2, 0.5), "aspect 2 to 0.5"),
         (("--aspect", 2), "expected 2 arguments"),
         (("--juicer", "{tmp}/out"), "nothing to filter by"),
+        (
+            ("--fix", "{tmp}/new", "--juicer", "{tmp}/out", "--json", "{tmp}/report.json"),
+            "nothing to filter by",
+        ),
+        (("--fix", "{tmp}/new", "--sheet", "{tmp}/sheet"), "its ending names no kind of picture"),
+        (("--sheet", "{tmp}/sheet.psd"), "its ending names no kind of picture"),
         (("--fix", "{tmp}/set/new"), "lies inside"),
         (("--model", "{tmp}/none"), "there is no model folder"),
         (("--sheet", "{tmp}/set/train/metadata.csv/sheet.png"), "cannot write to"),
@@ -100,6 +106,14 @@ def test_bad_flags_are_one_line_and_write_nothing(capsys, pictures, tmp_path, fl
     flags = [str(flag).format(tmp=tmp_path) for flag in flags]
     assert fault in refused(capsys, "check-dataset", pictures, *flags)
     assert tree(tmp_path) == before
+
+
+def test_the_report_is_kept_when_something_later_fails(capsys, pictures, tmp_path):
+    report = tmp_path / "report.json"
+    assert "lies inside" in refused(
+        capsys, "check-dataset", pictures, "--fix", pictures / "x", "--json", report
+    )
+    assert json.loads(report.read_text(encoding="utf-8"))["pictures"] == 3
 
 
 def test_a_damaged_tokenizer_is_one_line(capsys, pictures, tmp_path, tiny_folder):

@@ -1,6 +1,7 @@
 """inspect-lora, convert-lora, merge-lora, extract-lora and combine-lora as a user types them."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -10,9 +11,19 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from kolors_course.cli import main
+from kolors_course.errors import CourseError
 from kolors_course.kolors import load_model
 from kolors_course.kolors.skeleton import kolors_skeleton
-from kolors_course.lora import LoraFile, LoraSettings, inspect_lora, read_lora, target_layers, write_lora
+from kolors_course.lora import (
+    LoraFile,
+    LoraSettings,
+    inspect_lora,
+    load_lora,
+    read_lora,
+    save_lora,
+    target_layers,
+    write_lora,
+)
 
 pytestmark = pytest.mark.usefixtures("tiny_profile")
 
@@ -104,6 +115,77 @@ def test_what_is_said_about_comfyui(tmp_path, layout, alpha, verdict):
     tool = tools["ComfyUI LoraLoaderModelOnly"]
     assert tool.verdict == verdict
     assert ("0.5" in tool.note) == (verdict == "set")
+
+
+def verdict_of_the_course(path, unet) -> str:
+    return next(t.verdict for t in inspect_lora(path, unet=unet).tools if t.name == "kolors-course")
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "peft", "diffusers-legacy", "kohya"])
+@pytest.mark.parametrize("change", ["none", "wider", "other layers", "half of the targets"])
+def test_the_verdict_on_the_course_is_what_loading_does(tmp_path, layout, change):
+    """A file of Stable Diffusion 1.5 has other layers and shapes; `wider` has the same layers."""
+    unet = small_unet()
+    state = random_state(small_unet(blocks=(32, 96, 96)) if change == "wider" else unet, ATTENTION)
+    if change == "other layers" and layout != "kohya":
+        state = {name.replace("down_blocks.2", "down_blocks.3"): tensor for name, tensor in state.items()}
+    if change == "half of the targets":
+        state = {name: tensor for name, tensor in state.items() if ".attn2." in name}
+    path = write_foreign(tmp_path, layout, unet, state, 1.5)
+    if change == "half of the targets" and layout == "diffusers":
+        save_lora(path, state, ATTENTION, base_model="small", dataset_hash="")
+    try:
+        load_lora(small_unet(), path)
+        loads = True
+    except CourseError:
+        loads = False
+    assert verdict_of_the_course(path, unet) == ("yes" if loads else "no")
+    report = inspect_lora(path, unet=unet)
+    assert report.fits == (change != "wider" and not (change == "other layers" and layout != "kohya"))
+    if not report.fits:
+        notes = {(tool.verdict, tool.note) for tool in report.tools}
+        assert notes == {("no", "its layers or shapes are those of another model")}
+
+
+def test_a_file_without_a_unet_is_not_judged_by_it(tmp_path, lora_file):
+    assert inspect_lora(lora_file).fits is None
+
+
+def test_inspect_finds_the_unet_that_fits_and_says_where_none_does(capsys, tmp_path):
+    full, wide = kolors_skeleton(), small_unet(blocks=(32, 96, 96))
+    settings = LoraSettings(1, 4.0)
+    lora = LoraFile(tmp_path, random_state(full, settings), settings, {})
+    fitting = write_lora(tmp_path / "full.safetensors", lora)
+    lora = LoraFile(tmp_path, random_state(wide, ATTENTION), ATTENTION, {})
+    foreign = write_lora(tmp_path / "wide.safetensors", lora)
+    for path, fits in ((fitting, True), (foreign, False)):
+        out = say(capsys, "inspect-lora", path, "--json", tmp_path / "report.json")
+        report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+        assert report["fits"] is fits
+        assert ("another model" in out) is not fits
+
+
+def test_the_error_is_that_of_the_unet_that_the_file_belongs_to(capsys, tmp_path):
+    """The profile is mini, which does not fit, but that is not what is wrong with these files."""
+    full, settings = kolors_skeleton(), LoraSettings(1, 0.5)
+    lora = LoraFile(tmp_path, random_state(full, settings), settings, {})
+    path = write_lora(tmp_path / "full.safetensors", lora, "kohya", full)
+    assert "says alpha 0.5, not 4" in refused(capsys, "inspect-lora", path, "--alpha", 4)
+    out = tmp_path / "out.safetensors"
+    convert = ("convert-lora", "--to", "diffusers")
+    assert "says alpha 0.5, not 4" in refused(capsys, *convert, path, out, "--alpha", 4)
+    tensors = load_file(path)
+    tensors[next(name for name in tensors if name.endswith(".alpha"))] = torch.tensor(1.0)
+    save_file(tensors, path)
+    for arguments in (("inspect-lora", path), (*convert, path, out)):
+        assert "different alphas (0.5 to 1)" in refused(capsys, *arguments)
+
+
+def test_weights_that_are_not_merged_are_told(capsys, tmp_path, lora_file, tiny_folder):
+    model = shutil.copytree(tiny_folder, tmp_path / "model")
+    (model / "unet" / "diffusion_pytorch_model.bin").touch()
+    out = say(capsys, "merge-lora", lora_file, "--model", model, "-o", tmp_path / "merged")
+    assert "not copied, because these weights are not merged: diffusion_pytorch_model.bin" in out
 
 
 def test_merge_then_extract_gives_the_lora_back(capsys, tmp_path, lora_file, tiny_folder):

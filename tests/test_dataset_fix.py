@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from kolors_course.dataset import Filter, check_dataset, fix_dataset, open_picture, read_dataset
+from kolors_course.dataset.layouts import mask_file
 from kolors_course.errors import CourseError
+from kolors_course.training.masks import mask_beside
 
 
 def noise(number: int, size: tuple[int, int] = (24, 16)) -> Image.Image:
@@ -151,14 +153,63 @@ def test_caption_files_in_several_encodings(tmp_path):
     assert "kept: b.png as 001.png" in repair.actions
 
 
-def test_masks_are_not_lost_silently(tmp_path):
+def test_masks_come_along_upright(tmp_path):
+    folder, exif = tmp_path / "set", Image.Exif()
+    folder.mkdir()
+    exif[0x0112] = 6
+    for i, name in enumerate("abc"):
+        noise(i).save(folder / f"{name}.png", exif=exif)
+    noise(5).save(folder / "a-masklabel.png", exif=exif)
+    upright = noise(6, (16, 24))
+    upright.save(folder / "b-masklabel.png")
+    table(folder, {f"{name}.png": name for name in "abc"})
+    repair = fix_dataset(folder, tmp_path / "new")
+    assert not any("mask" in action for action in repair.actions)
+    samples = read_dataset(tmp_path / "new").samples
+    masks = [mask_beside(sample.path, sample.size) for sample in samples]
+    assert masks[0].tobytes() == open_picture(folder / "a-masklabel.png").tobytes()
+    assert masks[1].tobytes() == upright.tobytes()
+    assert not mask_file(samples[2].path).exists()
+    with Image.open(mask_file(samples[0].path)) as mask:
+        assert (mask.size, dict(mask.getexif())) == ((16, 24), {})
+
+
+def test_masks_that_cannot_be_kept_are_not_lost_silently(tmp_path):
     folder = tmp_path / "set"
     folder.mkdir()
-    noise(0).save(folder / "a.jpg")
-    noise(1).save(folder / "a-masklabel.png")
+    for i, name in enumerate("ab"):
+        noise(i).save(folder / f"{name}.png")
+    noise(2, (9, 9)).save(folder / "a-masklabel.png")
+    (folder / "b-masklabel.png").write_text("no picture")
+    table(folder, {"a.png": "a", "b.png": "b"})
+    one, two = fix_dataset(folder, tmp_path / "new").actions
+    assert one == "kept: a.png as 000.png (its mask a-masklabel.png was not copied: it is 9x9)"
+    assert two.startswith(
+        f"kept: b.png as 001.png (its mask was not copied: {folder / 'b-masklabel.png'} is not"
+    )
+    assert not [*(tmp_path / "new").rglob("*mask*")]
+
+
+def test_no_profile_of_another_colour_space_gets_into_a_mended_picture(tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    noise(0).convert("CMYK").save(folder / "a.jpg", icc_profile=b"a profile of ink")
     table(folder, {"a.jpg": "a"})
-    repair = fix_dataset(folder, tmp_path / "new")
-    assert repair.actions == ("kept: a.jpg as 000.png (its mask a-masklabel.png was not copied)",)
+    fix_dataset(folder, tmp_path / "new")
+    with Image.open(tmp_path / "new" / "train" / "000.png") as image:
+        assert (image.mode, image.info.get("icc_profile")) == ("RGB", None)
+
+
+def test_captions_that_are_not_read_are_told(tmp_path):
+    folder = tmp_path / "set"
+    (folder / "train").mkdir(parents=True)
+    noise(0).save(folder / "train" / "a.png")
+    noise(1).save(folder / "b.png")
+    (folder / "b.txt").write_text("b")
+    table(folder / "train", {"a.png": "a"})
+    told = fix_dataset(folder, tmp_path / "new").actions
+    assert told[0].startswith(f"not read: captions in {folder} are not read")
+    assert told[1:] == ("kept: a.png as 000.png",)
 
 
 def test_captions_of_nothing_but_invisible_characters(tmp_path):

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from kolors_course.dataset import check_dataset, dataset_hash, read_dataset
 from kolors_course.dataset.layouts import find_listing
@@ -222,3 +222,61 @@ def test_folders_that_are_no_classes(tmp_path, names):
     message = complaint(tmp_path)
     assert message.startswith(f"metadata.csv is missing: neither {tmp_path / 'train' / 'metadata.csv'} nor ")
     assert "nor a .txt file beside any picture" in message
+
+
+# What lies there and is not read
+
+
+def test_pictures_of_every_common_ending_are_seen(tmp_path):
+    """A .heic, which Pillow cannot open, is an error rather than a picture passed over."""
+    names = ["a.jfif", "b.JPE", "c.jpeg", "d.tiff"] + (["e.avif"] if features.check("avif") else [])
+    pictures(tmp_path, *names)
+    (tmp_path / "z.heic").write_bytes(b"not for Pillow")
+    for name in (*names, "z.heic"):
+        (tmp_path / name).with_suffix(".txt").write_text(name)
+    report = check_dataset(tmp_path)
+    assert list(report.samples) == names
+    assert not any("no picture of the same name" in warning for warning in report.warnings)
+    assert complaint(tmp_path).startswith(f"{tmp_path / 'z.txt'}: {tmp_path / 'z.heic'} is not a picture")
+
+
+@pytest.mark.parametrize("chosen", ["train", ""])
+@pytest.mark.parametrize("kind", ["table", "files"])
+def test_captions_in_the_folder_not_chosen_are_told(tmp_path, chosen, kind):
+    folder, other = tmp_path / chosen, tmp_path / ("" if chosen else "train")
+    jsonl(pictures(folder, "a.png"), record("a.png", "a"))
+    pictures(other, "b.png")
+    if kind == "table" and chosen:
+        jsonl(other, record("b.png", "b"))
+    else:
+        (other / "b.txt").write_text("b")
+    assert [name for name, _, _ in captions(tmp_path)] == ["a.png"]
+    first = "metadata.jsonl" if kind == "table" and chosen else "b.txt"
+    expected = f"captions in {other} are not read, only those of {folder} are (the first is {first}); "
+    assert any(warning.startswith(expected) for warning in check_dataset(tmp_path).warnings)
+
+
+def test_caption_files_beside_an_empty_train_folder_are_read(tmp_path):
+    pictures(tmp_path, "a.png")
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "train").mkdir()
+    assert captions(tmp_path) == [("a.png", "a", 0)]
+    pictures(tmp_path / "train", "b.png")
+    (tmp_path / "train" / "b.txt").write_text("b")
+    assert captions(tmp_path) == [("b.png", "b", 0)]
+    (warning,) = check_dataset(tmp_path).warnings
+    assert warning.startswith(f"captions in {tmp_path} are not read")
+
+
+def test_pictures_that_share_a_caption_or_a_mask_are_told(tmp_path):
+    pictures(tmp_path, "x.png", "x.jpg", "x-masklabel.png", "y.png")
+    for name in "xy":
+        (tmp_path / f"{name}.txt").write_text(name)
+    told = [warning for warning in check_dataset(tmp_path).warnings if "ending only" in warning]
+    assert [warning.split("; ")[0].rsplit(" ", 1)[1] for warning in told] == [
+        str(tmp_path / "x-masklabel.png"),
+        str(tmp_path / "x.txt"),
+    ]
+    jsonl(tmp_path, *(record(name, name) for name in ("x.png", "x.jpg", "y.png")))
+    (told,) = [warning for warning in check_dataset(tmp_path).warnings if "ending only" in warning]
+    assert "x-masklabel.png" in told

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from kolors_course.dataset import MicroConditions, check_divisible, open_picture, prepare_image, upright_rgb
+from kolors_course.dataset.pixels import storage_quirks
 from kolors_course.errors import CourseError
 
 # 8-bit levels are 2/255 apart in [-1, 1]; float32 arithmetic on them is good to 1e-6.
@@ -193,3 +194,60 @@ def test_invalid_sizes_name_the_nearest_valid_ones(width, height, multiple, faul
     with pytest.raises(CourseError) as caught:
         check_divisible(width, height, multiple)
     assert str(caught.value) == f"picture sides must be multiples of {multiple}: {fault}"
+
+
+def srgb_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def swapped_profile() -> bytes:
+    """sRGB with the roles of red and blue exchanged, under another name."""
+    data = srgb_profile().replace("sRGB".encode("utf-16-be"), "BGRs".encode("utf-16-be"))
+    data = data.replace(b"rXYZ", b"tXYZ").replace(b"bXYZ", b"rXYZ").replace(b"tXYZ", b"bXYZ")
+    return data.replace(b"sRGB", b"BGRs")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_other_colour_spaces_become_srgb(tmp_path, mode):
+    image = Image.new("RGB", (2, 2), (255, 0, 0)).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(51)
+    image.save(tmp_path / "a.png", icc_profile=swapped_profile())
+    picture = open_picture(tmp_path / "a.png")
+    expected = (0, 0, 255) if mode != "RGBA" else (204, 204, 255)  # at 51 / 255 on white
+    assert max(abs(one - two) for one, two in zip(picture.getpixel((0, 0)), expected, strict=True)) <= 1
+    assert "icc_profile" not in picture.info
+    assert "in another colour space than sRGB" in storage_quirks(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "L"])
+@pytest.mark.parametrize("profile", [srgb_profile(), b"broken"])
+def test_profiles_of_srgb_and_useless_ones_change_nothing(tmp_path, mode, profile):
+    """No profile of CMYK may get into an RGB picture either."""
+    image = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5).convert(mode)
+    image.save(tmp_path / "a.tif", icc_profile=profile)
+    picture = open_picture(tmp_path / "a.tif")
+    assert picture.tobytes() == image.convert("RGB").tobytes()
+    assert "icc_profile" not in picture.info
+    assert "in another colour space than sRGB" not in storage_quirks(tmp_path / "a.tif")
+
+
+def test_a_profile_of_another_kind_of_picture_is_ignored(tmp_path):
+    image = Image.new("CMYK", (2, 2), (0, 200, 100, 0))
+    image.save(tmp_path / "a.tif", icc_profile=swapped_profile())
+    assert open_picture(tmp_path / "a.tif").tobytes() == image.convert("RGB").tobytes()
+
+
+def test_the_further_views_of_a_phone_are_no_animation(tmp_path):
+    first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[second])
+    assert storage_quirks(tmp_path / "phone.jpg") == ()
+    first.save(tmp_path / "film.gif", save_all=True, append_images=[second])
+    assert storage_quirks(tmp_path / "film.gif") == ("animated",)
+
+
+def test_a_picture_that_is_too_large_is_not_called_damaged(tmp_path, monkeypatch):
+    Image.new("RGB", (3000, 2000)).save(tmp_path / "wall.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2_000_000)
+    with pytest.raises(CourseError, match=r"wall\.png has more than 4 million pixels; scale it down"):
+        open_picture(tmp_path / "wall.png")

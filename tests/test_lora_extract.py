@@ -76,3 +76,12 @@ def test_refusals():
     for tuned in (small_unet(blocks=(32, 96, 96)).state_dict(), {"conv_in.bias": BASE["conv_in.bias"]}):
         with pytest.raises(CourseError, match="differ in .* names or shapes"):
             extract_lora(BASE, tuned, layers, 4)
+
+
+@pytest.mark.parametrize("which", ["base", "tuned"])
+def test_numbers_that_are_not_finite_are_named(which):
+    models = {"base": dict(BASE), "tuned": planted()}
+    key = "mid_block.attentions.0.proj_in.weight"
+    models[which][key] = models[which][key].clone().index_fill_(0, torch.tensor([0]), torch.nan)
+    with pytest.raises(CourseError, match=rf"{key} of the {which} model holds numbers that are not finite"):
+        extract_lora(models["base"], models["tuned"], adaptable_layers(UNET), 3)

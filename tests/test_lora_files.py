@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import re
+import stat
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from kolors_course.errors import CourseError
+from kolors_course.files import atomic_path
 from kolors_course.lora import LoraSettings, read_lora, save_lora
 
 ORIGIN = {"base_model": "kolors-mini", "dataset_hash": "abc123"}
@@ -259,3 +262,22 @@ def test_extra_metadata_may_not_replace_ours(tmp_path):
     extra = {"alpha": 9, "base_model": "?"}
     with pytest.raises(CourseError, match="may not be called alpha, base_model"):
         save_lora(tmp_path / "ink.safetensors", lora_state(), SETTINGS, **ORIGIN, extra=extra)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_files_get_the_permissions_of_new_files(tmp_path, umask):
+    """safetensors makes its files private; a shared folder of LoRAs would be of no use to others."""
+    before = os.umask(umask)
+    try:
+        path = save_lora(tmp_path / "ink.safetensors", lora_state(), SETTINGS, **ORIGIN)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+def test_a_link_is_put_in_place_without_touching_its_target(tmp_path):
+    (tmp_path / "private").touch(mode=0o600)
+    with atomic_path(tmp_path / "link") as link:
+        link.symlink_to(tmp_path / "private")
+    assert (tmp_path / "link").resolve() == tmp_path / "private"
+    assert stat.S_IMODE((tmp_path / "private").stat().st_mode) == 0o600

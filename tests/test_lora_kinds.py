@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import QUICK
+from safetensors.torch import save_file
+from tiny import QUICK, train_interrupted
 
 from kolors_course.cli import main
 from kolors_course.errors import CourseError
@@ -157,6 +158,56 @@ def test_inspection_and_round_trip(file, unet, tmp_path):
     assert report.tools[0].verdict == "yes"
 
 
+def test_a_file_that_peft_itself_saves(unet, file, tmp_path):
+    """`PeftModel.save_pretrained` writes adapter_model.safetensors with adapter_config.json beside it."""
+    lora = read_lora(file)
+    load_lora(unet, file)
+    config = unet.peft_config[unet.active_adapters()[0]]
+    config.save_pretrained(tmp_path)
+    path = tmp_path / "adapter_model.safetensors"
+    save_file({f"base_model.model.{name}": tensor for name, tensor in lora.state_dict.items()}, path)
+    read = read_lora(path)
+    assert (read.layout, read.settings.adapter, read.settings.rank) == ("peft", lora.settings.adapter, 3)
+    assert read.settings.scale == lora.settings.scale
+    assert all(torch.equal(tensor, lora.state_dict[name]) for name, tensor in read.state_dict.items())
+    report = inspect_lora(path, unet=unet)
+    assert [tool.verdict for tool in report.tools] == ["yes", "no", "no", "no", "no"]
+    (tmp_path / "adapter_config.json").unlink()
+    with pytest.raises(CourseError, match="does not say its alpha"):
+        read_lora(path)
+    assert read_lora(path, alpha=6.0).settings.scale == lora.settings.scale
+
+
+def test_a_rank_that_nothing_tells_is_not_guessed(tmp_path):
+    """Of whole matrices W₁ ⊗ W₂ the tensors do not show r."""
+    state = {"unet.a.to_q.lokr_w1": torch.ones(2, 2), "unet.a.to_q.lokr_w2": torch.ones(3, 3)}
+    save_file(state, tmp_path / "whole.safetensors")
+    with pytest.raises(CourseError, match="do not tell its rank.*adapter_config"):
+        read_lora(tmp_path / "whole.safetensors", alpha=1.0)
+
+
+def test_of_a_dora_only_b_a_is_measured(unet, tmp_path):
+    """Its ΔW depends on the base weights, which the file does not hold."""
+    norms = {}
+    for alpha, use_dora in ((2.0, False), (6.0, True)):
+        settings = LoraSettings(2, alpha, use_dora=use_dora)
+        random_adapter(unet, settings)
+        state = {n: t for n, t in lora_state_dict(unet).items() if use_dora or "magnitude" not in n}
+        path = save_lora(tmp_path / "x.safetensors", state, settings, base_model="", dataset_hash="")
+        unload_lora(unet)
+        report = inspect_lora(path)
+        heading = next(line for line in report.lines() if line.startswith("block"))
+        assert ("‖B A‖" in heading, "‖ΔW‖" in heading) == (use_dora, not use_dora)
+        norms[use_dora] = [block.norm for block in report.blocks]
+        tensors = {name: tensor.double() for name, tensor in state.items()}
+        squares = sum(
+            (tensors[name.replace("lora_A", "lora_B")] @ tensor).square().sum().item()
+            for name, tensor in tensors.items()
+            if "lora_A" in name
+        )
+        assert sum(norm**2 for norm in norms[use_dora]) == pytest.approx(squares)
+
+
 def test_stock_diffusers_takes_a_lokr_by_the_way_that_the_report_names(unet, file):
     load_lora(unet, file)
     ours = noise(unet)
@@ -192,14 +243,8 @@ def test_rslora_and_dora_are_of_loras_only():
 def test_training_resumes_bit_for_bit(tiny_model, tiny_pictures, tmp_path, kind):
     recipe = replace(QUICK, settings=LoraSettings(4, 8.0, adapter=kind))
 
-    def stop(step, loss):
-        if step == 3:
-            raise KeyboardInterrupt
-
     whole = train_lora(tiny_model, tiny_pictures, tmp_path / "whole", recipe)
-    with pytest.raises(KeyboardInterrupt):
-        train_lora(tiny_model, tiny_pictures, tmp_path / "parts", recipe, progress=stop)
-    resumed = train_lora(tiny_model, tiny_pictures, tmp_path / "parts", recipe)
+    resumed = train_interrupted(tiny_model, tiny_pictures, tmp_path / "parts", recipe)
     one, two = (read_lora(result.path) for result in (whole, resumed))
     assert one.settings == recipe.settings
     assert all(torch.equal(tensor, two.state_dict[name]) for name, tensor in one.state_dict.items())

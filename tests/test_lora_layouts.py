@@ -2,11 +2,13 @@
 
 import itertools
 import math
+import os
 import pickle
 
 import pytest
 import torch
 from loras import ATTENTION, WIDE, foreign_names, random_lora, random_state, small_unet, write_foreign
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from kolors_course.errors import CourseError
@@ -29,7 +31,7 @@ def write(folder, lora: LoraFile, layout: str, name: str = "lora"):
 
 def alpha_for(layout: str, settings: LoraSettings) -> float | None:
     """What a reader has to add: DiffSynth's layout cannot hold alpha."""
-    return settings.scale * settings.rank if layout == "diffsynth" else None
+    return settings.plain_alpha if layout == "diffsynth" else None
 
 
 # --- round trips ---------------------------------------------------------------------------------------
@@ -56,16 +58,20 @@ def test_from_any_layout_to_any_other_and_back_is_exact(tmp_path, one, two, dtyp
     assert same(*tensors)
 
 
-@pytest.mark.parametrize("alpha", [0.1, 1 / 3, 4.0, 1e-3])
+@pytest.mark.parametrize("rank", [3, 49, 98])  # 1 / 49 * 49 is not 1 in 64 bits
+@pytest.mark.parametrize("alpha", [0.1, 1 / 3, 1.0, 4.0, 1e-3])
 @pytest.mark.parametrize("use_rslora", [False, True])
-def test_alpha_and_scale_survive_kohya_exactly(tmp_path, alpha, use_rslora):
-    settings = LoraSettings(3, alpha, ("to_q",), use_rslora=use_rslora)
+def test_alpha_and_scale_survive_kohya_exactly(tmp_path, rank, alpha, use_rslora):
+    settings = LoraSettings(rank, alpha, ("conv_in",), use_rslora=use_rslora)
     path = write(tmp_path, LoraFile(tmp_path, random_state(UNET, settings), settings, {}), "kohya")
     assert read_lora(path, unet=UNET).settings == settings
+    with safe_open(path, "pt") as file:
+        assert float(file.metadata()["ss_network_alpha"]) == settings.plain_alpha
     tensors = load_file(path)
     save_file(tensors, path)  # another program, which drops the metadata
     plain = read_lora(path, unet=UNET).settings
     assert not plain.use_rslora
+    assert use_rslora or plain.alpha == alpha
     # alpha·√r / r in place of alpha / √r: one rounding of a 64-bit number more.
     assert plain.scale == pytest.approx(settings.scale, rel=1e-15 if use_rslora else 0, abs=0)
 
@@ -182,7 +188,7 @@ ODD = {
     ),
     "a stranger": (PAIR | {f"{KOHYA}.what": torch.ones(2)}, r"1 of 3 tensors do not belong.*what"),
     "no LoRA": ({"conv_in.weight": torch.ones(2)}, r"no LoRA tensors \(it holds: conv_in\.weight\)"),
-    "half a pair": ({f"{KOHYA}.lora_up.weight": torch.ones(64, 2)} | ALPHA, "rank must be"),
+    "half a pair": ({f"{KOHYA}.lora_up.weight": torch.ones(64, 2)} | ALPHA, "is incomplete"),
     "no up": (PAIR | OTHER_PAIR | ALPHA | {f"{OTHER}.alpha": torch.tensor(1.0)}, None),
     "alpha missing once": (PAIR | OTHER_PAIR | ALPHA, "only 1 of 2 layers have an .alpha"),
     "two alphas": (
@@ -235,6 +241,57 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
         with pytest.raises(CourseError, match=f"{name} holds Python objects or code"):
             read_lora(tmp_path / name, unet=UNET)
     assert not (tmp_path / "sprung").exists()
+
+
+class Shell:
+    """What torch blocks by another message than unknown classes."""
+
+    def __reduce__(self):
+        return (os.system, ("true",))
+
+
+def test_other_code_in_a_pickle_is_called_code(tmp_path):
+    (tmp_path / "shell.ckpt").write_bytes(pickle.dumps(Shell(), protocol=2))
+    with pytest.raises(CourseError, match="holds Python objects or code"):
+        read_lora(tmp_path / "shell.ckpt", unet=UNET)
+
+
+@pytest.mark.parametrize("message", ["Unsupported class posix.system", "Unsupported operand 118"])
+def test_what_older_torch_says_of_a_pickle(tmp_path, monkeypatch, message):
+    def load(*args, **kwargs):
+        raise pickle.UnpicklingError(f"Weights only load failed. {message}")
+
+    (tmp_path / "x.ckpt").touch()
+    monkeypatch.setattr(torch, "load", load)
+    expected = "objects or code" if "class" in message else "cut short or not a torch checkpoint"
+    with pytest.raises(CourseError, match=expected):
+        read_lora(tmp_path / "x.ckpt", unet=UNET)
+
+
+@pytest.mark.parametrize("name", ["x.ckpt", "x.safetensors"])
+def test_a_pointer_of_git_lfs_is_named(tmp_path, name):
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 3\n")
+    with pytest.raises(CourseError, match=rf"{name} is a pointer of Git LFS .*git lfs pull"):
+        read_lora(tmp_path / name, unet=UNET)
+
+
+GARBAGE = [b"version 1", b"not a checkpoint\n" * 9, b"<html></html>", bytes(99), b"\x80\x02."]
+
+
+@pytest.mark.parametrize("content", GARBAGE)
+def test_garbage_is_not_called_code(tmp_path, content):
+    (tmp_path / "x.ckpt").write_bytes(content)
+    with pytest.raises(CourseError, match="cut short or not a torch checkpoint"):
+        read_lora(tmp_path / "x.ckpt", unet=UNET)
+
+
+def test_another_text_encoder_is_refused_in_a_pickle_too(tmp_path):
+    tensors = foreign_names("diffusers", UNET, random_state(UNET, ATTENTION), None)
+    stem = "text_encoder.text_model.encoder.layers.0.self_attn.q_proj"
+    tensors |= {f"{stem}.lora_A.weight": torch.ones(3, 8), f"{stem}.lora_B.weight": torch.ones(8, 3)}
+    torch.save(tensors, tmp_path / "clip.bin")
+    with pytest.raises(CourseError, match=r"clip\.bin: it is a LoRA of another text encoder too"):
+        read_lora(tmp_path / "clip.bin", unet=UNET, alpha=1)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.99])

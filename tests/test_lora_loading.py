@@ -23,9 +23,11 @@ from lora_unet import (
 from safetensors.torch import load_file, save_file
 
 from kolors_course.errors import CourseError
+from kolors_course.kolors import load_model
 from kolors_course.lora import (
     LoraSettings,
     add_lora,
+    join_parts,
     load_lora,
     lora_parameters,
     lora_state_dict,
@@ -33,8 +35,10 @@ from kolors_course.lora import (
     save_lora,
     set_lora_strengths,
     share_weights,
+    text_settings,
     unload_lora,
 )
+from kolors_course.lora.adapter import active_adapters, loaded_adapters, lora_layers
 
 
 @pytest.fixture
@@ -268,3 +272,56 @@ def test_merging_needs_a_lora_and_finite_weights(tmp_path, unet):
     load_lora(unet, trained_file(tmp_path), strength=1e39)
     with pytest.raises(CourseError, match="load the U-Net again"):
         merge_lora(unet)
+
+
+@pytest.fixture
+def joint(tmp_path, tiny_folder):
+    """A model, and a file that adapts its U-Net and its text encoder."""
+    model, settings = load_model(tiny_folder), LoraSettings(2, 2.0)
+    parts = []
+    for module, own in ((model.unet, settings), (model.text_encoder, text_settings(settings))):
+        add_lora(module, own, generator=seeded())
+        parts.append({name: tensor.clone() for name, tensor in lora_state_dict(module).items()})
+        unload_lora(module)
+    return model, save_lora(tmp_path / "joint.safetensors", join_parts(*parts), settings, **ORIGIN)
+
+
+def test_a_joint_file_gets_a_name_that_is_free_in_both(joint):
+    model, path = joint
+    load_lora(model.unet, path, text_encoder=model.text_encoder)
+    unload_lora(model.unet)
+    report = load_lora(model.unet, path, text_encoder=model.text_encoder)
+    assert report.adapter_name == "joint_2"
+    assert loaded_adapters(model.text_encoder) == ["joint_1", "joint_2"]
+
+
+def test_a_name_that_is_taken_in_one_is_refused_before_anything_is_attached(joint):
+    model, path = joint
+    load_lora(model.unet, path, text_encoder=model.text_encoder, adapter_name="mine")
+    unload_lora(model.unet)
+    with pytest.raises(CourseError, match="'mine' is already loaded"):
+        load_lora(model.unet, path, text_encoder=model.text_encoder, adapter_name="mine")
+    assert loaded_adapters(model.unet) == []
+    assert loaded_adapters(model.text_encoder) == ["mine"]
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_a_failure_in_the_second_part_takes_the_first_off(joint, monkeypatch, others):
+    model, path = joint
+    modules = (model.unet, model.text_encoder)
+    if others:
+        load_lora(model.unet, path, text_encoder=model.text_encoder, adapter_name="before")
+    names, layers = [loaded_adapters(m) for m in modules], [len(lora_layers(m)) for m in modules]
+    active, keys = [active_adapters(m) for m in modules], [m.state_dict().keys() for m in modules]
+
+    def fails_for_text(module, state, adapter_name):
+        if module is model.text_encoder:
+            raise MemoryError
+
+    monkeypatch.setattr("kolors_course.lora.loading.load_lora_state_dict", fails_for_text)
+    with pytest.raises(MemoryError):
+        load_lora(model.unet, path, text_encoder=model.text_encoder)
+    assert [loaded_adapters(m) for m in modules] == names
+    assert [len(lora_layers(m)) for m in modules] == layers
+    assert [active_adapters(m) for m in modules] == active
+    assert [m.state_dict().keys() for m in modules] == keys

@@ -22,12 +22,13 @@ from kolors_course.lora import (
     inspect_lora,
     load_lora,
     read_lora,
+    save_lora,
     unload_lora,
     write_lora,
 )
 from kolors_course.lora.files import SUFFIXES
-from kolors_course.lora.inspection import _LOST_IN_DIFFUSERS
 from kolors_course.lora.layouts import encode
+from kolors_course.lora.programs import _LOST_IN_DIFFUSERS
 
 UNET = small_unet()
 PROMPT, SEED, SAMPLING = "夜晚雪地上的一只兔子", 5, Sampling(steps=2, guidance_scale=4.0)
@@ -136,6 +137,16 @@ def test_what_we_say_about_our_own_files_is_so(tmp_path, settings):
     assert said == {"diffusers": "yes", "kohya": "yes", "diffsynth": "no"}
 
 
+@pytest.mark.filterwarnings("ignore:While injecting the PEFT adapters:RuntimeWarning")
+def test_a_file_without_half_of_its_targets_is_refused_here_and_taken_by_stock(tmp_path):
+    state = random_state(UNET, ATTENTION)
+    half = {name: tensor for name, tensor in state.items() if ".attn2." in name}
+    path = save_lora(tmp_path / "half.safetensors", half, ATTENTION, base_model="small", dataset_hash="")
+    assert stock_scales(path) == {0.5}
+    assert verdicts(path, None)[STOCK] == "yes"
+    assert verdicts(path, None)["kolors-course"] == "no"
+
+
 def test_files_that_stock_diffusers_writes(tmp_path):
     unet = copy.deepcopy(UNET)
     add_lora(unet, WIDE, generator=torch.Generator().manual_seed(0))
@@ -147,7 +158,7 @@ def test_files_that_stock_diffusers_writes(tmp_path):
     assert read.state_dict.keys() == state.keys()
     assert all(torch.equal(tensor, state[name]) for name, tensor in read.state_dict.items())
     theirs = convert_state_dict_to_kohya({f"unet.{name}": tensor for name, tensor in state.items()})
-    ours = encode("kohya", state, adaptable_layers(UNET), WIDE.scale)
+    ours = encode("kohya", state, adaptable_layers(UNET), WIDE.alpha)
     assert ours.keys() == theirs.keys()
 
 

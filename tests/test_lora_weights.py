@@ -3,11 +3,14 @@
 import json
 import os
 import shutil
+import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from loras import ATTENTION, WIDE, random_lora
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from kolors_course.errors import CourseError
@@ -66,7 +69,7 @@ def test_the_merged_model_draws_what_model_and_loras_draw(folder, tmp_path):
     assert np.abs(np.asarray(ours, np.int16) - np.asarray(plain, np.int16)).max() > 8
     before, after = read_unet_weights(folder), read_unet_weights(tmp_path / "merged")
     changed = {name.removesuffix(".weight") for name in before if not torch.equal(before[name], after[name])}
-    assert changed == set(merged)
+    assert changed == set(merged.layers)
 
 
 @pytest.mark.parametrize(
@@ -141,3 +144,70 @@ def test_refusals_leave_nothing(folder, tmp_path, tiny_model):
     with pytest.raises(CourseError, match="cut short"):
         merge_into_model(folder, [(lora, 1.0)], output)
     assert {*tmp_path.iterdir()} == before
+
+
+def test_the_older_spelling_of_shards_is_merged_and_other_formats_are_left_out(folder, tmp_path, tiny_model):
+    """What is left out would be drawn with in silence by whoever prefers it, without the LoRA."""
+    lora = random_lora(tiny_model.unet, ATTENTION)
+    half, names = load_file(folder / UNET), sorted(load_file(folder / UNET))
+    for i, part in enumerate((names[:100], names[100:]), start=1):
+        shard = folder / f"unet/diffusion_pytorch_model-0000{i}-of-00002.fp16.safetensors"
+        save_file({name: half[name] for name in part}, shard, metadata={"format": "pt"})
+    copied = {"diffusion_pytorch_model.safetensors.index.fp16.json", "README.md", ".hidden"}
+    left_out = {"diffusion_pytorch_model.bin", "diffusion_pytorch_model.bin.index.json", "model.onnx"}
+    for name in copied | left_out:
+        (folder / "unet" / name).write_text("{}")
+    (folder / "vae" / "more.bin").write_text("copied")
+    merge = merge_into_model(folder, [(lora, 1.0)], tmp_path / "merged")
+    assert set(merge.left_out) == left_out
+    gone = {f"unet/{name}" for name in left_out} | {"unet/.hidden"}
+    assert tree(tmp_path / "merged") == tree(folder) - gone | {"merged_loras.json"}
+    merged, shards = load_file(tmp_path / "merged" / UNET), {}
+    for file in (tmp_path / "merged/unet").glob("*.fp16.safetensors"):
+        shards |= load_file(file)
+    assert merged.keys() == shards.keys()
+    assert all(torch.equal(tensor, shards[name]) for name, tensor in merged.items())
+    assert any(not torch.equal(tensor, half[name]) for name, tensor in merged.items())
+
+
+@pytest.mark.parametrize(
+    "error", [SafetensorError("No space left on device"), OSError(28, "No space left on device")]
+)
+def test_a_full_disk_is_one_line_and_leaves_nothing(folder, tmp_path, tiny_model, monkeypatch, error):
+    def disk_full(tensors, filename, metadata):
+        Path(filename).write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr("kolors_course.lora.weights.save_file", disk_full)
+    before = {*tmp_path.iterdir()}
+    with pytest.raises(CourseError, match=r"cannot write .*out: .*No space left on device; free some disk"):
+        merge_into_model(folder, [(random_lora(tiny_model.unet, ATTENTION), 1.0)], tmp_path / "out")
+    assert {*tmp_path.iterdir()} == before
+
+
+def test_a_file_that_cannot_be_copied_is_one_line(folder, tmp_path, tiny_model):
+    (folder / "vae" / "gone.txt").symlink_to(tmp_path / "nowhere")
+    before = {*tmp_path.iterdir()}
+    with pytest.raises(CourseError, match=r"cannot write .*out: \[Errno 2\] .*gone\.txt'; free some disk"):
+        merge_into_model(folder, [(random_lora(tiny_model.unet, ATTENTION), 1.0)], tmp_path / "out")
+    assert {*tmp_path.iterdir()} == before
+
+
+def test_a_read_only_model_can_be_merged_and_the_merged_one_removed(folder, tmp_path, tiny_model):
+    folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+    for path in folders:
+        path.chmod(0o555)
+    try:
+        merge_into_model(folder, [(random_lora(tiny_model.unet, ATTENTION), 1.0)], tmp_path / "merged")
+    finally:
+        for path in folders:
+            path.chmod(0o755)
+    for path in (tmp_path / "merged", *(tmp_path / "merged").rglob("*")):
+        if path.is_dir():
+            assert path.stat().st_mode & stat.S_IRWXU == stat.S_IRWXU
+
+
+def test_merged_weights_may_be_read_by_whoever_may_read_new_files(folder, tmp_path, tiny_model):
+    merge_into_model(folder, [(random_lora(tiny_model.unet, ATTENTION), 1.0)], tmp_path / "merged")
+    note = tmp_path / "merged" / "merged_loras.json"
+    assert (tmp_path / "merged" / UNET).stat().st_mode == note.stat().st_mode

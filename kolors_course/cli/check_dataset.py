@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
+from PIL import Image
 
 from kolors_course.cli.options import add_json, write_json
 from kolors_course.dataset import (
@@ -23,6 +24,7 @@ from kolors_course.dataset import (
     fix_dataset,
     thumbnail_sheet,
 )
+from kolors_course.dataset.juicer import data_juicer_config
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
 from kolors_course.kolors import current_profile
@@ -86,17 +88,32 @@ def _check(folder: Path, count_tokens: Callable[[str], int], wanted: Filter) -> 
     return report
 
 
+def _refuse_early(arguments: argparse.Namespace, wanted: Filter) -> None:
+    """What cannot be done in the end, before anything is looked at or written."""
+    if arguments.juicer:
+        data_juicer_config(wanted, arguments.juicer)
+    if arguments.sheet:
+        kind = Image.registered_extensions().get(arguments.sheet.suffix.lower())
+        if kind not in Image.SAVE:
+            raise CourseError(
+                f"--sheet {arguments.sheet}: its ending names no kind of picture; call it sheet.png"
+            )
+
+
 def run(arguments: argparse.Namespace) -> int:
     wanted = Filter(arguments.min_side, tuple(arguments.aspect) if arguments.aspect else None)
+    _refuse_early(arguments, wanted)
     count_tokens = _token_counter(arguments.model)
     report = _check(arguments.dataset, count_tokens, wanted)
     facts = report.to_dict()
+    write_json(arguments.json, facts)  # before anything that can fail
     if arguments.fix:
         repair = fix_dataset(arguments.dataset, arguments.fix, wanted)
         print("\n".join(repair.actions))
         print(f"wrote {repair.folder} with {repair.pictures} pictures")
         report = _check(repair.folder, count_tokens, wanted)
         facts["fixed"] = {"actions": repair.actions, **report.to_dict()}
+        write_json(arguments.json, facts)
     if arguments.juicer:
         config = export_data_juicer(tuple(report.samples.values()), wanted, arguments.juicer)
         print(f"wrote {config}; run: dj-process --config {config}")
@@ -104,5 +121,4 @@ def run(arguments: argparse.Namespace) -> int:
         with atomic_path(arguments.sheet) as path:
             thumbnail_sheet(report).save(path)
         print(f"wrote {arguments.sheet}")
-    write_json(arguments.json, facts)
     return 0 if report.ok else 2

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.to == "diffsynth":
         print(
-            f"this layout cannot hold alpha: give {settings.scale * settings.rank:g} to whoever reads the file, "
+            f"this layout cannot hold alpha: give {settings.plain_alpha:g} to whoever reads the file, "
             f"and lora_alpha={settings.scale:g} to DiffSynth-Studio's load_lora, where it is the whole scale"
         )
     return 0

@@ -32,6 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
     for text in arguments.loras:
         path, strength = parse_lora_argument(text)
         loras.append((lora_files.read_fitting(path, model)[0], strength))
-    layers = merge_into_model(model, loras, arguments.output)
-    print(f"wrote {arguments.output}: {len(layers)} layers changed by {len(loras)} LoRA(s)")
+    merge = merge_into_model(model, loras, arguments.output)
+    print(f"wrote {arguments.output}: {len(merge.layers)} layers changed by {len(loras)} LoRA(s)")
+    if merge.left_out:
+        print(f"not copied, because these weights are not merged: {', '.join(merge.left_out)}")
     return 0

@@ -96,7 +96,8 @@ class _Patient:
 
     def findings(self) -> Iterator[Finding]:
         yield from self._rows()
-        yield from (Finding("warning", "layout", note) for note in self.examination.listing.notes)
+        listing = self.examination.listing
+        yield from (Finding("warning", "layout", note) for note in (*listing.notes, *listing.ignored))
         if not self.samples:
             return
         yield from self._duplicates()

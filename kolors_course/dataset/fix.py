@@ -30,8 +30,8 @@ def fix_dataset(path: str | Path, target: str | Path, wanted: Filter | None = No
     """Write a dataset that every trainer reads: the camp's layout, RGB PNG files, upright, on white, in UTF-8.
 
     Metadata and caption files may be in UTF-16 or GBK. Left out are rows with a fault, further copies of the same
-    picture, pictures that `wanted` turns away, and loss masks; captions lose line breaks, double and invisible
-    spaces. The original is only read.
+    picture, pictures that `wanted` turns away, and loss masks that are damaged or not of their picture's size;
+    captions lose line breaks, double and invisible spaces. The original is only read.
 
     Args:
         path: as for `read_dataset`.
@@ -57,6 +57,7 @@ def fix_dataset(path: str | Path, target: str | Path, wanted: Filter | None = No
     examination = examine(path, decode)
     if examination.listing.layout in READERS:
         actions += [f"column names put right: {note}" for note in examination.listing.notes]
+    actions += [f"not read: {line}" for line in examination.listing.ignored]
     mender = _Mender(examination, wanted or Filter(), actions)
     folder = write_dataset(target, mender.items(), "utf-8")
     return Repair(folder, mender.pictures, tuple(actions))
@@ -71,7 +72,7 @@ class _Mender:
     actions: list[str]
     pictures: int = 0
 
-    def items(self) -> Iterator[tuple[Image.Image, str]]:
+    def items(self) -> Iterator[tuple[Image.Image, str, Image.Image | None]]:
         first_with: dict[str, str] = {}  # pixels -> name of the picture that was kept
         for row, result in zip(self.examination.listing.rows, self.examination.results, strict=True):
             if isinstance(result, str):
@@ -84,11 +85,12 @@ class _Mender:
                 self.actions.append(f"left out: {row.place}: {name}: {fault}")
                 continue
             first_with[pixels] = name
+            mask, lost = _mask_of(result)
             self.actions.append(
-                f"kept: {name} as {picture_name(self.pictures)}{_changes(row, result, caption)}"
+                f"kept: {name} as {picture_name(self.pictures)}{_changes(row, result, caption, lost)}"
             )
             self.pictures += 1
-            yield picture, caption
+            yield picture, caption, mask
         if not self.pictures:
             raise CourseError(f"nothing is left to keep; {self.actions[-1]}")
 
@@ -100,12 +102,26 @@ class _Mender:
         return self.wanted.fault(sample.size)
 
 
-def _changes(row: Row, sample: Sample, caption: str) -> str:
+def _mask_of(sample: Sample) -> tuple[Image.Image | None, str]:
+    """The loss mask of a picture, upright as the picture is, if it has one; and why it is lost, or ""."""
+    path = mask_file(sample.path)
+    if not path.is_file():
+        return None, ""
+    try:
+        mask = open_picture(path)
+    except CourseError as error:
+        return None, f"its mask was not copied: {error}"
+    if mask.size != sample.size:
+        return None, f"its mask {path.name} was not copied: it is {mask.width}x{mask.height}"
+    return mask, ""
+
+
+def _changes(row: Row, sample: Sample, caption: str, lost: str) -> str:
     """What is different about a picture that is kept, in brackets, or ""."""
     changes = [f"was {quirk}" for quirk in storage_quirks(sample.path)]
     # The line break at the end of a caption file is no flaw of the caption.
     if caption != row.text.rstrip("\r\n"):
         changes.append(f"caption tidied to {caption!r}")
-    if (mask := mask_file(sample.path)).is_file():
-        changes.append(f"its mask {mask.name} was not copied")
+    if lost:
+        changes.append(lost)
     return f" ({'; '.join(changes)})" if changes else ""

@@ -8,8 +8,9 @@
 Each may lie in the folder that is given, or in `train/` below it.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kolors_course.dataset.metadata import (
@@ -25,7 +26,11 @@ from kolors_course.dataset.text import Decode, read_utf8
 from kolors_course.errors import CourseError
 
 CAPTION_FILES, CLASS_FOLDERS = "caption files", "class folders"
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+# Some Pillow cannot read everywhere (.avif), or at all (.heic): better one clear error than a picture passed over.
+PICTURE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif"),
+)
 MASK_SUFFIX = "-masklabel.png"  # loss masks, by the name that OneTrainer uses
 READERS = {METADATA_NAME: read_csv, JSONL_NAME: read_jsonl}
 
@@ -40,6 +45,7 @@ class Listing:
         layout: "metadata.csv", "metadata.jsonl", "caption files" or "class folders".
         rows: one for each picture.
         notes: what was forgiven or looks strange, one line each.
+        ignored: what lies there too and is not read, one line each.
     """
 
     folder: Path
@@ -47,6 +53,7 @@ class Listing:
     layout: str
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
 
 
 def find_listing(path: str | Path, decode: Decode = read_utf8) -> Listing:
@@ -64,17 +71,26 @@ def find_listing(path: str | Path, decode: Decode = read_utf8) -> Listing:
         raise CourseError(
             f"dataset folder {path} {fault}; give the folder that holds {TRAIN_FOLDER}/{METADATA_NAME}"
         )
+    listing = _choose(path, decode)
+    pictures = picture_files(listing.folder)
+    shared = [*_shared(pictures, mask_file)]
+    if listing.layout == CAPTION_FILES:
+        shared += _shared(pictures, _caption_file)
+    ignored = (*listing.ignored, *_passed_over(path, listing.folder))
+    return replace(listing, notes=(*listing.notes, *shared), ignored=ignored)
+
+
+def _choose(path: Path, decode: Decode) -> Listing:
     train = path / TRAIN_FOLDER
     for folder in (train, path):
         if listing := _from_metadata(folder, decode):
             return listing
-    folder = train if train.is_dir() else path
+    folder = train if picture_files(train) else path
     pictures = picture_files(folder)
     if any(_caption_file(picture).is_file() for picture in pictures):
         rows = tuple(_caption_rows(folder, pictures, decode))
-        return Listing(
-            folder, folder, CAPTION_FILES, rows, tuple(_captions_without_picture(folder, pictures))
-        )
+        lost = tuple(_captions_without_picture(folder, pictures))
+        return Listing(folder, folder, CAPTION_FILES, rows, (), lost)
     classes = {picture.parent.name for picture in pictures}
     # One folder, or pictures beside folders, are no classes: that is how imagefolder has it, too.
     if len(classes) > 1 and all(picture.parent != folder for picture in pictures):
@@ -135,6 +151,32 @@ def _captions_without_picture(folder: Path, pictures: Sequence[Path]) -> Iterato
     if lost:
         files = "1 .txt file has" if len(lost) == 1 else f"{len(lost)} .txt files have"
         yield f"{files} no picture of the same name in {folder}, the first is {lost[0].relative_to(folder)}"
+
+
+def _passed_over(path: Path, chosen: Path) -> Iterator[str]:
+    """What says captions in the one of `path` and `path/train` that was not chosen."""
+    train = path / TRAIN_FOLDER
+    other = path if chosen == train else train
+    pictures = [picture for picture in picture_files(other) if other == train or train not in picture.parents]
+    captions = [file for picture in pictures if (file := _caption_file(picture)).is_file()]
+    found = [other / name for name in READERS if (other / name).is_file()] + captions[:1]
+    if found:
+        yield (
+            f"captions in {other} are not read, only those of {chosen} are (the first is "
+            f"{found[0].relative_to(other)}); put everything into one of the two folders"
+        )
+
+
+def _shared(pictures: Sequence[Path], companion: Callable[[Path], Path]) -> Iterator[str]:
+    """What belongs to two pictures, because their names differ in the ending only."""
+    owners = Counter(companion(picture) for picture in pictures)
+    shared = [file for file, count in owners.items() if count > 1 and file.is_file()]
+    if shared:
+        files = "1 file belongs" if len(shared) == 1 else f"{len(shared)} files belong"
+        yield (
+            f"{files} to several pictures whose names differ in the ending only, the first is {shared[0]}; give each "
+            "picture a name of its own"
+        )
 
 
 def _class_rows(folder: Path, pictures: Sequence[Path]) -> tuple[Row, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from kolors_course.dataset.colour import foreign_profile, to_srgb
 from kolors_course.errors import CourseError
 
 # Pillow turns these into RGB without losing range. 16- and 32-bit grey (I;16, I, F) would be clipped at
@@ -27,7 +28,6 @@ DECODE_ERRORS = (
     EOFError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
 )
 
 
@@ -54,7 +54,7 @@ def open_picture(path: str | Path) -> Image.Image:
     """Open and decode the whole picture, upright and in RGB; the file is closed again.
 
     Raises:
-        CourseError: the file is missing, unreadable, damaged, not a picture, or none of `EIGHT_BIT_MODES`.
+        CourseError: the file is missing, unreadable, damaged, too large, not a picture, or none of `EIGHT_BIT_MODES`.
     """
     path = Path(path)
     if not os.path.isfile(path):  # unlike Path.is_file, also False for a name the system finds too long
@@ -66,6 +66,9 @@ def open_picture(path: str | Path) -> Image.Image:
         raise CourseError(f"picture {path}: {error}") from error
     except UnidentifiedImageError as error:
         raise CourseError(f"{path} is not a picture Pillow can open; replace it by a PNG or JPEG") from error
+    except Image.DecompressionBombError as error:
+        most = 2 * Image.MAX_IMAGE_PIXELS / 1e6
+        raise CourseError(f"picture {path} has more than {most:.0f} million pixels; scale it down") from error
     except DECODE_ERRORS as error:
         raise CourseError(
             f"picture {path} cannot be decoded ({error}); the file is damaged or cut short: copy it again"
@@ -83,13 +86,15 @@ def storage_quirks(path: str | Path) -> tuple[str, ...]:
             "to be turned (EXIF)": image.getexif().get(ExifTags.Base.Orientation, 1) != 1,
             "transparent": image.has_transparency_data,
             "CMYK": image.mode == "CMYK",
-            "animated": getattr(image, "n_frames", 1) > 1,
+            "in another colour space than sRGB": foreign_profile(image) is not None,
+            # A phone's MPO holds further views of the same moment, and every reader shows the first.
+            "animated": image.format != "MPO" and getattr(image, "n_frames", 1) > 1,
         }
     return tuple(name for name, present in quirks.items() if present)
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """The picture in RGB, turned as its EXIF orientation says, transparent parts on white.
+    """The picture in RGB and sRGB, turned as its EXIF orientation says, transparent parts on white.
 
     White, because that is what line art, stickers and logos are drawn for; dropping the alpha channel
     instead shows whatever colour lies hidden under it, usually black.
@@ -102,10 +107,10 @@ def upright_rgb(image: Image.Image) -> Image.Image:
             f"pixel format {image.mode} cannot become 8-bit RGB without loss; save it as an 8-bit RGB PNG"
         )
     image = ImageOps.exif_transpose(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    if not image.has_transparency_data:
+        return to_srgb(image, "RGB")
+    image = to_srgb(image, "RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def prepare_image(

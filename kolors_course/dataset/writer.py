@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from kolors_course.dataset.layouts import mask_file
 from kolors_course.dataset.metadata import COLUMNS, METADATA_NAME, TRAIN_FOLDER
 from kolors_course.dataset.pixels import upright_rgb
 from kolors_course.errors import CourseError
@@ -23,7 +24,9 @@ def picture_name(index: int) -> str:
 
 
 def write_dataset(
-    folder: str | Path, items: Iterable[tuple[Image.Image, str]], encoding: str = "utf-8-sig"
+    folder: str | Path,
+    items: Iterable[tuple[Image.Image, str] | tuple[Image.Image, str, Image.Image | None]],
+    encoding: str = "utf-8-sig",
 ) -> Path:
     """Write pictures and captions as a dataset that `read_dataset` accepts; return the folder.
 
@@ -32,7 +35,8 @@ def write_dataset(
 
     Args:
         folder: a new or empty folder.
-        items: (picture, caption) pairs; may be a generator, one picture is held at a time.
+        items: (picture, caption), or (picture, caption, loss mask or None); may be a generator, one picture is held
+            at a time.
         encoding: "utf-8-sig" (the camp's; Excel then shows Chinese rightly) or "utf-8".
 
     Raises:
@@ -56,13 +60,13 @@ def write_dataset(
     return Path(folder)
 
 
-def _write_train(folder: Path, items: Iterable[tuple[Image.Image, str]], encoding: str) -> None:
+def _write_train(folder: Path, items: Iterable[tuple], encoding: str) -> None:
     folder.mkdir(parents=True)
     count = 0
     with (folder / METADATA_NAME).open("w", encoding=encoding, newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(COLUMNS)
-        for count, (image, text) in enumerate(items, start=1):
+        for count, (image, text, *masks) in enumerate(items, start=1):
             if not text.strip():
                 raise CourseError(f"the caption of item {count} is empty; describe the picture")
             name = picture_name(count - 1)
@@ -71,6 +75,8 @@ def _write_train(folder: Path, items: Iterable[tuple[Image.Image, str]], encodin
             except CourseError as error:
                 raise CourseError(f"the picture of item {count}: {error}") from error
             picture.save(folder / name)
+            for mask in filter(None, masks):
+                mask.save(mask_file(folder / name))
             table.writerow((name, text.strip()))
     if not count:
         raise CourseError("a dataset needs at least one picture; none was given")

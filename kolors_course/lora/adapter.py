@@ -12,6 +12,10 @@ from kolors_course.errors import CourseError
 from kolors_course.lora.config import ATTENTION_TARGETS, LoraSettings
 
 
+class MisfitError(CourseError):
+    """A LoRA has other layers than this U-Net, or other shapes: it belongs to another one."""
+
+
 def add_lora(
     unet: nn.Module,
     settings: LoraSettings,
@@ -125,7 +129,7 @@ def attach_adapter(unet: nn.Module, settings: LoraSettings, adapter_name: str, s
     Raises:
         CourseError: the adapter name is taken, or cannot be the name of a module.
     """
-    _check_adapter_name(unet, adapter_name)
+    check_adapter_name(unet, adapter_name)
     config = _peft_config(settings)
     active = active_adapters(unet)
     trainable = {id(parameter) for parameter in unet.parameters() if parameter.requires_grad}
@@ -140,6 +144,19 @@ def attach_adapter(unet: nn.Module, settings: LoraSettings, adapter_name: str, s
     # peft unfreezes whatever it activates and freezes the rest.
     for parameter in unet.parameters():
         parameter.requires_grad_(id(parameter) in trainable)
+
+
+def check_adapter_name(unet: nn.Module, adapter_name: str) -> None:
+    """Refuse a name that a new LoRA of this U-Net cannot have.
+
+    Raises:
+        CourseError: it is taken, or cannot be the name of a module.
+    """
+    if adapter_name in loaded_adapters(unet):
+        raise CourseError(f"a LoRA called {adapter_name!r} is already loaded; choose another adapter name")
+    # peft keeps adapters in a ModuleDict, which refuses dots and the names of its own methods.
+    if not adapter_name or "." in adapter_name or hasattr(nn.ModuleDict(), adapter_name):
+        raise CourseError(f"{adapter_name!r} cannot name an adapter; use letters, digits and _ as in style_1")
 
 
 def _peft_config(settings: LoraSettings) -> PeftConfig:
@@ -207,14 +224,6 @@ def _named_parameters(unet: nn.Module, adapter_name: str) -> dict[str, nn.Parame
         loaded = first_few(loaded_adapters(unet)) or "none"
         raise CourseError(f"this U-Net has no LoRA called {adapter_name!r} (loaded: {loaded})")
     return parameters
-
-
-def _check_adapter_name(unet: nn.Module, adapter_name: str) -> None:
-    if adapter_name in loaded_adapters(unet):
-        raise CourseError(f"a LoRA called {adapter_name!r} is already loaded; choose another adapter name")
-    # peft keeps adapters in a ModuleDict, which refuses dots and the names of its own methods.
-    if not adapter_name or "." in adapter_name or hasattr(nn.ModuleDict(), adapter_name):
-        raise CourseError(f"{adapter_name!r} cannot name an adapter; use letters, digits and _ as in style_1")
 
 
 def _explain_no_match(unet: nn.Module, target: str) -> str:

@@ -58,6 +58,14 @@ class LoraSettings:
         """The factor in front of B @ A: alpha/r, or alpha/sqrt(r) for rsLoRA."""
         return lora_scale(self.rank, self.alpha, self.use_rslora)
 
+    @property
+    def plain_alpha(self) -> float:
+        """The alpha of the same scale without rsLoRA, for files that cannot say rsLoRA.
+
+        Without it this is alpha itself, and not scale · rank, which rounding makes another number.
+        """
+        return self.scale * self.rank if self.use_rslora else self.alpha
+
 
 def parse_target_modules(text: str) -> tuple[str, ...]:
     """Read the value of `--lora_target_modules`, a comma-separated list such as "to_q,to_k,to_v,to_out".

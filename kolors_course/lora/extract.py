@@ -52,7 +52,7 @@ def extract_lora(
         progress: called with the number of layers done so far.
 
     Raises:
-        CourseError: the U-Nets are of different shapes, or none of the layers changed.
+        CourseError: the U-Nets are of different shapes, none of the layers changed, or a weight is not finite.
     """
     settings = LoraSettings(rank, float(rank))
     _check_alike(base, tuned)
@@ -65,8 +65,7 @@ def extract_lora(
         )
     found: dict[str, Factors] = {}
     for layer in wanted:
-        key = f"{layer}.weight"
-        found[layer] = factorise(tuned[key].to(device).float() - base[key].to(device).float(), rank)
+        found[layer] = factorise(_difference(base, tuned, f"{layer}.weight", device), rank)
         if progress:
             progress(len(found))
     state = {}
@@ -79,6 +78,20 @@ def extract_lora(
         sum(factors.kept for factors in found.values()) / sum(factors.total for factors in found.values()),
         tuple(name for name in changed if name.removesuffix(".weight") not in found),
     )
+
+
+def _difference(
+    base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], key: str, device: torch.device | str
+) -> Tensor:
+    """tuned - base of one weight, in float32 on `device`."""
+    one, two = (weights[key].to(device).float() for weights in (base, tuned))
+    for which, weight in (("base", one), ("tuned", two)):
+        if not weight.isfinite().all():
+            raise CourseError(
+                f"{key} of the {which} model holds numbers that are not finite; copy or download it again, or use "
+                "one from before the training diverged"
+            )
+    return two - one
 
 
 def _check_alike(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor]) -> None:

@@ -5,15 +5,13 @@
 written here says its alpha wherever its layout can, and one that does not is not read before the caller says it.
 """
 
-import pickle
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -24,7 +22,7 @@ from kolors_course.lora.adapter import adaptable_layers, lora_state_dict
 from kolors_course.lora.config import LoraSettings
 from kolors_course.lora.joint import join_parts, split_parts
 from kolors_course.lora.kinds import complete_parts, rank_axis, split_tensor_name
-from kolors_course.lora.layouts import WRITABLE, decode, encode, recognise
+from kolors_course.lora.layouts import WRITABLE, decode, encode
 from kolors_course.lora.metadata import (
     COURSE_METADATA_KEY,
     diffusers_metadata,
@@ -34,8 +32,8 @@ from kolors_course.lora.metadata import (
     read_settings,
     stored_alpha,
 )
+from kolors_course.lora.storage import about, read_tensors
 
-PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 SUFFIXES = {"diffusers": ".safetensors", "kohya": ".safetensors", "diffsynth": ".ckpt"}
 ADAPTER_CONFIG = "adapter_config.json"
 
@@ -150,10 +148,10 @@ def write_lora(
         raise CourseError(
             f"{path}: a LoRA file in the {layout} layout must be called something{SUFFIXES[layout]}"
         )
-    with _about(path):
+    with about(path):
         _check_parts(lora.state_dict, lora.text_encoder, lora.settings)
         layers = adaptable_layers(unet) if unet is not None else ()
-        tensors = encode(layout, lora.state_dict, layers, lora.settings.scale)
+        tensors = encode(layout, lora.state_dict, layers, lora.settings.plain_alpha)
         if lora.text_encoder and layout != "diffusers":
             raise CourseError(
                 f"its text-encoder part cannot be written for {layout}, whose programs do not know ChatGLM's layers"
@@ -193,6 +191,7 @@ def read_lora(path: str | Path, *, alpha: float | None = None, unet: nn.Module |
         CourseError: the file is missing, cut short or of another kind; holds no LoRA, half a pair, different
             ranks or alphas, or numbers that are not finite; does not say its alpha and none was given, or says
             another; or uses a feature that `LoraSettings` cannot express.
+        MisfitError: its names are those of layers that `unet` does not have.
     """
     return settle_alpha(open_lora(path, unet), alpha)
 
@@ -202,9 +201,8 @@ def open_lora(path: str | Path, unet: nn.Module | None = None) -> OpenedLora:
     path = Path(path)
     if not path.is_file():
         raise CourseError(f"there is no LoRA file {path}; check the path")
-    is_pickle = path.suffix.lower() in PICKLES
-    tensors, metadata = _read_pickle(path) if is_pickle else _read_safetensors(path)
-    with _about(path):
+    tensors, metadata = read_tensors(path)
+    with about(path):
         tensors, text = split_parts(tensors)
         decoded = decode(tensors, None if unet is None else adaptable_layers(unet))
         adapter = read_adapter(metadata)
@@ -219,7 +217,7 @@ def open_lora(path: str | Path, unet: nn.Module | None = None) -> OpenedLora:
 
 def settle_alpha(opened: OpenedLora, alpha: float | None) -> LoraFile:
     """The second half of `read_lora`: the alpha of the file, or else the one given."""
-    with _about(opened.path):
+    with about(opened.path):
         if opened.alpha is None and alpha is None:
             raise CourseError(
                 "the file does not say its alpha, and a wrong one changes its strength in silence; give the one "
@@ -237,47 +235,6 @@ def settle_alpha(opened: OpenedLora, alpha: float | None) -> LoraFile:
     return LoraFile(
         opened.path, opened.state_dict, settings, opened.course, opened.layout, opened.text_encoder
     )
-
-
-@contextmanager
-def _about(path: Path) -> Iterator[None]:
-    """Begin the message of any error with the name of the file."""
-    try:
-        yield
-    except CourseError as error:
-        raise CourseError(f"{path}: {error}") from error
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            # Seen before the tensors are read: a whole model by mistake would be gigabytes.
-            with _about(path):
-                recognise(names)
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise CourseError(
-            f"{path} is cut short or not a safetensors file ({error}); copy or download it again"
-        ) from error
-
-
-def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a torch checkpoint, without running any code that a pickle can carry."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        if "Unsupported" in str(error):
-            raise CourseError(
-                f"{path} holds Python objects or code besides tensors, which could do anything on this machine; "
-                "it is not read: ask for a safetensors file"
-            ) from error
-        raise CourseError(
-            f"{path} is cut short or not a torch checkpoint; copy or download it again"
-        ) from error
-    if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
-        raise CourseError(f"{path} is not a table of tensors; it may be a whole training state, not a LoRA")
-    return {str(name): tensor for name, tensor in content.items()}, {}
 
 
 def _check_parts(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kolors_course.errors import CourseError
-from kolors_course.lora.adapter import first_few
+from kolors_course.lora.adapter import MisfitError, first_few
 from kolors_course.lora.joint import TEXT_PREFIX, TEXT_TARGETS
 from kolors_course.lora.kinds import KIND_NAMES, kind_of, split_tensor_name
 from kolors_course.lora.names import LayerNames, layer_names
@@ -79,7 +79,7 @@ def recognise(names: Iterable[str]) -> str:
         CourseError: none; or tensors that are no LoRA of a U-Net (the message says what they are).
     """
     names = list(names)
-    foreign = [name for name in names if not _is_peft_lycoris(name) and not _is_text_part(name)]
+    foreign = [name for name in names if not _is_lycoris(name) and not _is_text_part(name)]
     for mark, kind in _FOREIGN.items():
         if odd := [name for name in foreign if mark in name]:
             raise CourseError(f"it is {kind} (first: {odd[0]}), which the course cannot load")
@@ -88,9 +88,8 @@ def recognise(names: Iterable[str]) -> str:
         ("diffsynth", lambda name: re.match(r"blocks\.\d+\..+lora_[AB]", name) is not None),
         ("diffusers-legacy", lambda name: _LEGACY.search(name) is not None),
         ("diffusers-old", lambda name: re.search(r"\.lora\.(down|up)\.weight$", name) is not None),
-        ("diffusers", lambda name: name.startswith(UNET_PREFIX) and "lora" in name),
-        ("diffusers", _is_peft_lycoris),
-        ("peft", lambda name: ".lora_A." in name),
+        ("diffusers", lambda name: name.startswith(UNET_PREFIX) and ("lora" in name or _is_lycoris(name))),
+        ("peft", lambda name: ".lora_A." in name or _is_lycoris(name)),
     )
     for layout, is_marked in marks:
         if any(map(is_marked, names)):
@@ -106,8 +105,8 @@ def decode(tensors: Mapping[str, Tensor], layers: Iterable[str] | None) -> Decod
             read without them.
 
     Raises:
-        CourseError: see `recognise`; or tensors that do not belong to the layout, layers that the U-Net does
-            not have, or `layers` is needed.
+        CourseError: see `recognise`; or tensors that do not belong to the layout, or `layers` is needed.
+        MisfitError: layers that the U-Net does not have.
     """
     layout = recognise(tensors)
     split = _split(layout, tensors)
@@ -131,16 +130,17 @@ def decode(tensors: Mapping[str, Tensor], layers: Iterable[str] | None) -> Decod
 
 
 def encode(
-    layout: str, state: Mapping[str, Tensor], layers: Iterable[str], scale: float
+    layout: str, state: Mapping[str, Tensor], layers: Iterable[str], alpha: float
 ) -> dict[str, Tensor]:
     """Our tensors under the names of one of the `WRITABLE` layouts, with kohya's `.alpha` beside each pair.
 
     Args:
         layers: all layers of the U-Net; not needed for "diffusers".
-        scale: the factor in front of B @ A.
+        alpha: what `.alpha` says; the scale is alpha/rank.
 
     Raises:
-        CourseError: a DoRA, LoKr or LoHa, in another layout than diffusers; or layers that the U-Net does not have.
+        CourseError: a DoRA, LoKr or LoHa, in another layout than diffusers.
+        MisfitError: layers that the U-Net does not have.
     """
     if layout == "diffusers":
         return {UNET_PREFIX + name: tensor for name, tensor in state.items()}
@@ -164,13 +164,16 @@ def encode(
         part = {"lora_A": "lora_down", "lora_B": "lora_up"}[factor]
         tensors[f"lora_unet_{table[layer]}.{part}.weight"] = tensor
         if factor == "lora_A":
-            tensors[f"lora_unet_{table[layer]}.alpha"] = _exact(scale * tensor.shape[0])
+            tensors[f"lora_unet_{table[layer]}.alpha"] = _exact(alpha)
     return tensors
 
 
-def _is_peft_lycoris(name: str) -> bool:
-    """Whether a tensor belongs to a LoKr or LoHa as peft and the course write them."""
-    return name.startswith(UNET_PREFIX) and re.search(r"\.(lokr_w|hada_w)", name) is not None
+def _is_lycoris(name: str) -> bool:
+    """Whether a tensor belongs to a LoKr or LoHa as peft and the course write them.
+
+    LyCORIS itself gives layers one word with `_` for every dot, which begins with lycoris_ or lora_.
+    """
+    return re.search(r"\.(lokr_w|hada_w)", name) is not None and not name.startswith(("lycoris_", "lora_"))
 
 
 def _is_text_part(name: str) -> bool:
@@ -206,7 +209,7 @@ def _table(layout: str, names: LayerNames, layers: set[str]) -> tuple[str, dict[
 
 def _check_known(layers: set[str], table: Mapping[str, str]) -> None:
     if strange := sorted(layers - table.keys()):
-        raise CourseError(
+        raise MisfitError(
             f"{len(strange)} of {len(layers)} layers are not in this U-Net (first: {first_few(strange)}); choose "
             "the base model it belongs to"
         )

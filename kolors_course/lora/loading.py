@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,11 @@ from torch import nn
 
 from kolors_course.errors import CourseError
 from kolors_course.lora.adapter import (
+    MisfitError,
     active_adapters,
     adaptable_layers,
     attach_adapter,
+    check_adapter_name,
     first_few,
     layer_tensors,
     load_lora_state_dict,
@@ -62,9 +64,9 @@ def load_lora(
 
     A LoKr or LoHa adds its own ΔW instead, see `lora.kinds`.
 
-    Strict: either every tensor finds its layer, or the U-Net is left as it was. The new tensors are frozen
-    and of the U-Net's dtype, as in stock diffusers. Of a DoRA, strength scales B A only, as in peft; its
-    learned row lengths stay.
+    Strict: either every tensor finds its layer, or U-Net and text encoder are left as they were. The new tensors
+    are frozen and of the U-Net's dtype, as in stock diffusers. Of a DoRA, strength scales B A only, as in peft;
+    its learned row lengths stay.
 
     Args:
         unet: a diffusers `UNet2DConditionModel`, changed in place.
@@ -80,15 +82,23 @@ def load_lora(
     strength = check_strength(strength)
     lora = read_lora(path, alpha=alpha, unet=unet)
     expected = check_fit(unet, lora) + _check_text_fit(text_encoder, lora)
-    if adapter_name is None:
-        adapter_name = _free_name(unet, lora.path.stem)
     parts = [(unet, lora.settings, lora.state_dict)]
     if lora.text_encoder:
         parts.append((text_encoder, text_settings(lora.settings), lora.text_encoder))
-    for module, settings, state in parts:
-        attach_adapter(module, settings, adapter_name, seed=0)
-        load_lora_state_dict(module, state, adapter_name)
-        set_lora_strengths(module, {adapter_name: strength})
+    modules = [module for module, _, _ in parts]
+    if adapter_name is None:
+        adapter_name = _free_name(modules, lora.path.stem)
+    for module in modules:
+        check_adapter_name(module, adapter_name)
+    try:
+        for module, settings, state in parts:
+            attach_adapter(module, settings, adapter_name, seed=0)
+            load_lora_state_dict(module, state, adapter_name)
+            set_lora_strengths(module, {adapter_name: strength})
+    except BaseException:
+        for module in modules:
+            _detach(module, adapter_name)
+        raise
     matched = sum(len(state) for _, _, state in parts)
     return LoadReport(adapter_name, matched, expected, strength, lora.settings, lora.base_model)
 
@@ -160,34 +170,41 @@ def check_fit(unet: nn.Module, lora: LoraFile) -> int:
     """Return how many tensors the target modules of `lora` need in `unet`, which may be one without weights.
 
     Raises:
-        CourseError: `lora` has others, or of other shapes: it was trained on another U-Net.
+        MisfitError: `lora` has layers or shapes that `unet` does not have: it was trained on another U-Net.
+        CourseError: it lacks tensors that its target modules need here, or has more.
     """
     layers = adaptable_layers(unet)
-    needed = {
-        f"{module}.{part}": shape
-        for module, layer in match_layers(layers, lora.settings.target_modules).items()
-        for part, shape in part_shapes(
-            layer, lora.settings.adapter, lora.settings.rank, lora.settings.use_dora
-        ).items()
-    }
-    total = len(lora.state_dict)
+    state, settings = lora.state_dict, lora.settings
     origin = f"the file was trained on {lora.base_model}: choose the base model it belongs to"
-    if strange := [name for name in lora.state_dict if split_tensor_name(name)[0] not in layers]:
-        raise CourseError(
-            f"{lora.path}: {len(strange)} of {total} tensors name layers that this model does not have "
+    if strange := [name for name in state if split_tensor_name(name)[0] not in layers]:
+        raise MisfitError(
+            f"{lora.path}: {len(strange)} of {len(state)} tensors name layers that this model does not have "
             f"(first: {first_few(strange)}); {origin}"
         )
-    if odd := sorted(needed.keys() ^ lora.state_dict.keys()):
+    held = {layer: layers[layer] for layer in (split_tensor_name(name)[0] for name in state)}
+    shapes = _tensor_shapes(held, settings)
+    for name, tensor in state.items():
+        wanted = shapes.get(name, "no such tensor")
+        if tuple(tensor.shape) != wanted:
+            raise MisfitError(
+                f"{lora.path}: {name} is {tuple(tensor.shape)}, but this model needs {wanted}; {origin}"
+            )
+    needed = _tensor_shapes(match_layers(layers, settings.target_modules), settings)
+    if odd := sorted(needed.keys() ^ state.keys()):
         raise CourseError(
             f"{lora.path}: its tensors and its target modules disagree about {len(odd)} tensors "
             f"(first: {first_few(odd)}); {origin}"
         )
-    for name, tensor in lora.state_dict.items():
-        if tuple(tensor.shape) != needed[name]:
-            raise CourseError(
-                f"{lora.path}: {name} is {tuple(tensor.shape)}, but this model needs {needed[name]}; {origin}"
-            )
     return len(needed)
+
+
+def _tensor_shapes(layers: Mapping[str, nn.Module], settings: LoraSettings) -> dict[str, tuple[int, ...]]:
+    """The tensors of a LoRA of these layers, by name."""
+    return {
+        f"{name}.{part}": shape
+        for name, layer in layers.items()
+        for part, shape in part_shapes(layer, settings.adapter, settings.rank, settings.use_dora).items()
+    }
 
 
 def _check_text_fit(text_encoder: nn.Module | None, lora: LoraFile) -> int:
@@ -225,7 +242,16 @@ def parse_lora_argument(text: str) -> tuple[Path, float]:
         ) from error
 
 
-def _free_name(unet: nn.Module, stem: str) -> str:
+def _detach(module: nn.Module, adapter_name: str) -> None:
+    """Take one LoRA off, if it is on."""
+    if loaded_adapters(module) == [adapter_name]:
+        unload_lora(module)
+    elif adapter_name in loaded_adapters(module):
+        delete = module.delete_adapters if isinstance(module, PeftAdapterMixin) else module.delete_adapter
+        delete(adapter_name)
+
+
+def _free_name(modules: Sequence[nn.Module], stem: str) -> str:
     # The number keeps "train.safetensors" from clashing with a method of ModuleDict.
-    stem, taken = re.sub(r"\W", "_", stem), loaded_adapters(unet)
+    stem, taken = re.sub(r"\W", "_", stem), {name for module in modules for name in loaded_adapters(module)}
     return next(name for n in range(1, len(taken) + 2) if (name := f"{stem}_{n}") not in taken)

@@ -11,7 +11,7 @@ from torch import Tensor
 from kolors_course.errors import CourseError
 from kolors_course.lora.config import LoraSettings
 from kolors_course.lora.joint import TEXT_PREFIX, TEXT_TARGETS
-from kolors_course.lora.kinds import kind_of, split_tensor_name
+from kolors_course.lora.kinds import kind_of, rank_axis, split_tensor_name
 from kolors_course.lora.layouts import UNET_PREFIX
 
 COURSE_METADATA_KEY = "kolors_course"
@@ -83,11 +83,8 @@ def read_settings(
     if features:
         raise CourseError(f"it uses {', '.join(features)} of peft, which the course cannot load")
     has_magnitudes = any(name.endswith(".lora_magnitude_vector") for name in state)
-    ranks = [
-        tensor.shape[0] for name, tensor in state.items() if name.endswith(".lora_A.weight") and tensor.ndim
-    ]
     settings = LoraSettings(
-        rank=adapter.get("r", min(ranks, default=0)),
+        rank=adapter["r"] if "r" in adapter else _rank(state),
         alpha=alpha,
         target_modules=_targets(state, adapter),
         use_rslora=bool(adapter.get("use_rslora", False)),
@@ -137,7 +134,7 @@ def kohya_metadata(settings: LoraSettings, course: Mapping[str, Any]) -> dict[st
         "format": "pt",
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(settings.rank),
-        "ss_network_alpha": str(settings.scale * settings.rank),
+        "ss_network_alpha": str(settings.plain_alpha),
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": "kolors/lora",
         "modelspec.implementation": "diffusers",
@@ -155,7 +152,7 @@ def _course_settings(course: Mapping[str, Any], plain: LoraSettings) -> LoraSett
     if not all(name in course for name in names if name != "adapter"):  # older files hold LoRAs only
         return plain
     stored = LoraSettings(**{name: course[name] for name in names if name in course})
-    same = (stored.rank, stored.scale * stored.rank, stored.use_dora) == (
+    same = (stored.rank, stored.plain_alpha, stored.use_dora) == (
         plain.rank,
         plain.alpha,
         plain.use_dora,
@@ -163,6 +160,18 @@ def _course_settings(course: Mapping[str, Any], plain: LoraSettings) -> LoraSett
     endings = tuple(f".{target}" for target in stored.target_modules)
     covered = all(f".{layer}".endswith(endings) for layer in plain.target_modules)
     return stored if same and covered else plain
+
+
+def _rank(state: Mapping[str, Tensor]) -> int:
+    """The smallest rank that the tensors tell; that all are of it is checked later."""
+    axes = [(rank_axis(split_tensor_name(name)[1]), tensor.shape) for name, tensor in state.items()]
+    ranks = [shape[axis] for axis, shape in axes if axis is not None and len(shape) > axis]
+    if not ranks:
+        raise CourseError(
+            "its tensors do not tell its rank, on which its strength depends; put the adapter_config.json that peft "
+            "saved with it beside it, and call it adapter_model.safetensors"
+        )
+    return min(ranks)
 
 
 def _targets(state: Mapping[str, Tensor], adapter: Mapping[str, Any]) -> tuple[str, ...]:

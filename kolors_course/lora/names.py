@@ -67,6 +67,14 @@ def block_of(layer: str) -> str:
     return match[0] if match else layer.split(".")[0]
 
 
+def kind_of_layer(layer: str) -> str:
+    """The last word of a layer's name, with the numbers that follow it: `to_out.0`, `ff.net.2`."""
+    words = layer.split(".")
+    if "ff" in words:
+        return ".".join(words[words.index("ff") :])
+    return ".".join(words[-2:]) if words[-1].isdecimal() else words[-1]
+
+
 def _numbered(stems: set[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Each resnet, attention and sampler: diffusers stem -> stem in sgm, and in DiffSynth-Studio."""
     sgm, diffsynth, number = {}, {}, 0

@@ -4,9 +4,11 @@ import json
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -14,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kolors_course.errors import CourseError
-from kolors_course.files import ensure_folder
+from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.kolors import diffusers_layout
 from kolors_course.kolors.skeleton import unet_skeleton
 from kolors_course.lora.adapter import first_few
@@ -24,7 +26,24 @@ from kolors_course.lora.loading import check_fit
 from kolors_course.lora.maths import dora_weight, merged_weight
 
 MERGE_NOTE = "merged_loras.json"
-_WEIGHTS = re.compile(r"diffusion_pytorch_model(?:\.(?P<variant>[a-z]\w*))?(?:-\d+-of-\d+)?\.safetensors")
+# diffusers has written the variant before the number of the shard, and formerly after it.
+_WEIGHTS = re.compile(
+    r"diffusion_pytorch_model(?:\.(?P<variant>[a-z]\w*))?(?:-\d+-of-\d+(?:\.(?P<formerly>[a-z]\w*))?)?\.safetensors"
+)
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What `merge_into_model` wrote.
+
+    Attributes:
+        layers: the names of the layers changed.
+        left_out: files of the U-Net that were not copied, because they hold the base model's weights in a format that
+            is not merged.
+    """
+
+    layers: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def read_unet_weights(model: str | Path) -> dict[str, Tensor]:
@@ -42,43 +61,27 @@ def read_unet_weights(model: str | Path) -> dict[str, Tensor]:
     return weights
 
 
-def merge_into_model(
-    model: str | Path, loras: Sequence[tuple[LoraFile, float]], output: str | Path
-) -> list[str]:
+def merge_into_model(model: str | Path, loras: Sequence[tuple[LoraFile, float]], output: str | Path) -> Merge:
     """Write a copy of a model in diffusers layout with W + strength · ΔW for W: any program loads it.
 
-    Every weight file of the U-Net is changed, whatever its variant, and keeps its number format: each weight is
-    computed in float32 and rounded once. All other files are copied.
+    Every safetensors file of the U-Net is changed, whatever its variant, and keeps its number format: each weight is
+    computed in float32 and rounded once. Weights of the U-Net in other formats are left out: a program that prefers
+    them would draw without the LoRA. All other files are copied.
 
     Args:
         loras: files and their strengths, 1 being the trained one.
         output: a new folder; never left half-written.
 
-    Returns:
-        The names of the layers changed.
-
     Raises:
-        CourseError: there is no such model, a LoRA does not fit it, `output` exists, or a weight overflows.
+        CourseError: there is no such model, a LoRA does not fit it, `output` exists or cannot be written, or a weight
+            overflows.
     """
     model, output = Path(model), Path(output)
     variants = _weight_files(model)
-    files = [file for variant in variants.values() for file in variant]
-    skeleton = unet_skeleton(model)
-    for lora, _ in loras:
-        if lora.text_encoder:
-            raise CourseError(
-                f"{lora.path} adapts the text encoder too, and only the U-Net is merged; load it instead (--lora)"
-            )
-        check_fit(skeleton, lora)
+    _check_loras(model, loras)
     layers = {split_tensor_name(name)[0] for lora, _ in loras for name in lora.state_dict}
-    weight_names = {file.name for file in files}
-
-    def left_out(folder: str, names: list[str]) -> set[str]:
-        in_unet = Path(folder) == files[0].parent
-        return {name for name in names if name.startswith(".") or (in_unet and name in weight_names)}
-
     with _new_folder(output) as folder:
-        shutil.copytree(model, folder, ignore=left_out, dirs_exist_ok=True)
+        left_out = _copy_others(model, folder)
         for variant in variants.values():
             changed = [_merge_file(file, folder / file.relative_to(model), loras) for file in variant]
             if lacking := layers.difference(*changed):
@@ -92,7 +95,42 @@ def merge_into_model(
         (folder / MERGE_NOTE).write_text(
             json.dumps(note, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
         )
-    return sorted(layers)
+    return Merge(tuple(sorted(layers)), left_out)
+
+
+def _check_loras(model: Path, loras: Sequence[tuple[LoraFile, float]]) -> None:
+    skeleton = unet_skeleton(model)
+    for lora, _ in loras:
+        if lora.text_encoder:
+            raise CourseError(
+                f"{lora.path} adapts the text encoder too, and only the U-Net is merged; load it instead (--lora)"
+            )
+        check_fit(skeleton, lora)
+
+
+def _copy_others(model: Path, folder: Path) -> tuple[str, ...]:
+    """Copy everything but hidden files and the U-Net's weights; return those weights that no merged file replaces."""
+    unet = diffusers_layout(model).unet
+    weights = [file.name for file in unet.iterdir() if file.is_file() and _holds_weights(file.name)]
+
+    def skipped(parent: str, names: list[str]) -> set[str]:
+        in_unet = Path(parent) == unet
+        return {name for name in names if name.startswith(".") or (in_unet and name in weights)}
+
+    try:
+        shutil.copytree(model, folder, ignore=skipped, dirs_exist_ok=True)
+    finally:  # folders are copied with their modes: in those of a read-only model nothing can be written or removed
+        for path in (folder, *folder.rglob("*")):
+            if path.is_dir():
+                path.chmod(path.stat().st_mode | stat.S_IRWXU)
+    return tuple(sorted(name for name in weights if not _WEIGHTS.fullmatch(name)))
+
+
+def _holds_weights(name: str) -> bool:
+    """Whether a file of the U-Net's folder is not config.json, a model card or an index of merged shards."""
+    if ".index." in name:
+        return ".safetensors." not in name
+    return not name.startswith(".") and not name.endswith((".json", ".md", ".txt"))
 
 
 def _weight_files(model: Path) -> dict[str, list[Path]]:
@@ -101,7 +139,7 @@ def _weight_files(model: Path) -> dict[str, list[Path]]:
     variants: dict[str, list[Path]] = {}
     for file in sorted(folder.iterdir()):
         if match := _WEIGHTS.fullmatch(file.name):
-            variants.setdefault(match["variant"] or "", []).append(file)
+            variants.setdefault(match["variant"] or match["formerly"] or "", []).append(file)
     if not variants:
         raise CourseError(f"no weights (.safetensors) in {folder}; copy or download them again")
     return variants
@@ -133,7 +171,8 @@ def _merge_file(source: Path, target: Path, loras: Sequence[tuple[LoraFile, floa
         if not weights[key].isfinite().all():
             raise CourseError(f"{key} of {source} overflows; use less strength, or weights in float32")
         changed.add(layer)
-    save_file(weights, target, metadata=metadata)
+    with atomic_path(target) as temporary:
+        save_file(weights, temporary, metadata=metadata)
     return changed
 
 
@@ -155,7 +194,11 @@ def _merged(weight: Tensor, lora: LoraFile, layer: str, strength: float) -> Tens
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `folder`; on success it becomes `folder`, on failure it vanishes."""
+    """Yield a temporary folder beside `folder`; on success it becomes `folder`, on failure it vanishes.
+
+    Raises:
+        CourseError: `folder` exists, or something cannot be written.
+    """
     if folder.exists():
         raise CourseError(f"{folder} exists already; choose another output folder, or remove it")
     temporary = ensure_folder(folder.parent) / f".{folder.name}-{uuid.uuid4().hex}"
@@ -163,5 +206,11 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         os.replace(temporary, folder)
+    except (OSError, SafetensorError) as error:
+        # copytree goes on after an error, and tells of all in a list of (source, target, reason).
+        reason = error.args[0][0][-1] if isinstance(error, shutil.Error) else error
+        raise CourseError(
+            f"cannot write {folder}: {reason}; free some disk space or choose another folder"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
