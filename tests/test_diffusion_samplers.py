@@ -101,7 +101,7 @@ def test_heun_equals_diffusers(latents, steps, spacing):
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
-@pytest.mark.parametrize("steps", [1, 2, 4, 25, 50])
+@pytest.mark.parametrize("steps", [1, 2, 4, 10, 16, 25, 50])
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_unipc_equals_diffusers(latents, steps, spacing, order):
     scheduler = UniPCMultistepScheduler(**CONFIG | {"timestep_spacing": spacing}, solver_order=order)

@@ -43,7 +43,7 @@ def test_the_right_reading_of_v_undoes_the_target():
         signal = KOLORS.alphas_cumprod[t[row]].item()
         found = diffusion.x0_from_v(x_t[row], v[row], signal**0.5, (1 - signal) ** 0.5)
         torch.testing.assert_close(found, X0[row], rtol=1e-4, atol=1e-5)
-    assert "(α² + σ²)x₀" in diffusion.check_x0_from_v(diffusion.x0_from_v)
+    assert "(a² + b²)x₀" in diffusion.check_x0_from_v(diffusion.x0_from_v)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 """The notebooks' figures: what is drawn, how it is labelled, and what is refused."""
 
+from io import BytesIO
+
 import matplotlib
 import numpy as np
 import pytest
+from IPython.core.pylabtools import print_figure
 from PIL import Image
 
 from kolors_course.diffusion import NoiseSchedule
@@ -50,6 +53,24 @@ def test_large_pictures_are_shrunk_and_the_callers_are_left_alone():
     figure = plots.picture_strip([large])
     assert figure.axes[0].images[0].get_array().shape == (plots.THUMBNAIL, plots.THUMBNAIL, 3)
     assert large.size == (1024, 1024)
+
+
+def test_a_picture_is_shown_about_as_large_as_the_models_draw_it():
+    figure = plots.picture_strip(pictures(3, 128), ["a", "b", "c"], row_labels=["row"], side=1.0)
+    figure.draw_without_rendering()
+    assert min(axis.get_window_extent().width for axis in figure.axes) > 105
+
+
+def test_a_saved_strip_is_coarse_in_colour_and_true_to_it():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    noise[:32] = (255, 0, 128)
+    figure = plots.picture_strip([Image.fromarray(noise)], side=1.0)
+    found = np.asarray(Image.open(BytesIO(print_figure(figure))))  # as a notebook saves it
+    assert found.shape[2] == 3
+    assert len(np.unique(found)) <= 43
+    assert found[2, 2].tolist() == [255, 255, 255]
+    upper, middle = found[len(found) // 4, found.shape[1] // 2].astype(int), np.array([255, 0, 128])
+    assert np.abs(upper - middle).max() <= 3
 
 
 @pytest.mark.parametrize(

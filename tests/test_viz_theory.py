@@ -80,6 +80,15 @@ def test_curves_have_names_scales_and_ticks_where_they_were_measured():
     assert (axis.get_title(), axis.get_xlabel(), axis.get_ylabel()) == ("errors", "steps", "error")
 
 
+def test_pairs_of_curves_share_a_colour():
+    curves = {name: ([0, 1], [0.0, 1.0]) for name in "abcd"}
+    (axis,) = curve_plot(curves, title="", xlabel="", ylabel="", pairs=True).figure.axes
+    first, second, third, fourth = ((line.get_color(), line.get_linestyle()) for line in axis.lines)
+    assert (first[0], third[0]) == (second[0], fourth[0])
+    assert first[0] != third[0]
+    assert [line[1] for line in (first, second, third, fourth)] == ["-", "--", "-", "--"]
+
+
 def test_a_timeline_puts_events_at_their_month():
     figure = timeline_plot([("2014-06", "GAN", "adversarial"), ("2020-07", "DDPM", "diffusion")], "history")
     (axis,) = figure.axes

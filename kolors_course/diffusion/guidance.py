@@ -77,7 +77,7 @@ def guided(
         guidance_scale: s of `classifier_free_guidance`.
         rescale: φ of `rescale_guidance`.
         interval: (lowest, highest) timestep that is guided; outside, only the conditional half is evaluated. Guidance
-            harms where the noise is high and does nothing where it is low (arXiv 2404.07724).
+            is harmful where the noise is high and largely unnecessary where it is low (arXiv 2404.07724).
 
     Raises:
         CourseError: guidance is wanted but `uncond` is missing or does not match `cond`, or the interval is empty.

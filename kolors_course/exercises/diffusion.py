@@ -58,45 +58,45 @@ def check_add_noise(add_noise: Callable[[Tensor, Tensor, float], Tensor]) -> Rig
     )
 
 
-def x0_from_v(x_t: Tensor, v: Tensor, alpha: float, sigma: float) -> Tensor:
-    """x₀ of a v-prediction where α² + σ² = 1 (arXiv 2202.00512, appendix D)."""
-    return to_x0(v, x_t, alpha, sigma, "v_prediction")
+def x0_from_v(x_t: Tensor, v: Tensor, a: float, b: float) -> Tensor:
+    """x₀ of a v-prediction, where a = √ᾱ and b = √(1-ᾱ) (arXiv 2202.00512, appendix D)."""
+    return to_x0(v, x_t, a, b, "v_prediction")
 
 
 def check_x0_from_v(formula: Callable[[Tensor, Tensor, float, float], Tensor]) -> Right:
-    """Whether `formula(x_t, v, alpha, sigma)` is the clean sample.
+    """Whether `formula(x_t, v, a, b)` is the clean sample.
 
     Raises:
         Mistake: it is not; the message names the likely reason.
     """
     levels = ((0.6, 0.8), (0.8, 0.6), (0.0, 1.0))
-    cases = [(α * _X0 + σ * _NOISE, α * _NOISE - σ * _X0, α, σ) for α, σ in levels]
+    cases = [(a * _X0 + b * _NOISE, a * _NOISE - b * _X0, a, b) for a, b in levels]
     slips = (
         Slip(
-            lambda x, v, α, σ: α * x + σ * v,
-            "The sign: put x_t = αx₀ + σε and v = αε - σx₀ in, and the noise has to cancel.",
-            "符号不对：代入 x_t = αx₀ + σε 和 v = αε - σx₀，噪声项应当抵消。",
+            lambda x, v, a, b: a * x + b * v,
+            "The sign: put x_t = a·x₀ + b·ε and v = a·ε - b·x₀ in, and the noise has to cancel.",
+            "符号不对：代入 x_t = a·x₀ + b·ε 和 v = a·ε - b·x₀，噪声项应当抵消。",
         ),
         Slip(
-            lambda x, v, α, σ: σ * x + α * v,
-            "That is ε, the noise: σx_t + αv.",
-            "这是噪声 ε：σx_t + αv。",
+            lambda x, v, a, b: b * x + a * v,
+            "That is ε, the noise: b·x_t + a·v.",
+            "这是噪声 ε：b·x_t + a·v。",
         ),
         Slip(
-            lambda x, v, α, σ: (x - σ * v) / max(α, 1e-12),
-            "That reads v as if it were ε. It also divides by α, which is 0 at the end: v exists to avoid that.",
-            "这是把 v 当成 ε 来读。而且除以了 α，末尾处 α = 0：v 正是为避免它而引入的。",
+            lambda x, v, a, b: (x - b * v) / max(a, 1e-12),
+            "That reads v as if it were ε. It also divides by a, which is 0 at the end: v exists to avoid that.",
+            "这是把 v 当成 ε 来读。而且除以了 a，末尾处 a = 0：v 正是为避免它而引入的。",
         ),
         Slip(
-            lambda x, v, α, σ: x - σ * v,
-            "That would be the x₀ of a flow-matching velocity. v = αε - σx₀ asks for αx_t - σv.",
-            "这是流匹配速度对应的 x₀。v = αε - σx₀ 对应的是 αx_t - σv。",
+            lambda x, v, a, b: x - b * v,
+            "That would be the x₀ of a flow-matching velocity. v = a·ε - b·x₀ asks for a·x_t - b·v.",
+            "这是流匹配速度对应的 x₀。v = a·ε - b·x₀ 对应的是 a·x_t - b·v。",
         ),
     )
     compare(formula, x0_from_v, cases, slips)
     return Right(
-        "By hand: α(αx₀ + σε) - σ(αε - σx₀) = (α² + σ²)x₀ = x₀. It holds at α = 0 too, where ε says nothing.",
-        "手算：α(αx₀ + σε) - σ(αε - σx₀) = (α² + σ²)x₀ = x₀。α = 0 时也成立，而那时 ε 什么也没说。",
+        "By hand: a(a·x₀ + b·ε) - b(a·ε - b·x₀) = (a² + b²)x₀ = x₀. It holds at a = 0 too, where ε says nothing.",
+        "手算：a(a·x₀ + b·ε) - b(a·ε - b·x₀) = (a² + b²)x₀ = x₀。a = 0 时也成立，而那时 ε 什么也没说。",
     )
 
 

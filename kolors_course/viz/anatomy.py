@@ -14,7 +14,7 @@ from kolors_course.errors import CourseError
 from kolors_course.kolors.budget import Cost
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH
-from kolors_course.viz.canvas import BLUE, INK, PALE, RED, SOFT_INK, rows_of_panels
+from kolors_course.viz.canvas import BLUE, INK, PALE, RED, SOFT_INK, for_pictures, rows_of_panels
 
 _BOX = {"boxstyle": "round,pad=0.02,rounding_size=0.12", "linewidth": 1.4}
 _TINT = {RED: "#fbe9ea", BLUE: "#e8f0f9", SOFT_INK: "#f2f4f7"}
@@ -85,7 +85,7 @@ def latents_figure(picture: Image.Image, latents: Tensor, decoded: Image.Image) 
             figure.colorbar(drawn, ax=axis, fraction=0.046, pad=0.04).ax.tick_params(labelsize=7)
         else:
             axis.imshow(content)
-    return figure
+    return for_pictures(figure)
 
 
 def attention_figure(picture: Image.Image, maps: Tensor, words: Sequence[str], columns: int = 8) -> Figure:
@@ -102,7 +102,6 @@ def attention_figure(picture: Image.Image, maps: Tensor, words: Sequence[str], c
     grey = np.asarray(picture.convert("L"), dtype=float)[..., None] / 255
     colour = np.asarray(picture.convert("RGB"), dtype=float) / 255
     figure, axes = rows_of_panels(len(words) + 1, columns, 1.28, 1.5)
-    figure.set_dpi(68)  # as of picture_strip: many small pictures make a notebook large
     axes[0].imshow(colour)
     axes[0].set_title("picture", fontsize=9)
     for axis, heat, word in zip(axes[1:], maps, words, strict=True):
@@ -113,7 +112,7 @@ def attention_figure(picture: Image.Image, maps: Tensor, words: Sequence[str], c
         axis.set_title(word, fontsize=9)
     for axis in axes:
         axis.set(xticks=[], yticks=[])
-    return figure
+    return for_pictures(figure)
 
 
 def similarity_figure(similarity: Tensor, labels: Sequence[str], title: str) -> Figure:

@@ -25,6 +25,7 @@ def curve_plot(
     ylabel: str,
     log: str = "",
     dots: bool = False,
+    pairs: bool = False,
     marks: Mapping[str, float] | None = None,
 ) -> Figure:
     """Curves by name, with a legend.
@@ -33,6 +34,7 @@ def curve_plot(
         curves: x and y of each.
         log: axes with a logarithmic scale: "", "x", "y" or "xy".
         dots: mark the points: they were measured, and the lines between them are only a guide.
+        pairs: every two curves share a colour, the first solid and the second dashed.
         marks: horizontal lines by name, such as a bound.
 
     Raises:
@@ -41,9 +43,10 @@ def curve_plot(
     if not curves:
         raise CourseError("there is no curve to draw")
     figure, (axis,) = rows_of_panels(1, 1, 6.4, 3.2)
-    styles = cycle(("-", "--", "-."))
-    for (name, (x, y)), colour in zip(curves.items(), cycle(COLOURS)):
-        axis.plot(x, y, next(styles), color=colour, linewidth=1.8, marker="o" if dots else "", label=name)
+    styles = cycle(("-", "--") if pairs else ("-", "--", "-."))
+    colours = cycle(np.repeat(COLOURS, 2) if pairs else COLOURS)
+    for (name, (x, y)), colour, style in zip(curves.items(), colours, styles, strict=False):
+        axis.plot(x, y, style, color=colour, linewidth=1.8, marker="o" if dots else "", label=name)
     for (name, height), dashes in zip((marks or {}).items(), cycle((":", (0, (5, 3))))):
         axis.axhline(height, color=SOFT_INK, linewidth=1.2, linestyle=dashes, label=name)
     axis.set(title=title, xlabel=xlabel, ylabel=ylabel)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.errors import CourseError
+from kolors_course.viz.canvas import for_pictures
 
 SIDE = 1.3  # inches, one picture in a strip
 THUMBNAIL = 256  # px; larger pictures are shrunk first, so that a notebook stays small
@@ -52,7 +53,7 @@ def picture_strip(
     lines = max((title.count("\n") + 1 for title in titles), default=0)
     height = rows * side + 0.15 * lines * (rows if len(titles) > columns else 1)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * side, height), squeeze=False, layout="constrained", dpi=68
+        rows, columns, figsize=(columns * side, height), squeeze=False, layout="constrained"
     )
     for i, axis in enumerate(axes.flat):
         axis.set(xticks=[], yticks=[])
@@ -64,7 +65,7 @@ def picture_strip(
     for axis, label in zip(axes[: len(row_labels), 0], row_labels, strict=True):
         axis.set_ylabel(label, fontsize=9)
     plt.close(figure)  # else a notebook would show it twice: here, and where the caller returns it
-    return figure
+    return for_pictures(figure)
 
 
 def loss_curve(losses: Sequence[tuple[int, float]], window: int = 20, title: str = "Training loss") -> Figure:
