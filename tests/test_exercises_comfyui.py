@@ -3,9 +3,13 @@
 import json
 
 import pytest
+from matplotlib.colors import to_rgba
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from pages import SCHEMAS, good_api
 
+from kolors_course.comfyui.graph import read_workflow
 from kolors_course.comfyui.order import downstream, execution_order
+from kolors_course.comfyui.server import NODES
 from kolors_course.errors import CourseError
 from kolors_course.exercises import Mistake, Right
 from kolors_course.exercises.comfyui import CAMP_VALUES, check_mended, check_rerun, check_widget_values
@@ -77,7 +81,22 @@ def test_the_figure_shows_every_node_to_the_right_of_what_it_needs():
     texts = {text.get_text(): text.get_position()[0] for text in axis.texts if "·" in text.get_text()}
     assert list(texts) == ["1 · Load a model", "2 · 提示词", "3 · Sample", "4 · Save"]
     assert list(texts.values()) == sorted(set(texts.values()))
-    assert len(axis.texts) == 4 + 4, "four nodes and four links"
-    from matplotlib.colors import to_rgba
+    links, nodes = (
+        [patch for patch in axis.patches if isinstance(patch, kind)]
+        for kind in (FancyArrowPatch, FancyBboxPatch)
+    )
+    assert len(links) == 4
+    assert [node.get_facecolor() == to_rgba(MARKED) for node in nodes] == [True, False, False, False]
 
-    assert [patch.get_facecolor() == to_rgba(MARKED) for patch in axis.patches] == [True, False, False, False]
+
+@pytest.mark.parametrize("name", ["mini-lora", "mini-image-to-image", "mini-two-loras"])
+def test_no_link_of_a_figure_passes_behind_a_node(name):
+    figure = workflow_plot(read_workflow(NODES / "example_workflows" / "api" / f"{name}.json"))
+    figure.draw_without_rendering()  # places the axes
+    (axis,) = figure.axes
+    boxes = [patch.get_bbox() for patch in axis.patches if isinstance(patch, FancyBboxPatch)]
+    for link in (patch for patch in axis.patches if isinstance(patch, FancyArrowPatch)):
+        points = axis.transData.inverted().transform(
+            link.get_transform().transform_path(link.get_path()).interpolated(20).vertices
+        )
+        assert not any(box.shrunk(0.98, 0.98).count_contains(points) for box in boxes)

@@ -1,5 +1,7 @@
 """The figures of notebooks 04, 05 and 08: what is drawn, how it is labelled, and what is refused."""
 
+from itertools import pairwise
+
 import matplotlib
 import numpy as np
 import pytest
@@ -94,6 +96,12 @@ def test_directions_show_one_dot_a_layer_and_their_correlation():
         "LoRA: correlation 1.00",
     ]
     assert len(figure.axes[0].lines[0].get_xdata()) == 3
+    figure.draw_without_rendering()
+    labels = [
+        label for axis in figure.axes for label in axis.get_xticklabels(which="both") if label.get_text()
+    ]
+    boxes = [label.get_window_extent() for label in labels]
+    assert not any(one.overlaps(other) for one, other in pairwise(boxes))
     with pytest.raises(CourseError, match="no training"):
         lora.direction_figure({})
 

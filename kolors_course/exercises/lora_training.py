@@ -40,8 +40,9 @@ def check_lora_scale(scale: Callable[[int, float], float]) -> Right:
         ),
         (
             lambda rank, alpha: rank * alpha,
-            "A product would make a LoRA of higher rank stronger; the division keeps the strength about the same.",
-            "用乘法，rank 越大 LoRA 就越强；用除法，强度才大致不变。",
+            "A product would make a LoRA of higher rank stronger. B·A is a sum of rank pieces; the division takes "
+            "their mean.",
+            "用乘法，rank 越大 LoRA 就越强。B·A 是 rank 项之和，除以 rank 就是取平均。",
         ),
     )
     for guess, english, chinese in guesses:

@@ -87,7 +87,7 @@ def check_latents_shape(answer: Sequence[int], model: KolorsModel, width: int, h
         share = width * height * 3 // (right[1] * right[2] * right[3])
         return Right(
             f"{channels} channels, each side divided by {factor}: {share} times fewer numbers than the pixels.",
-            f"{channels} 个通道，每条边除以 {factor}：数字的个数是像素的 1/{share}。",
+            f"{channels} 个通道，每条边除以 {factor}：数字的个数是像素数值的 1/{share}。",
         )
     raise Mistake(*_latents_mistake(answer, right, (height, width), factor))
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from torch import Tensor
 
 from kolors_course.errors import CourseError
@@ -64,6 +65,10 @@ def direction_figure(changes: Mapping[str, Mapping[str, tuple[float, float]]]) -
             turned, stretched, "o", color=COLOURS[i % len(COLOURS)], markersize=4, alpha=0.6, linewidth=0
         )
         r = np.corrcoef(np.log(turned), np.log(stretched))[0, 1]
+        for ticks in (axis.xaxis, axis.yaxis):  # matplotlib's own run into one another on less than a decade
+            ticks.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            ticks.set_minor_formatter(NullFormatter())
         axis.set_title(f"{name}: correlation {r:.2f}", fontsize=10)
         axis.set_xlabel("rows turned by (1 - cosine)")
         axis.grid(color=PALE, alpha=0.4, linewidth=0.6)
