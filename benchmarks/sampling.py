@@ -51,7 +51,8 @@ def samplings(profile: Profile, steps: int, compiled: bool) -> dict[str, Callabl
 
 
 def _compiled(unet: torch.nn.Module) -> torch.nn.Module:
-    inductor.freezing = True  # for the whole process: as an option of one compilation it gains a third as much
+    # For the whole process: as an option of one compilation it gains a third as much.
+    inductor.freezing = True
     return torch.compile(unet, dynamic=False)
 
 
