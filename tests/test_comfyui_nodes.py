@@ -108,7 +108,7 @@ def failure(answer: dict) -> str:
     assert answer["success"] is False
     name, data = answer["messages"][-1]
     assert name == "execution_error"
-    assert data["exception_type"].endswith("CourseError")
+    assert data["exception_type"].startswith("kolors_course.")
     return data["exception_message"]
 
 

@@ -164,8 +164,8 @@ def _origin(
     data = (dataset, *([prior] if prior else []))
     return {
         "base model": model.name,
-        "base model (it has the same name but other weights)": fingerprint(model.unet),
         "number format of the base model": model.quantization,
+        "base model (it has the same name but other weights)": fingerprint(model.unet),
         "data set": dataset_hash(dataset),
         "set of prior pictures": dataset_hash(prior) if prior else None,
         "order of the pictures": content_key(*(sample.path.name for each in data for sample in each.samples)),
