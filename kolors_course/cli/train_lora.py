@@ -39,7 +39,7 @@ from kolors_course.training.distributed import is_main_process, needs_one_dtype,
 from kolors_course.training.lora import RunOptions, train_lora
 from kolors_course.training.losses import LossSettings
 from kolors_course.training.optimizers import OptimizerSettings
-from kolors_course.training.plan import GIB, advice, plan_training
+from kolors_course.training.plan import GIB, HALF, advice, plan_training
 from kolors_course.training.recipe import DataSettings, LoraTraining, mixed_precision
 from kolors_course.training.validation import ValidationSettings
 
@@ -208,7 +208,8 @@ def _print_plan(arguments: argparse.Namespace, profile: Profile, recipe: LoraTra
     else:
         model = _load(arguments, profile, recipe.precision, device)
     here, prior = device.type != "cuda" or torch.cuda.is_available(), bool(arguments.prior_path)
-    speed = measure_speed(device, _computing(recipe, device)) if here else None
+    computing = HALF[mixed_precision(recipe.precision, device)] or torch.float32
+    speed = measure_speed(device, computing) if here else None
     plan = plan_training(model, recipe, device, arguments.quantize, prior=prior, speed=speed)
     budget = (arguments.plan or 0) * GIB
     if not budget and device.type == "cuda" and here:
@@ -218,12 +219,6 @@ def _print_plan(arguments: argparse.Namespace, profile: Profile, recipe: LoraTra
         print("\n".join(advice(model, plan, device, int(budget), prior=prior)))
     if arguments.plan is not None:
         write_json(arguments.json, plan.to_dict())
-
-
-def _computing(recipe: LoraTraining, device: torch.device) -> torch.dtype:
-    """The type that products are computed in."""
-    types = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    return types[mixed_precision(recipe.precision, device)]
 
 
 def run(arguments: argparse.Namespace) -> int:

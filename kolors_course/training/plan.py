@@ -23,7 +23,8 @@ from kolors_course.training.recipe import LoraTraining, mixed_precision
 GIB = 2**30
 # Bytes of a weight in bitsandbytes: the number itself, and its share of the scales of its block or row.
 _QUANTIZED_BYTES = {"nf4": 0.516, "int8": 1.003}
-_HALF = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+# By accelerate's name: the type of mixed precision, None for that of the weights.
+HALF = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Averages that each optimizer keeps, in bytes for each number that learns.
 _OPTIMIZER_BYTES = {"adamw": 8, "adamw-8bit": 2, "prodigy": 16, "adamw-schedule-free": 8}
 
@@ -138,7 +139,7 @@ def plan_training(
     factor = model.vae_scale_factor
     mixed = mixed_precision(recipe.precision, device)
     batch = (recipe.batch_size, height // factor, width // factor)
-    step = measure_step(replace(model, unet=unet), recipe, batch, _HALF[mixed], device.type == "cpu")
+    step = measure_step(replace(model, unet=unet), recipe, batch, HALF[mixed], device.type == "cpu")
     learning = step.learning
     average = 4 * learning if recipe.ema_decay else 0
     resident = weights + learning * (4 + _OPTIMIZER_BYTES[recipe.optimizer.name]) + average

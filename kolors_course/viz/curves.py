@@ -43,9 +43,9 @@ def curve_plot(
     if not curves:
         raise CourseError("there is no curve to draw")
     figure, (axis,) = rows_of_panels(1, 1, 6.4, 3.2)
-    styles = cycle(("-", "--") if pairs else ("-", "--", "-."))
-    colours = cycle(np.repeat(COLOURS, 2) if pairs else COLOURS)
-    for (name, (x, y)), colour, style in zip(curves.items(), colours, styles, strict=False):
+    styles = ("-", "--") if pairs else ("-", "--", "-.")
+    colours = np.repeat(COLOURS, 2) if pairs else COLOURS
+    for (name, (x, y)), colour, style in zip(curves.items(), cycle(colours), cycle(styles)):
         axis.plot(x, y, style, color=colour, linewidth=1.8, marker="o" if dots else "", label=name)
     for (name, height), dashes in zip((marks or {}).items(), cycle((":", (0, (5, 3))))):
         axis.axhline(height, color=SOFT_INK, linewidth=1.2, linestyle=dashes, label=name)

@@ -30,9 +30,8 @@ def workflow_plot(api: ApiGraph, marked: Collection[str] = ()) -> Figure:
     corners = {key: (x * (WIDTH + GAP_X), -y * (HEIGHT + GAP_Y)) for key, (x, y) in places.items()}
     links = [(source, key) for key, needs in sources(api).items() for source in needs]
     behind = [link for link in links if _hidden(*link, corners)]
-    lanes = list(
-        dict.fromkeys(source for source, _ in reversed(behind))
-    )  # the outermost source has the top one
+    # The outermost source has the top one.
+    lanes = list(dict.fromkeys(source for source, _ in reversed(behind)))
     width, depth = columns * (WIDTH + GAP_X) - GAP_X, (rows - 1) * (HEIGHT + GAP_Y)
     top = HEIGHT + LANE * (len(lanes) + 1 if lanes else 0)
     size = (width + GAP_X, top + depth + GAP_Y)
@@ -101,7 +100,7 @@ def _detour(tail: tuple[float, float], head: tuple[float, float], lane: int) -> 
 def _rounded(points: Sequence[tuple[float, float]]) -> Path:
     """Straight lines between `points`, along the axes, with round corners."""
     vertices, codes = [points[0]], [Path.MOVETO]
-    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
+    for before, corner, after in zip(points[:-2], points[1:-1], points[2:], strict=True):
         near = [_towards(corner, before), corner, _towards(corner, after)]
         vertices += near
         codes += [Path.LINETO, Path.CURVE3, Path.CURVE3]
