@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from kolors_course.kolors import load_model
-from kolors_course.training import lora, run
+from kolors_course.training import checkpoint, result
+from kolors_course.training.lora import train_lora
 from kolors_course.training.recipe import LoraTraining
 
 DEATHS = (
@@ -36,15 +37,15 @@ def train_until(
 ) -> None:
     torch.set_num_threads(threads)  # sums over several threads round in another way
     if death == "before a checkpoint takes its place":
-        run.os.fsync = lambda descriptor: die()
+        checkpoint.os.fsync = lambda descriptor: die()
     if death == "in the middle of the LoRA file":
-        save = lora.save_lora
+        save = result.save_lora
 
         def save_and_die(*arguments, **options):
             die_when_a_file_passes(3000)
             save(*arguments, **options)
 
-        lora.save_lora = save_and_die
+        result.save_lora = save_and_die
 
     def progress(step: int, loss: float) -> None:
         if death == f"at step {step}":
@@ -56,4 +57,4 @@ def train_until(
                 file.write('{"step": 4, "lo')
             die()
 
-    lora.train_lora(load_model(model), pictures, output, recipe, command="the command", progress=progress)
+    train_lora(load_model(model), pictures, output, recipe, command="the command", progress=progress)

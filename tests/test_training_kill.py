@@ -49,7 +49,12 @@ def test_a_training_killed_again_and_again_ends_bit_for_bit_the_same(
     assert result.losses == quick.losses
     ours, theirs = load_file(result.path), load_file(quick.path)
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
-    assert {file.name for file in tmp_path.iterdir()} == {"checkpoint.pt", "log.jsonl", "lora.safetensors"}
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "checkpoint.pt",
+        "config.yaml",
+        "log.jsonl",
+        "lora.safetensors",
+    }
     log = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4]
 
@@ -86,7 +91,7 @@ def test_a_full_disk_stops_in_one_line_and_keeps_the_last_checkpoint(
         disk.__exit__(None, None, None)
     assert "\n" not in str(caught.value)
     assert (tmp_path / "checkpoint.pt").read_bytes() == first["checkpoint"]
-    assert {file.name for file in tmp_path.iterdir()} == {"checkpoint.pt", "log.jsonl"}
+    assert {file.name for file in tmp_path.iterdir()} == {"checkpoint.pt", "config.yaml", "log.jsonl"}
     result = train_lora(tiny_model, tiny_pictures, tmp_path, QUICK, command="the command")
     ours, theirs = load_file(result.path), load_file(quick.path)
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())

@@ -1,5 +1,6 @@
 """Buckets, masks, prior pictures, trigger words: what they do to a training."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -81,8 +82,16 @@ def test_a_faulty_mask_is_named(tiny_model, tmp_path):
 
 
 def test_pictures_without_a_mask_are_learned_as_a_whole(tiny_model, tiny_pictures, tmp_path, quick):
-    result = train_lora(tiny_model, tiny_pictures, tmp_path, replace(QUICK, data=DataSettings(masks=True)))
+    data = shutil.copytree(tiny_pictures, tmp_path / "data")
+    Image.new("L", (32, 32), 255).save(data / "train" / "001-masklabel.png")  # all of it, so the same loss
+    result = train_lora(tiny_model, data, tmp_path / "run", replace(QUICK, data=DataSettings(masks=True)))
     assert [loss for _, loss in result.losses] == pytest.approx([loss for _, loss in quick.losses], rel=1e-3)
+
+
+def test_masks_that_are_nowhere_are_told(tiny_model, tiny_pictures, tmp_path):
+    with pytest.raises(CourseError, match="cat-masklabel.png"):
+        train_lora(tiny_model, tiny_pictures, tmp_path / "run", replace(QUICK, data=DataSettings(masks=True)))
+    assert not (tmp_path / "run").exists()
 
 
 def test_trigger_words_come_before_every_caption(tiny_model, tiny_pictures):
@@ -108,7 +117,7 @@ def test_prior_pictures_add_their_weighted_loss(tiny_model, tiny_pictures, tmp_p
     base = quick.losses[0][1]
     assert first[1.0] - base == pytest.approx(2 * (first[0.5] - base), rel=1e-3)
     assert first[0.5] > base
-    with pytest.raises(CourseError, match="another set of prior pictures"):
+    with pytest.raises(CourseError, match="--prior_path: gone: 000.png"):
         train_lora(tiny_model, tiny_pictures, tmp_path / f"run-{weight}", recipe)
 
 

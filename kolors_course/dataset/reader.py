@@ -139,11 +139,20 @@ def dataset_hash(dataset: Dataset) -> str:
     Raises:
         CourseError: a picture can no longer be read.
     """
-    entries = sorted(
-        _file_sha256(sample.path) + hashlib.sha256(sample.text.encode()).hexdigest()
-        for sample in dataset.samples
-    )
+    entries = sorted(picture + caption for picture, caption in sample_hashes(dataset))
     return hashlib.sha256("".join(entries).encode()).hexdigest()
+
+
+def sample_hashes(dataset: Dataset) -> list[tuple[str, str]]:
+    """SHA-256 of each picture file's bytes and of its caption, in the order of the samples.
+
+    Raises:
+        CourseError: a picture can no longer be read.
+    """
+    return [
+        (_file_sha256(sample.path), hashlib.sha256(sample.text.encode()).hexdigest())
+        for sample in dataset.samples
+    ]
 
 
 def _file_sha256(path: Path) -> str:

@@ -55,7 +55,24 @@ def lora_parameters(unet: nn.Module, adapter_name: str = "default") -> list[nn.P
     Raises:
         CourseError: the U-Net has no LoRA of that name.
     """
-    return list(_named_parameters(unet, adapter_name).values())
+    return list(named_lora_parameters(unet, adapter_name).values())
+
+
+def named_lora_parameters(unet: nn.Module, adapter_name: str = "default") -> dict[str, nn.Parameter]:
+    """The tensors of one LoRA by peft's names, see `lora_state_dict`, in the order of the layers.
+
+    Raises:
+        CourseError: the U-Net has no LoRA of that name.
+    """
+    parameters = {}
+    for name, wrapper in lora_layers(unet):
+        parameters |= {
+            f"{name}.{part}": tensor for part, tensor in layer_tensors(wrapper, adapter_name).items()
+        }
+    if not parameters:
+        loaded = first_few(loaded_adapters(unet)) or "none"
+        raise CourseError(f"this U-Net has no LoRA called {adapter_name!r} (loaded: {loaded})")
+    return parameters
 
 
 def lora_state_dict(unet: nn.Module, adapter_name: str = "default") -> dict[str, Tensor]:
@@ -67,7 +84,7 @@ def lora_state_dict(unet: nn.Module, adapter_name: str = "default") -> dict[str,
     Raises:
         CourseError: the U-Net has no LoRA of that name.
     """
-    return {name: parameter.detach() for name, parameter in _named_parameters(unet, adapter_name).items()}
+    return {name: parameter.detach() for name, parameter in named_lora_parameters(unet, adapter_name).items()}
 
 
 @torch.no_grad()
@@ -77,7 +94,7 @@ def load_lora_state_dict(unet: nn.Module, state: Mapping[str, Tensor], adapter_n
     Raises:
         CourseError: there is no such LoRA, or names or shapes differ; nothing has then been copied.
     """
-    parameters = _named_parameters(unet, adapter_name)
+    parameters = named_lora_parameters(unet, adapter_name)
     odd = sorted(parameters.keys() ^ state.keys())
     odd = odd or [name for name in state if state[name].shape != parameters[name].shape]
     if odd:
@@ -212,18 +229,6 @@ def first_few(names: Iterable[str], count: int = 3) -> str:
     """The first `count` names, comma-separated, with "…" where some were left out."""
     names = list(names)
     return ", ".join(names[:count]) + (", …" if len(names) > count else "")
-
-
-def _named_parameters(unet: nn.Module, adapter_name: str) -> dict[str, nn.Parameter]:
-    parameters = {}
-    for name, wrapper in lora_layers(unet):
-        parameters |= {
-            f"{name}.{part}": tensor for part, tensor in layer_tensors(wrapper, adapter_name).items()
-        }
-    if not parameters:
-        loaded = first_few(loaded_adapters(unet)) or "none"
-        raise CourseError(f"this U-Net has no LoRA called {adapter_name!r} (loaded: {loaded})")
-    return parameters
 
 
 def _explain_no_match(unet: nn.Module, target: str) -> str:

@@ -19,6 +19,7 @@ from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import encode_rows, token_ids
 from kolors_course.platform.device import pick_device
 from kolors_course.training.average import averaged
+from kolors_course.training.checkpoint import restoring
 from kolors_course.training.losses import masked_mean
 from kolors_course.training.mini import build_text_encoder, build_unet, carry_embeddings, kolors_scheduler
 from kolors_course.training.objective import draw_noise
@@ -29,6 +30,14 @@ from kolors_course.training.run import RunFolder, autocast, warmup_cosine
 from kolors_course.training.scenes import CaptionedScenes, captioned_scenes, padded_ids
 
 LOG_EVERY = 25  # steps
+NETWORKS = ("unet", "text_encoder", "optimizer", "reader", "reader_optimizer", "ema")
+CONTENTS = {**dict.fromkeys(NETWORKS, dict), "generator": Tensor, "step": int}  # of a checkpoint
+FLAGS = {
+    "steps": "--base-steps",
+    "learning_rate": "--learning-rate",
+    "pictures": "--pictures",
+    "styled_share": "--styled-share",
+}
 SAMPLE_PROMPTS = (
     "a rabbit on a snowy field at night",
     "夜晚雪地上的一只兔子",
@@ -148,7 +157,10 @@ class BaseTrainer:
         self._resume()
 
     def _resume(self) -> None:
-        if state := self.run.resume(self.config):
+        state = self.run.resume(self.config, CONTENTS, FLAGS)
+        if not state:
+            return
+        with restoring(self.run.checkpoint):
             self.model.unet.load_state_dict(state["unet"])
             self.model.text_encoder.load_state_dict(state["text_encoder"])
             self.optimizer.load_state_dict(state["optimizer"])

@@ -1,15 +1,16 @@
 """What a training tells: a log as JSON lines, and where asked for as CSV, on TensorBoard or elsewhere."""
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker, get_available_trackers
+from PIL import Image
 
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
-from kolors_course.training.run import RunFolder
+from kolors_course.training.run import RunFolder, read_log
 
 TRACKERS = ("tensorboard", "wandb", "swanlab")  # those of accelerate that the course offers
 LOGGERS = ("csv", *TRACKERS)
@@ -42,6 +43,14 @@ class TrainingLog:
         for tracker in self.trackers:
             tracker.log(values, step=step)
 
+    def show(self, step: int, sheet: Image.Image) -> None:
+        """Show the samples of a step, as far as a logger shows pictures."""
+        for tracker in self.trackers:
+            if tracker.name == "tensorboard":
+                tracker.log_images({"samples": np.asarray(sheet)[None]}, step, dataformats="NHWC")
+            else:
+                tracker.log_images({"samples": [sheet]}, step)
+
     def close(self) -> None:
         """Write the CSV file and close the trackers."""
         if self.csv:
@@ -62,8 +71,7 @@ def _tracker(name: str, folder: Path, step: int) -> GeneralTracker:
 
 def write_csv(log: Path, target: Path) -> None:
     """A log.jsonl as a table with one row for each line and a column for each name that occurs."""
-    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-    rows = [json.loads(line) for line in lines]
+    rows = [row for _, row in read_log(log)] if log.is_file() else []
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.errors import CourseError
+from kolors_course.training.limits import LIMITS
 
 LOSSES = ("mse", "huber")
 
@@ -36,12 +37,10 @@ class LossSettings:
     def __post_init__(self) -> None:
         if self.kind not in LOSSES:
             raise CourseError(f"loss '{self.kind}' is not one of {', '.join(LOSSES)}")
-        if not 0 < self.huber_c < float("inf"):
-            raise CourseError(f"huber_c must be a finite number above 0, not {self.huber_c}")
-        if self.min_snr_gamma is not None and not 0 < self.min_snr_gamma < float("inf"):
-            raise CourseError(f"min_snr_gamma must be a finite number above 0, not {self.min_snr_gamma}")
-        if not 0 <= self.noise_offset <= 1:
-            raise CourseError(f"noise_offset must lie between 0 and 1, not {self.noise_offset}")
+        LIMITS["loss.huber_c"].check("huber_c", self.huber_c)
+        if self.min_snr_gamma is not None:
+            LIMITS["loss.min_snr_gamma"].check("min_snr_gamma", self.min_snr_gamma)
+        LIMITS["loss.noise_offset"].check("noise_offset", self.noise_offset)
         if self.debiased and self.min_snr_gamma is not None:
             raise CourseError("min_snr_gamma and debiased both weight the timesteps; choose one of them")
 

@@ -1,7 +1,7 @@
 """Optimizers and learning-rate schedules by name."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -65,11 +65,43 @@ def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
         ) from error
 
 
+@dataclass(frozen=True)
+class LearningRates:
+    """How fast what learns.
+
+    Attributes:
+        unet, text: of the LoRA of each network.
+        ratio: how many times as fast as A B learns, and what is no matrix (LoRA+, arXiv 2402.12354).
+    """
+
+    unet: float
+    text: float
+    ratio: float = 1.0
+
+
+def parameter_groups(
+    networks: Sequence[Mapping[str, nn.Parameter]], rates: LearningRates
+) -> list[dict[str, Any]]:
+    """The tensors that learn, grouped by how fast they do; one group where all are equally fast.
+
+    With LoRA+ the groups are those of peft's `create_loraplus_optimizer`.
+
+    Args:
+        networks: name -> tensor of the U-Net's LoRA, then, if there is one, of the text encoder's.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    for rate, tensors in zip((rates.unet, rates.text), networks, strict=False):
+        for name, tensor in tensors.items():
+            fast = "lora_B" in name or tensor.ndim == 1  # DoRA's lengths are vectors
+            groups.setdefault(rate * rates.ratio if fast else rate, []).append(tensor)
+    return [{"params": tensors, "lr": rate} for rate, tensors in groups.items()]
+
+
 def build_optimizer(
-    settings: OptimizerSettings, parameters: list[nn.Parameter], learning_rate: float, weight_decay: float
+    settings: OptimizerSettings, groups: list[dict[str, Any]], weight_decay: float
 ) -> torch.optim.Optimizer:
-    """The optimizer that `settings` name, over `parameters`; see `optimizer_class` for what it raises."""
-    optimizer = optimizer_class(settings.name)(parameters, lr=learning_rate, weight_decay=weight_decay)
+    """The optimizer that `settings` name, over `groups`; see `optimizer_class` for what it raises."""
+    optimizer = optimizer_class(settings.name)(groups, lr=groups[0]["lr"], weight_decay=weight_decay)
     if hasattr(optimizer, "train"):  # schedule-free ones
         optimizer.train()
     return optimizer

@@ -10,13 +10,15 @@ from kolors_course.files import remove_leftovers
 from kolors_course.training.lock import run_lock
 from kolors_course.training.run import RunFolder
 
-SAMPLES = "samples"
+SAMPLES, CONFIG = "samples", "config.yaml"
 # What a training writes, by its names; the first two are the marks of an earlier one.
 OWN_FILES = (
     "checkpoint.pt",
     "log.jsonl",
     "log.csv",
     "lora.safetensors",
+    "lora-step-*.safetensors",
+    CONFIG,
     f"{SAMPLES}/step-*.png",
     "tensorboard/events.out.tfevents.*",
 )

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from kolors_course.art import BASE_STYLE
 from kolors_course.evaluation.probes import CLASSES, Probe, probe_loss, save_probe, truth_tensors
 from kolors_course.platform.device import pick_device
+from kolors_course.training.checkpoint import restoring
 from kolors_course.training.pictures import (
     PictureSpec,
     PictureStore,
@@ -20,6 +21,9 @@ from kolors_course.training.pictures import (
 )
 from kolors_course.training.recorded import RecordedPass, to_device
 from kolors_course.training.run import RunFolder, autocast, warmup_cosine
+
+CONTENTS = {"model": dict, "optimizer": dict, "step": int}  # of a checkpoint
+FLAGS = {"steps": "--probe-steps"}
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,10 @@ def train_probe(
         probe.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
     run, start = RunFolder(output), 0
-    if state := run.resume(config):
-        probe.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+    if state := run.resume(config, CONTENTS, FLAGS):
+        with restoring(run.checkpoint):
+            probe.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
         start = state["step"]
     pictures = halved(store.read(0, config.pictures)).to(device)
     scenes, styles = zip(*(choose_scene(store.spec, i) for i in range(config.pictures)), strict=True)

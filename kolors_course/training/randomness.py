@@ -4,14 +4,18 @@ import hashlib
 
 import torch
 
-INIT, CROP, ORDER, STEP, BUCKET, HELD_OUT, VALIDATION, PRIOR = range(8)  # what randomness is for
+INIT, CROP, ORDER, STEP, BUCKET, HELD_OUT, VALIDATION, PRIOR, DROPOUT = range(9)  # what randomness is for
 
 
 def generator_for(*key: int) -> torch.Generator:
-    """A generator for `key`, such as (seed, STEP, 7).
+    """A generator for `key`, such as (seed, STEP, 7)."""
+    return torch.Generator().manual_seed(key_number(*key))
+
+
+def key_number(*key: int) -> int:
+    """A seed for `key`.
 
     The key is hashed, because torch's CPU generator reads only 32 bits of a seed: numbers packed side by side
     into one longer seed would partly be ignored.
     """
-    digest = hashlib.sha256(repr(key).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))
+    return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:4], "little")

@@ -1,18 +1,21 @@
 """The recipe of a LoRA: every number that decides what training does, checked when it is written down."""
 
-import math
 from dataclasses import dataclass, field
 
 import torch
 
 from kolors_course.errors import CourseError
 from kolors_course.lora import LoraSettings
+from kolors_course.lora.kinds import KIND_NAMES
 from kolors_course.platform.device import autocast_dtype
+from kolors_course.training.limits import LIMITS
 from kolors_course.training.losses import LossSettings
 from kolors_course.training.optimizers import OptimizerSettings
+from kolors_course.training.sample_prompts import SamplePrompt
 from kolors_course.training.validation import ValidationSettings
 
 PRECISIONS = ("auto", "32", "bf16", "16-mixed")
+_OPTIONAL = ("text_learning_rate", "loraplus_ratio", "ema_decay", "save_every")
 
 
 @dataclass(frozen=True)
@@ -37,18 +40,26 @@ class DataSettings:
     prior_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.prior_weight < math.inf:
-            raise CourseError(f"prior_weight must be a finite number above 0, not {self.prior_weight}")
+        LIMITS["data.prior_weight"].check("prior_weight", self.prior_weight)
 
 
 @dataclass(frozen=True)
 class LoraTraining:
     """The recipe of one LoRA.
 
-    `batch_size` counts the pictures of one process; `size` is (width, height), None for the model's own;
-    `sample_prompts` are drawn with fixed seeds every `sample_every` steps; with an `ema_decay`, what is drawn,
-    judged and saved is the moving average of the LoRA. With `text_encoder_lora`, ChatGLM gets a LoRA too, of the same
-    rank and alpha, and captions are encoded in every step.
+    Attributes:
+        batch_size: pictures of one process.
+        lora_dropout: the share of the inputs of A that are left out at random (peft's `lora_dropout`).
+        text_encoder_lora: ChatGLM gets a LoRA too, of the same rank and alpha; captions are encoded in every step.
+        text_learning_rate: of that LoRA; None for the same as the U-Net's.
+        loraplus_ratio: how many times as fast B learns as A (LoRA+, arXiv 2402.12354); None for equally fast.
+        size: (width, height); None for the model's own.
+        ema_decay: what is drawn, judged and saved is the moving average of the LoRA.
+        save_every: steps from one LoRA that is kept along the way to the next; None keeps none.
+        sample_prompts: drawn every `sample_every` steps; a text is as good as a `SamplePrompt`.
+
+    Raises:
+        CourseError: a number is out of range (see `training.limits`), or settings do not go together.
     """
 
     steps: int = 300
@@ -59,7 +70,10 @@ class LoraTraining:
     gradient_accumulation: int = 1
     gradient_checkpointing: bool = False
     settings: LoraSettings = field(default_factory=LoraSettings)
+    lora_dropout: float = 0.0
     text_encoder_lora: bool = False
+    text_learning_rate: float | None = None
+    loraplus_ratio: float | None = None
     loss: LossSettings = field(default_factory=lambda: LossSettings(min_snr_gamma=5.0))
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     data: DataSettings = field(default_factory=DataSettings)
@@ -73,25 +87,33 @@ class LoraTraining:
     precision: str = "auto"
     seed: int = 0
     checkpoint_every: int = 100
+    save_every: int | None = None
     sample_every: int = 100
-    sample_prompts: tuple[str, ...] = ()
+    sample_prompts: tuple[SamplePrompt | str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "gradient_accumulation", "checkpoint_every", "sample_every"):
-            if getattr(self, name) < 1:
-                raise CourseError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("warmup", "weight_decay", "seed"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise CourseError(f"{name} must not be negative, but is {getattr(self, name)}")
-        for name in ("learning_rate", "max_grad_norm"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise CourseError(f"{name} must be a finite number above 0, not {getattr(self, name)}")
-        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise CourseError(f"ema_decay must lie between 0 and 1, not {self.ema_decay}")
-        if not 0 <= self.caption_dropout <= 1:
-            raise CourseError(f"caption_dropout must lie between 0 and 1, not {self.caption_dropout}")
+        for name in LIMITS.keys() & vars(self).keys():
+            if (value := getattr(self, name)) is not None or name not in _OPTIONAL:
+                LIMITS[name].check(name, value)
+        LIMITS["settings.rank"].check("LoRA rank", self.settings.rank)
+        LIMITS["settings.alpha"].check("LoRA alpha", self.settings.alpha)
+        for side in self.size or ():
+            LIMITS["side"].check("width and height", side)
+        prompts = (SamplePrompt(each) if isinstance(each, str) else each for each in self.sample_prompts)
+        object.__setattr__(self, "sample_prompts", tuple(prompts))
+        self._check_together()
         if self.precision not in PRECISIONS:
             raise CourseError(f"precision '{self.precision}' is not one of {', '.join(PRECISIONS)}")
+
+    def _check_together(self) -> None:
+        if self.text_learning_rate and not self.text_encoder_lora:
+            raise CourseError("a learning rate of the text encoder's own needs a LoRA of the text encoder")
+        if self.settings.adapter != "lora" and (self.lora_dropout or self.loraplus_ratio):
+            raise CourseError(f"dropout and LoRA+ are for LoRA, not for {KIND_NAMES[self.settings.adapter]}")
+        if self.optimizer.name == "prodigy" and (self.text_learning_rate or self.loraplus_ratio):
+            raise CourseError(
+                "prodigy finds one learning rate for all; LoRA+ and a text encoder's own need another"
+            )
 
 
 def mixed_precision(precision: str, device: torch.device) -> str:

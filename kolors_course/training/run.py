@@ -1,11 +1,9 @@
 """What every training run shares: a folder with a log, checkpoints that survive a kill, a learning rate."""
 
-import io
 import json
 import math
-import os
-import pickle
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,10 @@ import torch
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.platform.device import autocast_dtype
+from kolors_course.training.checkpoint import Contents, read_checkpoint, write_checkpoint
+from kolors_course.training.differences import differing_settings, refuse
+
+CHECKPOINT = "checkpoint.pt"
 
 
 def autocast(device: torch.device) -> torch.autocast:
@@ -43,7 +45,7 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        return self.path / "checkpoint.pt"
+        return self.path / CHECKPOINT
 
     def log(self, step: int, **values: float) -> None:
         """Append one line to the log; `seconds` counts from the start of this process."""
@@ -57,56 +59,82 @@ class RunFolder:
             raise _cannot_write(log, error) from error
 
     def save(self, config: Any, **state: Any) -> None:
-        """Write a checkpoint, together with the configuration it belongs to.
+        """Write a checkpoint, together with the configuration it belongs to; see `write_checkpoint`."""
+        write_checkpoint(self.checkpoint, {"config": asdict(config), **state})
 
-        It takes the place of the last one only when all of it is on the disk.
-
-        Raises:
-            CourseError: it cannot be written, as on a full disk; the last one is kept.
-        """
-        data = io.BytesIO()
-        torch.save({"config": asdict(config), **state}, data)
-        try:
-            with atomic_path(self.checkpoint) as temporary, temporary.open("wb") as file:
-                file.write(data.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise _cannot_write(self.checkpoint, error) from error
-
-    def resume(self, config: Any) -> dict[str, Any] | None:
+    def resume(
+        self, config: Any, contents: Contents, flags: Mapping[str, str] | None = None
+    ) -> dict[str, Any] | None:
         """The last checkpoint, or None on a fresh start.
 
         Log lines of later steps are dropped: those steps come again.
 
+        Args:
+            contents: see `read_checkpoint`.
+            flags: setting -> what a person knows it by.
+
         Raises:
-            CourseError: the checkpoint is damaged, or was made with another configuration.
+            CourseError: see `read_checkpoint`; or it was made with another configuration, or the log is damaged.
         """
-        if not self.checkpoint.is_file():
-            self._cut_log(0)
-            return None
-        try:
-            # To the CPU: it may have been written on another device. Whoever loads the state moves it.
-            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise CourseError(
-                f"{self.checkpoint} is damaged and cannot be resumed; remove it to start anew"
-            ) from error
-        differing = [k for k, v in asdict(config).items() if _plain(state["config"].get(k)) != _plain(v)]
-        if differing:
-            raise CourseError(
-                f"{self.checkpoint} was made with other settings ({', '.join(differing)}); "
-                "use the same settings to resume it, or another output folder to start anew"
-            )
-        self._cut_log(state["step"])
+        state = read_checkpoint(self.checkpoint, contents)
+        if state:
+            refuse(self.checkpoint, differing_settings(state["config"], asdict(config), flags or {}))
+        self.cut_log(state["step"] if state else 0)
         return state
 
-    def _cut_log(self, step: int) -> None:
+    def cut_log(self, step: int) -> None:
+        """Drop the log lines of steps after `step`, and one that a kill cut off.
+
+        Raises:
+            CourseError: something else than a log lies in its place.
+        """
         log = self.path / "log.jsonl"
-        if log.is_file():
-            lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
-            with atomic_path(log) as temporary:
-                temporary.write_text("".join(x for x in lines if _logged_step(x) <= step), encoding="utf-8")
+        if not log.exists():
+            return
+        kept = [line for line, row in read_log(log) if row["step"] <= step]
+        with atomic_path(log) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def read_log(log: Path) -> list[tuple[str, dict[str, float]]]:
+    """The lines of a log.jsonl, each with what it says: names and numbers, "step" among them.
+
+    A last line that was cut off when the process was killed is left out.
+
+    Raises:
+        CourseError: it cannot be read, or is no such log.
+    """
+    try:
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror or error
+        raise CourseError(
+            f"cannot read the log {log}: {reason}; move it away, then go on without it"
+        ) from error
+    rows = []
+    for i, line in enumerate(lines):
+        row = _parse_row(line)
+        if row is not None:
+            rows.append((line, row))
+        elif i < len(lines) - 1 or line.endswith("\n") or not line.startswith(_ROW[: len(line)]):
+            raise CourseError(
+                f"{log} is damaged: line {i + 1} is not one of a training log; move it away, then go on without it"
+            )
+    return rows
+
+
+_ROW = '{"step": '  # how every line begins
+
+
+def _parse_row(line: str) -> dict[str, float] | None:
+    """What a whole line of a log says; None for anything else."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or "step" not in row or not line.endswith("\n"):
+        return None
+    return row if all(type(value) in (int, float) for value in row.values()) else None
 
 
 def _cannot_write(path: Path, error: OSError) -> CourseError:
@@ -114,16 +142,3 @@ def _cannot_write(path: Path, error: OSError) -> CourseError:
         f"cannot write {path}: {error.strerror or error}; the last good checkpoint is kept: make room, then run the "
         "same command again"
     )
-
-
-def _plain(value: Any) -> Any:
-    """Tuples come back from a checkpoint as they were written; lists and tuples mean the same here."""
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _logged_step(line: str) -> float:
-    """The step of a log line; infinite for a line that was cut off when the process was killed."""
-    try:
-        return json.loads(line)["step"]
-    except json.JSONDecodeError:
-        return math.inf

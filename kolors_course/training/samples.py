@@ -1,6 +1,6 @@
 """Pictures of fixed prompts with fixed seeds, drawn while training; the prompts are encoded only once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image
@@ -10,20 +10,28 @@ from kolors_course.kolors.latents import decode_latents
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import LivePrompts, PromptEmbeds
 from kolors_course.training.cache import Encoder
+from kolors_course.training.sample_prompts import SamplePrompt
 
 
 @dataclass(frozen=True)
 class SampleSheet:
-    """Prompts, the empty prompt, and how to draw; picture i starts from seed i."""
+    """What to draw and how.
 
+    Attributes:
+        samples: what is asked for.
+        prompts, negatives: the same encoded, and their negative prompts, row by row.
+    """
+
+    samples: tuple[SamplePrompt, ...]
     prompts: PromptEmbeds | LivePrompts
-    empty: PromptEmbeds | LivePrompts
+    negatives: PromptEmbeds | LivePrompts
     sampling: Sampling
 
     @classmethod
-    def encode(cls, encoder: Encoder, prompts: tuple[str, ...], sampling: Sampling) -> "SampleSheet":
-        """Encode `prompts`, or leave that to each drawing if the encoder says so."""
-        return cls(encoder.texts(prompts), encoder.texts([""]), sampling)
+    def encode(cls, encoder: Encoder, samples: tuple[SamplePrompt, ...], sampling: Sampling) -> "SampleSheet":
+        """Encode the prompts, or leave that to each drawing if the encoder says so."""
+        prompts = encoder.texts([sample.prompt for sample in samples])
+        return cls(samples, prompts, encoder.texts([sample.negative for sample in samples]), sampling)
 
     @torch.no_grad()
     def draw(self, model: KolorsModel) -> Image.Image:
@@ -31,12 +39,31 @@ class SampleSheet:
         width, height = check_size(model, self.sampling)
         home = model.vae.device
         model.vae.to(model.device)
-        sheet = Image.new("RGB", (width * len(self.prompts), height))
-        for start in range(0, len(self.prompts), self.sampling.batch_size):
-            prompts = self.prompts.rows(slice(start, start + self.sampling.batch_size))
-            seeds = range(start, start + len(prompts))
-            latents = draw_latents(model, prompts, self.empty, seeds, self.sampling)
-            for i, picture in enumerate(decode_latents(model, latents.to(model.vae.dtype)), start):
-                sheet.paste(picture, (i * width, 0))
+        sheet = Image.new("RGB", (width * len(self.samples), height))
+        for rows in self._batches():
+            first = self.samples[rows[0]]
+            guidance = self.sampling.guidance_scale if first.guidance is None else first.guidance
+            latents = draw_latents(
+                model,
+                self.prompts.rows(rows),
+                self.negatives.rows(rows[:1]),
+                [self._seed(row) for row in rows],
+                replace(self.sampling, guidance_scale=guidance),
+            )
+            pictures = decode_latents(model, latents.to(model.vae.dtype))
+            for row, picture in zip(rows, pictures, strict=True):
+                sheet.paste(picture, (row * width, 0))
         model.vae.to(home)
         return sheet
+
+    def _seed(self, row: int) -> int:
+        seed = self.samples[row].seed
+        return row if seed is None else seed
+
+    def _batches(self) -> list[list[int]]:
+        """Rows that can be drawn together: of the same negative prompt and guidance, and not too many."""
+        alike: dict[tuple, list[int]] = {}
+        for row, sample in enumerate(self.samples):
+            alike.setdefault((sample.negative, sample.guidance), []).append(row)
+        size = self.sampling.batch_size
+        return [rows[start : start + size] for rows in alike.values() for start in range(0, len(rows), size)]

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, broadcast_object_list
 from diffusers.training_utils import EMAModel
 from peft import get_peft_model_state_dict
 from torch import Tensor, nn
@@ -22,22 +23,49 @@ from kolors_course.lora import (
     add_lora,
     join_parts,
     load_lora_state_dict,
-    lora_parameters,
     lora_state_dict,
     split_parts,
     text_settings,
 )
+from kolors_course.lora.adapter import named_lora_parameters
 from kolors_course.training.average import averaged
 from kolors_course.training.batches import PictureStream
+from kolors_course.training.checkpoint import restoring
 from kolors_course.training.data import TrainingData
 from kolors_course.training.distributed import is_sharded
+from kolors_course.training.dropout import LoraDropout
 from kolors_course.training.logs import TrainingLog
 from kolors_course.training.objective import denoising_loss, draw_noise
-from kolors_course.training.optimizers import build_optimizer, evaluation_weights, learning_rate_factor
+from kolors_course.training.optimizers import (
+    LearningRates,
+    build_optimizer,
+    evaluation_weights,
+    learning_rate_factor,
+    parameter_groups,
+)
 from kolors_course.training.randomness import INIT, PRIOR, STEP, generator_for
 from kolors_course.training.recipe import LoraTraining
 from kolors_course.training.run import RunFolder
 from kolors_course.training.validation import BestSoFar, validation_loss
+
+
+@dataclass(frozen=True)
+class Observer:
+    """What is called while a LoRA is trained.
+
+    Attributes:
+        progress: after each step, with it and its loss.
+        keep: when the LoRA of this step is to be kept beside the last one.
+    """
+
+    progress: Callable[[int, float], None]
+    keep: "Callable[[LoraTrainer], None]"
+
+
+def learning_rates(recipe: LoraTraining) -> LearningRates:
+    """How fast what learns, by the recipe."""
+    text = recipe.text_learning_rate or recipe.learning_rate
+    return LearningRates(recipe.learning_rate, text, recipe.loraplus_ratio or 1.0)
 
 
 class LoraTrainer:
@@ -56,14 +84,19 @@ class LoraTrainer:
         accelerator: Accelerator,
         origin: dict[str, Any],
         pretrained: dict[str, Tensor] | None = None,
+        state: dict[str, Any] | None = None,
     ):
-        """Attach a new LoRA to `model`, or that of `pretrained`, or that of the run's checkpoint.
+        """Attach a new LoRA to `model`, or that of `pretrained`, or that of the checkpoint `state`.
 
         Args:
-            origin: what besides the recipe decides the result; a checkpoint of another origin is refused.
+            origin: what besides the recipe decides the result, for the checkpoints.
+            state: see `resume`.
+
+        Raises:
+            CourseError: the checkpoint does not fit.
         """
         self.model, self.recipe, self.data, self.run = model, recipe, data, run
-        self.accelerator, self.origin = accelerator, origin
+        self.accelerator, self.origin, self.resumed = accelerator, origin, state is not None
         self.step = 0
         self.losses: list[tuple[int, float]] = []
         self.best = BestSoFar()
@@ -72,14 +105,15 @@ class LoraTrainer:
             add_lora(module, settings, generator=generator_for(recipe.seed, INIT, *key))
         if recipe.gradient_checkpointing:
             model.unet.enable_gradient_checkpointing()
-        state = self._read_checkpoint()
-        if weights := state["lora"] if state else pretrained:
-            parts = [part for part in split_parts(weights) if part]
-            for (module, _), part in zip(self._adapted(), parts, strict=True):
-                load_lora_state_dict(module, part)
-        optimizer = build_optimizer(
-            recipe.optimizer, self._lora_parameters(), recipe.learning_rate, recipe.weight_decay
-        )
+        if state:
+            with restoring(run.checkpoint):
+                self._load_lora(state["lora"])
+        elif pretrained:
+            self._load_lora(pretrained)
+        self.dropout = LoraDropout([module for module, _ in self._adapted()], recipe.lora_dropout)
+        groups = parameter_groups(self._networks(), learning_rates(recipe))
+        self.rates = [group["lr"] for group in groups]  # of each group, before warm-up and schedule
+        optimizer = build_optimizer(recipe.optimizer, groups, recipe.weight_decay)
         # The model is where it should be; only DeepSpeed insists on placing it itself.
         deepspeed = accelerator.distributed_type == DistributedType.DEEPSPEED
         placement = None if deepspeed else [False, False]
@@ -88,7 +122,8 @@ class LoraTrainer:
         self.parameters = self._lora_parameters()  # of this process: FSDP has cut them up
         self.average = EMAModel(self.parameters, decay=recipe.ema_decay) if recipe.ema_decay else None
         if state:
-            self._restore(state)
+            with restoring(run.checkpoint):
+                self._restore(state)
 
     def _adapted(self) -> list[tuple[nn.Module, LoraSettings]]:
         """What learns, and how: the U-Net, and the text encoder if the recipe says so."""
@@ -96,19 +131,17 @@ class LoraTrainer:
         text = [(self.model.text_encoder, text_settings(settings))] if self.recipe.text_encoder_lora else []
         return [(self.model.unet, settings), *text]
 
-    def _lora_parameters(self) -> list[nn.Parameter]:
-        return [parameter for module, _ in self._adapted() for parameter in lora_parameters(module)]
+    def _networks(self) -> list[dict[str, nn.Parameter]]:
+        """What learns, by name, of each network."""
+        return [named_lora_parameters(module) for module, _ in self._adapted()]
 
-    def _read_checkpoint(self) -> dict[str, Any] | None:
-        state = self.run.resume(self.recipe)
-        for what, name in self.origin.items() if state else ():
-            if state["origin"].get(what) != name:
-                raise CourseError(
-                    f"{self.run.checkpoint} was made with another {what}; use the same to resume it, or "
-                    "another output folder to start anew"
-                )
-        self.accelerator.wait_for_everyone()  # nobody writes to the log before all have cut it
-        return state
+    def _lora_parameters(self) -> list[nn.Parameter]:
+        return [parameter for network in self._networks() for parameter in network.values()]
+
+    def _load_lora(self, weights: dict[str, Tensor]) -> None:
+        parts = [part for part in split_parts(weights) if part]
+        for (module, _), part in zip(self._adapted(), parts, strict=True):
+            load_lora_state_dict(module, part)
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.step, self.losses = state["step"], [tuple(pair) for pair in state["losses"]]
@@ -158,6 +191,7 @@ class LoraTrainer:
             self.run.save(
                 self.recipe,
                 origin=self.origin,
+                precision=self.accelerator.mixed_precision,
                 lora=lora,
                 optimizer=None if is_sharded(self.accelerator) else self.optimizer.state_dict(),
                 average=self.average.state_dict() if self.average else None,
@@ -171,12 +205,13 @@ class LoraTrainer:
         """One step of the optimizer; returns the mean loss of all processes."""
         recipe, accelerator = self.recipe, self.accelerator
         factor = learning_rate_factor(recipe.optimizer.schedule, self.step, recipe.steps, recipe.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * factor
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
         total = 0.0
         for part in range(recipe.gradient_accumulation):
             micro = self.step * recipe.gradient_accumulation + part
-            with accelerator.accumulate(self.prepared.unet), accelerator.autocast():
+            dropout = self.dropout.drawing(self.model.device, recipe.seed, micro, accelerator.process_index)
+            with accelerator.accumulate(self.prepared.unet), accelerator.autocast(), dropout:
                 loss = self._loss(micro)
                 accelerator.backward(loss)
                 if accelerator.sync_gradients:
@@ -219,7 +254,17 @@ class LoraTrainer:
             f"{fault} at step {self.step}{kept}: start anew with a lower learning rate or with precision 32"
         )
 
-    def sample(self) -> None:
+    @property
+    def sheet(self) -> Path:
+        """Where the samples of this step go."""
+        return self.run.path / "samples" / f"step-{self.step:06d}.png"
+
+    @property
+    def kept(self) -> Path:
+        """Where the LoRA of this step goes, if it is to be kept."""
+        return self.run.path / f"lora-step-{self.step:06d}.safetensors"
+
+    def sample(self, log: TrainingLog | None = None) -> None:
         """Draw the fixed prompts with fixed seeds."""
         if self.data.sheet is None:
             return
@@ -227,8 +272,10 @@ class LoraTrainer:
         with self.weights_for_use():
             sheet = self.data.sheet.draw(model)
         if self.accelerator.is_main_process:
-            with atomic_path(self.run.path / "samples" / f"step-{self.step:06d}.png") as path:
+            with atomic_path(self.sheet) as path:
                 sheet.save(path)
+        if log:
+            log.show(self.step, sheet)
 
     def validate(self) -> float:
         """The loss on the held-out pictures; the best LoRA so far is kept."""
@@ -251,31 +298,51 @@ class LoraTrainer:
     def _due(self, every: int) -> bool:
         return self.finished or self.step % every == 0
 
-    def train(self, log: TrainingLog | None, progress: Callable[[int, float], None] | None = None) -> None:
-        """Run to the last step; `progress(step, loss)` is called after each.
+    def _keeps(self) -> bool:
+        """Whether the LoRA of this step is kept beside the last one."""
+        every = self.recipe.save_every
+        return every is not None and self.step > 0 and not self.finished and self.step % every == 0
+
+    def train(self, log: TrainingLog | None, observer: Observer) -> None:
+        """Run to the last step.
 
         Args:
             log: None on processes other than the main one.
+            observer: see there.
         """
-        recipe = self.recipe
-        if self.step == 0:
-            self.sample()
-        with tqdm(initial=self.step, total=recipe.steps, desc="LoRA", disable=log is None) as bar:
+        self._catch_up(log, observer)
+        with tqdm(initial=self.step, total=self.recipe.steps, desc="LoRA", disable=log is None) as bar:
             while not self.finished:
-                loss = self.train_step()
-                if not math.isfinite(loss):
-                    raise self._diverged(f"the loss became {loss}")
-                self.losses.append((self.step, loss))
-                values = {"loss": loss, "learning_rate": self.optimizer.param_groups[0]["lr"]}
-                if self.data.held_out and self._due(recipe.validation.every):
-                    values["validation_loss"] = self.validate()
-                if log:
-                    log.write(self.step, **values)
+                loss = self._logged_step(log)
                 bar.set_postfix(loss=f"{loss:.4f}")
                 bar.update()
-                if progress:
-                    progress(self.step, loss)
-                if self._due(recipe.checkpoint_every):
+                observer.progress(self.step, loss)
+                if self._due(self.recipe.checkpoint_every):
                     self.save()
-                if self._due(recipe.sample_every):
-                    self.sample()
+                if self._keeps():
+                    observer.keep(self)
+                if self._due(self.recipe.sample_every):
+                    self.sample(log)
+
+    def _logged_step(self, log: TrainingLog | None) -> float:
+        loss = self.train_step()
+        if not math.isfinite(loss):
+            raise self._diverged(f"the loss became {loss}")
+        self.losses.append((self.step, loss))
+        values = {"loss": loss, "learning_rate": self.optimizer.param_groups[0]["lr"]}
+        if self.data.held_out and self._due(self.recipe.validation.every):
+            values["validation_loss"] = self.validate()
+        if log:
+            log.write(self.step, **values)
+        return loss
+
+    def _catch_up(self, log: TrainingLog | None, observer: Observer) -> None:
+        """Do what was due at the step of the checkpoint, if the process was killed before it was done."""
+        if self._keeps() and self._missing(self.kept):
+            observer.keep(self)
+        if self._due(self.recipe.sample_every) and (not self.resumed or self._missing(self.sheet)):
+            self.sample(log)
+
+    def _missing(self, file: Path) -> bool:
+        """Whether the main process, which wrote it, does not find `file`: all must do the same."""
+        return not broadcast_object_list([file.is_file()])[0]

@@ -11,9 +11,13 @@ from tqdm.auto import tqdm
 
 from kolors_course.files import atomic_path
 from kolors_course.platform.device import pick_device
+from kolors_course.training.checkpoint import restoring
 from kolors_course.training.pictures import PictureStore, draw_pictures, to_model
 from kolors_course.training.recorded import RecordedPass, to_device
 from kolors_course.training.run import RunFolder, autocast, warmup_cosine
+
+CONTENTS = {"model": dict, "optimizer": dict, "step": int}  # of a checkpoint
+FLAGS = {"steps": "--vae-steps", "learning_rate": "--vae-learning-rate"}
 
 
 @dataclass(frozen=True)
@@ -130,9 +134,10 @@ def train_vae(
         parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
     )
     run, first = RunFolder(output), 0
-    if state := run.resume(config):
-        vae.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+    if state := run.resume(config, CONTENTS, FLAGS):
+        with restoring(run.checkpoint):
+            vae.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
     pictures = store.read(0, config.pictures).to(device)
     fresh = draw_pictures(replace(store.spec, seed=store.spec.seed + 1, lora_subjects="all"), 200).to(device)

@@ -11,6 +11,7 @@ from kolors_course.dataset import Dataset
 from kolors_course.errors import CourseError
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.training.cache import TrainingCache
+from kolors_course.training.limits import LIMITS
 from kolors_course.training.losses import LossSettings
 from kolors_course.training.objective import denoising_loss
 from kolors_course.training.randomness import HELD_OUT, VALIDATION, generator_for
@@ -37,12 +38,9 @@ class ValidationSettings:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share < 1:
-            raise CourseError(f"validation share must be at least 0 and less than 1, not {self.share}")
-        for name in ("every", "timesteps", "patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise CourseError(f"validation {name} must be at least 1, not {value}")
+        for name in ("share", "every", "timesteps", "patience"):
+            if (value := getattr(self, name)) is not None:
+                LIMITS[f"validation.{name}"].check(f"validation {name}", value)
         if self.patience and not self.share:
             raise CourseError("stopping early needs a validation share above 0, such as 0.1")
 

@@ -1,0 +1,40 @@
+"""Which numbers a recipe may hold, by the path of each setting; read by recipes and by the command's flags."""
+
+from kolors_course.ranges import Range, whole
+
+MANY = 10_000_000
+STEPS, PICTURES = whole(1, MANY), whole(100, MANY)
+SEED = whole(0, 2**32 - 1)
+SHARE = Range(0, 1)
+POSITIVE = Range(0, 1_000_000, above=True)
+LEARNING_RATE = Range(0, 1_000, above=True)
+
+LIMITS = {
+    "steps": STEPS,
+    "batch_size": whole(1, 100_000),
+    "learning_rate": LEARNING_RATE,
+    "warmup": whole(0, MANY),
+    "weight_decay": Range(0, 1_000),
+    "gradient_accumulation": whole(1, 100_000),
+    "settings.rank": whole(1, 16_384),
+    "settings.alpha": POSITIVE,
+    "lora_dropout": Range(0, 1, below=True),
+    "text_learning_rate": LEARNING_RATE,
+    "loraplus_ratio": Range(1, 10_000),
+    "loss.huber_c": POSITIVE,
+    "loss.min_snr_gamma": POSITIVE,
+    "loss.noise_offset": SHARE,
+    "data.prior_weight": POSITIVE,
+    "validation.share": Range(0, 1, below=True),
+    "validation.every": STEPS,
+    "validation.timesteps": whole(1, 1100),
+    "validation.patience": STEPS,
+    "side": whole(8, 16_384),
+    "caption_dropout": SHARE,
+    "ema_decay": Range(0, 1, above=True, below=True),
+    "max_grad_norm": Range(0, 1e12, above=True),
+    "seed": SEED,
+    "checkpoint_every": STEPS,
+    "save_every": STEPS,
+    "sample_every": STEPS,
+}
