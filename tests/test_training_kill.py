@@ -17,6 +17,7 @@ from kolors_course.training.lock import run_lock
 from kolors_course.training.lora import train_lora
 from kolors_course.training.run import RunFolder
 
+FILES = {"checkpoint.pt", "config.yaml", "log.jsonl"}
 unix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither SIGKILL nor file size limits")
 
 
@@ -91,7 +92,7 @@ def test_a_full_disk_stops_in_one_line_and_keeps_the_last_checkpoint(
         disk.__exit__(None, None, None)
     assert "\n" not in str(caught.value)
     assert (tmp_path / "checkpoint.pt").read_bytes() == first["checkpoint"]
-    assert {file.name for file in tmp_path.iterdir()} == {"checkpoint.pt", "config.yaml", "log.jsonl"}
+    assert {file.name for file in tmp_path.iterdir()} == FILES
     result = train_lora(tiny_model, tiny_pictures, tmp_path, QUICK, command="the command")
     ours, theirs = load_file(result.path), load_file(quick.path)
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())

@@ -10,10 +10,8 @@ from PIL import Image
 
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
+from kolors_course.training.choices import LOGGERS, TRACKERS
 from kolors_course.training.run import RunFolder, read_log
-
-TRACKERS = ("tensorboard", "wandb", "swanlab")  # those of accelerate that the course offers
-LOGGERS = ("csv", *TRACKERS)
 
 
 def check_loggers(names: Sequence[str]) -> None:

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.errors import CourseError
+from kolors_course.training.choices import LOSSES
 from kolors_course.training.limits import LIMITS
-
-LOSSES = ("mse", "huber")
 
 
 @dataclass(frozen=True)

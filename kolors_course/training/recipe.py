@@ -8,13 +8,13 @@ from kolors_course.errors import CourseError
 from kolors_course.lora import LoraSettings
 from kolors_course.lora.kinds import KIND_NAMES
 from kolors_course.platform.device import autocast_dtype
+from kolors_course.training.choices import MIN_SNR_GAMMA, PRECISIONS
 from kolors_course.training.limits import LIMITS
 from kolors_course.training.losses import LossSettings
 from kolors_course.training.optimizers import OptimizerSettings
 from kolors_course.training.sample_prompts import SamplePrompt
 from kolors_course.training.validation import ValidationSettings
 
-PRECISIONS = ("auto", "32", "bf16", "16-mixed")
 _OPTIONAL = ("text_learning_rate", "loraplus_ratio", "ema_decay", "save_every")
 
 
@@ -74,7 +74,7 @@ class LoraTraining:
     text_encoder_lora: bool = False
     text_learning_rate: float | None = None
     loraplus_ratio: float | None = None
-    loss: LossSettings = field(default_factory=lambda: LossSettings(min_snr_gamma=5.0))
+    loss: LossSettings = field(default_factory=lambda: LossSettings(min_snr_gamma=MIN_SNR_GAMMA))
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     data: DataSettings = field(default_factory=DataSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
