@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from tiny import QUICK
 
 from kolors_course.dataset import read_dataset
@@ -29,6 +29,32 @@ def test_what_is_stored_comes_back_and_is_not_made_again(tmp_path):
     assert torch.equal(store.get_or_make("key", make)["x"], first["x"])
     assert made == [1, 1]
     assert [file.name for file in tmp_path.iterdir()] == ["key.safetensors"]
+
+
+def test_an_entry_with_other_contents_is_made_again(tmp_path):
+    store, entry = Store(tmp_path), tmp_path / "key.safetensors"
+
+    def kept() -> bytes:
+        store.get_or_make("key", lambda: {"x": torch.arange(3.0)})
+        return entry.read_bytes()
+
+    good = kept()
+    store.get_or_make("other", lambda: {"x": torch.arange(3.0)})
+    foreign = [
+        save({"y": torch.zeros(2)}),
+        save({"x": torch.arange(3.0)}),  # not ours, whatever it holds
+        save({"x": torch.arange(3.0)}, metadata={"sealed": "0"}),
+        (tmp_path / "other.safetensors").read_bytes(),  # ours, but of something else
+        good[:-1] + bytes([good[-1] ^ 1]),  # one bit of one number
+        b"",
+    ]
+    for data in foreign:
+        entry.write_bytes(data)
+        assert kept() == good
+    entry.unlink()
+    entry.mkdir()
+    with pytest.raises(CourseError, match="cannot write"):
+        kept()
 
 
 def test_keys_tell_contents_apart():

@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
 def subparser(name: str) -> argparse.ArgumentParser:
     """The parser of one subcommand, by the name it has in `COMMANDS`."""
     flags = importlib.import_module(f"kolors_course.cli.flags.{COMMANDS[name][0]}")
-    parser = Parser(
+    parser = getattr(flags, "PARSER", Parser)(
         prog=f"kolors-course {name}",
         description=flags.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

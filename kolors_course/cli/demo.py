@@ -14,24 +14,14 @@ from kolors_course.errors import CourseError
 from kolors_course.evaluation import Scores, evaluate, held_out_prompts, load_probe, score_table
 from kolors_course.files import ensure_folder
 from kolors_course.kolors import KolorsModel, Sampling, current_profile, load_profile
-from kolors_course.lora import ATTENTION_TARGETS, LoraSettings, load_lora, unload_lora
+from kolors_course.lora import LoraSettings, load_lora, unload_lora
+from kolors_course.lora.choices import TARGETS
 from kolors_course.platform.device import limit_threads
 from kolors_course.platform.paths import data_dir
 from kolors_course.story import Storyboard, draw_story, lay_out_page, read_storyboard, story_page, write_story
 from kolors_course.training.lora import LoraTraining, train_lora
 
-# Kolors-mini draws fine detail in its convolutions, above the levels that have attention; a style needs them.
-TARGETS = (
-    *ATTENTION_TARGETS,
-    "ff.net.0.proj",
-    "ff.net.2",
-    "conv1",
-    "conv2",
-    "conv_shortcut",
-    "conv_in",
-    "conv_out",
-)
-SETTINGS = LoraSettings(rank=16, alpha=16.0, target_modules=TARGETS, init="kaiming")
+SETTINGS = LoraSettings(16, 16.0, TARGETS["attention+feed-forward+convolutions"], init="kaiming")
 GUIDANCE_SCALE = 6.0
 
 
@@ -83,8 +73,6 @@ def run(arguments: argparse.Namespace) -> int:
     style, style_name = arguments.style, (STYLE_ZH[arguments.style], arguments.style)
     storyboard = read_storyboard(data_dir() / "stories" / "moon_rabbit.yaml")
     recipe = _recipe(arguments.steps, storyboard)
-    if arguments.scenes < 1:
-        raise CourseError(f"--scenes must be at least 1, not {arguments.scenes}")
     lay_out_page(storyboard, style_name=style_name)  # finds missing fonts before any work is done
     dataset, folder = data_dir() / "datasets" / style, ensure_folder(arguments.output)
     _check_data(dataset)

@@ -1,54 +1,57 @@
-"""`kolors-course train-lora`: from flags to a recipe, and what becomes of it."""
+"""`kolors-course train-lora`: what it takes, the training, and what is told of it."""
 
 import argparse
-import json
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import TypeVar
 
 import torch
 
 from kolors_course.cli.options import write_json
 from kolors_course.cli.publish import check_push, push
-from kolors_course.errors import CourseError
-from kolors_course.kolors import KolorsModel, Profile, current_profile, load_model, three_paths
+from kolors_course.cli.recipes import check_ignored, profile_of, recipe_of
+from kolors_course.dataset import check_dataset
+from kolors_course.errors import CourseError, enough_memory
+from kolors_course.kolors import KolorsModel, Profile, load_model, three_paths
 from kolors_course.kolors.skeleton import full_kolors
-from kolors_course.lora import LoraSettings, parse_target_modules
-from kolors_course.lora.choices import TARGETS
-from kolors_course.platform.device import limit_threads, pick_device
+from kolors_course.platform.device import free_memory, limit_threads, pick_device
 from kolors_course.platform.speed import measure_speed
-from kolors_course.training.choices import MIN_SNR_GAMMA
+from kolors_course.training.banner import banner
+from kolors_course.training.data import training_size
 from kolors_course.training.distributed import is_main_process, needs_one_dtype, process_device
 from kolors_course.training.lora import RunOptions, train_lora
-from kolors_course.training.losses import LossSettings
-from kolors_course.training.optimizers import OptimizerSettings
-from kolors_course.training.plan import GIB, HALF, advice, plan_training
-from kolors_course.training.recipe import DataSettings, LoraTraining, mixed_precision
-from kolors_course.training.validation import ValidationSettings
+from kolors_course.training.plan import (
+    GIB,
+    HALF,
+    LOWER,
+    TrainingPlan,
+    advice,
+    check_room,
+    plan_training,
+)
+from kolors_course.training.recipe import LoraTraining, mixed_precision
+from kolors_course.training.result import LoraResult
+from kolors_course.training.resume import precision_of
+from kolors_course.training.trainer import LoraTrainer
 
-T = TypeVar("T")
-
-FULL_SAMPLE_SIZE = 128  # latent cells along a side of full Kolors' pictures
-
-
-def profile_of(arguments: argparse.Namespace) -> Profile:
-    """Whose defaults suit the model: KOLORS_PROFILE, or full Kolors where its U-Net is given by path."""
-    folder = None
-    if arguments.pretrained_unet_path:
-        folder = Path(arguments.pretrained_unet_path).parent
-    elif arguments.model:
-        folder = Path(arguments.model) / "unet"
-    if folder is None or os.environ.get("KOLORS_PROFILE"):
-        return current_profile()
-    if arguments.pretrained_unet_path and not (folder / "config.json").is_file():
-        return current_profile("kolors")  # as which such a file is loaded
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return current_profile()  # loading the model says what is wrong
-    return current_profile("kolors" if config.get("sample_size") == FULL_SAMPLE_SIZE else None)
+# What config.yaml says besides the recipe and what belongs to it.
+KEPT_FLAGS = (
+    "model",
+    "pretrained_unet_path",
+    "pretrained_text_encoder_path",
+    "pretrained_fp16_vae_path",
+    "tokenizer_path",
+    "quantize",
+    "device",
+    "cache_path",
+    "training_strategy",
+    "log_with",
+    "use_swanlab",
+    "swanlab_mode",
+)
+OPEN_BOARD = "watch it with: tensorboard --host 127.0.0.1 --logdir"
 
 
 def _load(
@@ -84,90 +87,6 @@ def _dtype(profile: Profile, mixed: str) -> torch.dtype:
     return torch.float16 if mixed == "fp16" else profile.dtype
 
 
-def _given(value: T | None, default: T) -> T:
-    return default if value is None else value
-
-
-def _size_of(arguments: argparse.Namespace, profile: Profile) -> tuple[int, int] | None:
-    if arguments.width is None and arguments.height is None:
-        return None
-    return _given(arguments.width, profile.size), _given(arguments.height, profile.size)
-
-
-def _steps(arguments: argparse.Namespace, profile: Profile) -> int:
-    """Steps of the optimizer: batches are added up within an epoch, and an epoch ends with a step."""
-    batches, together = _given(arguments.steps_per_epoch, profile.steps), arguments.accumulate_grad_batches
-    return arguments.max_epochs * -(-batches // max(1, together))
-
-
-def _optimizer_of(arguments: argparse.Namespace) -> OptimizerSettings:
-    free = arguments.optimizer == "adamw-schedule-free"
-    return OptimizerSettings(
-        arguments.optimizer, _given(arguments.lr_schedule, "constant" if free else "cosine")
-    )
-
-
-def _lora_settings(arguments: argparse.Namespace) -> LoraSettings:
-    targets = arguments.lora_target_modules
-    return LoraSettings(
-        rank=arguments.lora_rank,
-        alpha=arguments.lora_alpha,
-        target_modules=TARGETS.get(targets) or parse_target_modules(targets),
-        use_rslora=arguments.use_rslora,
-        use_dora=arguments.use_dora,
-        init=arguments.init_lora_weights,
-        adapter=arguments.adapter,
-    )
-
-
-def _loss_settings(arguments: argparse.Namespace) -> LossSettings:
-    gamma = _given(arguments.min_snr_gamma, 0.0 if arguments.debiased else MIN_SNR_GAMMA)
-    return LossSettings(
-        arguments.loss, arguments.huber_c, gamma or None, arguments.debiased, arguments.noise_offset
-    )
-
-
-def recipe_of(arguments: argparse.Namespace, profile: Profile) -> LoraTraining:
-    """Flags to recipe; what is not given comes from the profile."""
-    precision = _given(arguments.precision, "auto" if profile.name == "mini" else "16-mixed")
-    return LoraTraining(
-        steps=_steps(arguments, profile),
-        batch_size=_given(arguments.batch_size, profile.batch_size),
-        learning_rate=_given(
-            arguments.learning_rate, 1.0 if arguments.optimizer == "prodigy" else profile.learning_rate
-        ),
-        warmup=arguments.warmup_steps,
-        weight_decay=arguments.weight_decay,
-        gradient_accumulation=arguments.accumulate_grad_batches,
-        gradient_checkpointing=arguments.use_gradient_checkpointing,
-        settings=_lora_settings(arguments),
-        text_encoder_lora=arguments.text_encoder_lora,
-        loss=_loss_settings(arguments),
-        optimizer=_optimizer_of(arguments),
-        data=DataSettings(
-            buckets=arguments.buckets,
-            masks=arguments.masks,
-            sample_posterior=arguments.sample_posterior,
-            trigger=arguments.trigger,
-            prior_weight=arguments.prior_weight,
-        ),
-        validation=ValidationSettings(
-            share=arguments.validation_share, every=arguments.validate_every, patience=arguments.patience
-        ),
-        size=_size_of(arguments, profile),
-        center_crop=arguments.center_crop,
-        random_flip=arguments.random_flip,
-        caption_dropout=arguments.caption_dropout,
-        ema_decay=arguments.ema_decay,
-        max_grad_norm=arguments.max_grad_norm,
-        precision="16-mixed" if precision == "16" else precision,
-        seed=arguments.seed,
-        checkpoint_every=arguments.checkpoint_every,
-        sample_every=arguments.sample_every,
-        sample_prompts=tuple(arguments.sample_prompt),
-    )
-
-
 def _options(arguments: argparse.Namespace) -> RunOptions:
     loggers = [*arguments.log_with, *(["swanlab"] if arguments.use_swanlab else [])]
     if arguments.swanlab_mode:
@@ -177,13 +96,15 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
         loggers=tuple(dict.fromkeys(loggers)),
         strategy=arguments.training_strategy,
         free_encoders=True,
+        flags={flag: getattr(arguments, flag) for flag in KEPT_FLAGS},
     )
 
 
-def _print_plan(arguments: argparse.Namespace, profile: Profile, recipe: LoraTraining) -> None:
-    """The plan of a training, and whether it fits, without loading anything."""
+def _plan(
+    arguments: argparse.Namespace, profile: Profile, recipe: LoraTraining, device: torch.device
+) -> tuple[KolorsModel, TrainingPlan]:
+    """The plan of a training, without loading anything; and the model it is of, without weights."""
     full = profile.name == "kolors"
-    device = torch.device(arguments.device or ("cuda" if full else pick_device()))
     if device.type == "cuda" and recipe.precision == "auto" and not torch.cuda.is_available():
         recipe = replace(recipe, precision="bf16")
     if full and not arguments.model and not arguments.pretrained_unet_path and not profile.folder.is_dir():
@@ -193,53 +114,91 @@ def _print_plan(arguments: argparse.Namespace, profile: Profile, recipe: LoraTra
     here, prior = device.type != "cuda" or torch.cuda.is_available(), bool(arguments.prior_path)
     computing = HALF[mixed_precision(recipe.precision, device)] or torch.float32
     speed = measure_speed(device, computing) if here else None
-    plan = plan_training(model, recipe, device, arguments.quantize, prior=prior, speed=speed)
+    return model, plan_training(model, recipe, device, arguments.quantize, prior=prior, speed=speed)
+
+
+def _print_plan(
+    arguments: argparse.Namespace, model: KolorsModel, plan: TrainingPlan, device: torch.device
+) -> None:
+    """The plan, and whether it fits."""
     budget = (arguments.plan or 0) * GIB
-    if not budget and device.type == "cuda" and here:
+    if not budget and device.type == "cuda" and torch.cuda.is_available():
         budget = torch.cuda.get_device_properties(device).total_memory
     print("\n".join(plan.lines()))
     if budget:
-        print("\n".join(advice(model, plan, device, int(budget), prior=prior)))
-    if arguments.plan is not None:
-        write_json(arguments.json, plan.to_dict())
+        print("\n".join(advice(model, plan, device, int(budget), prior=bool(arguments.prior_path))))
+
+
+def _only_plan(arguments: argparse.Namespace, profile: Profile, recipe: LoraTraining) -> None:
+    device = torch.device(arguments.device or ("cuda" if profile.name == "kolors" else pick_device()))
+    model, plan = _plan(arguments, profile, recipe, device)
+    _print_plan(arguments, model, plan, device)
+    write_json(arguments.json, plan.to_dict())
+
+
+def _check_room(
+    arguments: argparse.Namespace, profile: Profile, recipe: LoraTraining, device: torch.device
+) -> None:
+    """Refuse what does not fit into memory, before anything is loaded; of full Kolors the plan is printed too."""
+    model, plan = _plan(arguments, profile, recipe, device)
+    if profile.name == "kolors":
+        _print_plan(arguments, model, plan, device)
+    check_room(plan, free_memory(device))
 
 
 def run(arguments: argparse.Namespace) -> int:
+    check_ignored(arguments)
     profile = profile_of(arguments)
     recipe = recipe_of(arguments, profile)
     if arguments.plan is not None:
-        _print_plan(arguments, profile, recipe)
+        _only_plan(arguments, profile, recipe)
         return 0
     if not arguments.dataset_path:
         raise CourseError("--dataset_path is missing: give the folder of pictures and captions to train on")
     check_push(arguments.modelscope_model_id, arguments.modelscope_access_token)
     limit_threads()
     device = process_device(pick_device(arguments.device))
-    if profile.name == "kolors" and is_main_process():
-        _print_plan(arguments, profile, recipe)
-    model = _load(arguments, profile, recipe.precision, device)
-    result = train_lora(
-        model,
-        arguments.dataset_path,
-        arguments.output_path,
-        recipe,
-        command=_without_token(arguments),
-        prior_path=arguments.prior_path,
-        pretrained_lora=arguments.pretrained_lora_path,
-        overwrite=arguments.overwrite,
-        options=_options(arguments),
-    )
-    if not is_main_process():
-        return 0
+    precision = recipe.precision if arguments.overwrite else precision_of(recipe, Path(arguments.output_path))
+    if is_main_process():
+        _check_room(arguments, profile, replace(recipe, precision=precision), device)
+    with enough_memory(LOWER):
+        model = _load(arguments, profile, precision, device)
+        result = train_lora(
+            model,
+            arguments.dataset_path,
+            arguments.output_path,
+            recipe,
+            command=_without_token(arguments),
+            prior_path=arguments.prior_path,
+            pretrained_lora=arguments.pretrained_lora_path,
+            overwrite=arguments.overwrite,
+            options=_options(arguments),
+            start=lambda trainer: _say_what_starts(trainer, arguments),
+        )
+    if is_main_process():
+        _report(arguments, result)
+    return 0
+
+
+def _say_what_starts(trainer: LoraTrainer, arguments: argparse.Namespace) -> None:
+    size = None if trainer.recipe.data.buckets else training_size(trainer.recipe, trainer.model)
+    report = check_dataset(arguments.dataset_path, size)
+    print("\n".join(banner(trainer, report)))
+    if "tensorboard" in arguments.log_with:
+        print(f"{OPEN_BOARD} {shlex.quote(str(arguments.output_path))}", flush=True)
+
+
+def _report(arguments: argparse.Namespace, result: LoraResult) -> None:
     first, last = (fmean(loss for _, loss in part) for part in (result.losses[:20], result.losses[-20:]))
     print(f"{result.steps} steps, loss {first:.4f} -> {last:.4f} (means of 20 steps)")
+    if result.kept:
+        print(f"kept along the way: {', '.join(path.name for path in result.kept)}")
     print(f"wrote {result.path}")
     report = {"lora": str(result.path), "steps": result.steps, "first_loss": first, "final_loss": last}
-    write_json(arguments.json, report)
+    write_json(arguments.json, report | {"kept": [str(path) for path in result.kept]})
     if arguments.modelscope_model_id:
         push(result.path, arguments.modelscope_model_id, arguments.modelscope_access_token)
         print(f"pushed to ModelScope as {arguments.modelscope_model_id}")
-    return 0
 
 
 def _without_token(arguments: argparse.Namespace) -> str:

@@ -1,14 +1,16 @@
 """`kolors-course train-mini`: what it does once its flags are read."""
 
 import argparse
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 from diffusers import AutoencoderKL
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, enough_memory
 from kolors_course.kolors import load_model
-from kolors_course.platform.device import limit_threads, pick_device
+from kolors_course.platform.device import free_memory, limit_threads, pick_device
+from kolors_course.platform.machine import free_disk
 from kolors_course.training.base import save_mini, train_base
 from kolors_course.training.choices import MINI_STAGES
 from kolors_course.training.mini import build_tokenizer
@@ -16,6 +18,19 @@ from kolors_course.training.mini_recipe import RECIPES, MiniRecipe, default_reci
 from kolors_course.training.pictures import PictureStore
 from kolors_course.training.probe import train_probe
 from kolors_course.training.vae import train_vae
+
+GIB = 2**30
+SCENE_BYTES = 4096  # of a scene's latents, captions and facts, while the base model is trained
+# flag -> the stage that it is for
+STAGE_OF = {
+    "vae_steps": "vae",
+    "vae_learning_rate": "vae",
+    "probe_steps": "probe",
+    "base_steps": "base",
+    "learning_rate": "base",
+    "pictures": "base",
+    "styled_share": "base",
+}
 
 
 def chosen_recipe(arguments: argparse.Namespace) -> MiniRecipe:
@@ -39,12 +54,52 @@ def chosen_recipe(arguments: argparse.Namespace) -> MiniRecipe:
     )
 
 
+def _check_stages(arguments: argparse.Namespace, stages: Collection[str]) -> None:
+    """Refuse stages that cannot run, and flags of stages that do not run."""
+    if "decoder" in stages and not arguments.start:
+        raise CourseError("the stage decoder goes on from a finished model; name it with --from DIR")
+    for flag, stage in STAGE_OF.items():
+        if getattr(arguments, flag) is not None and stage not in stages:
+            name = flag.replace("_", "-")
+            raise CourseError(f"--{name} is for the stage {stage}, which is not among those to run")
+
+
+def _check_room(recipe: MiniRecipe, stages: Collection[str], folder: Path) -> None:
+    """Refuse more pictures than the disk and the memory hold."""
+    counts = {"vae": recipe.vae.pictures, "base": recipe.base.pictures, "decoder": recipe.decoder.pictures}
+    drawn = {stage: count for stage, count in counts.items() if stage in stages or "pictures" in stages}
+    if not drawn:
+        return
+    each = 3 * recipe.pictures.size**2
+    there = sum(file.stat().st_size for file in (folder / "pictures").glob("*.npy"))
+    needs = {
+        "disk": (each * max(drawn.values()) - there, free_disk(folder)),
+        "memory": (
+            max(SCENE_BYTES * count if stage == "base" else each * count for stage, count in drawn.items()),
+            free_memory(pick_device()),
+        ),
+    }
+    for place, (needed, free) in needs.items():
+        if needed > free:
+            raise CourseError(
+                f"{max(drawn.values()):,} pictures need {needed / GIB:.1f} GiB of {place}, but only "
+                f"{free / GIB:.1f} GiB are free here; lower --pictures"
+            )
+
+
 def run(arguments: argparse.Namespace) -> int:
     limit_threads()
     folder, recipe = arguments.output, chosen_recipe(arguments)
     stages = arguments.stage or (("base",) if arguments.start else MINI_STAGES)
-    if "decoder" in stages and not arguments.start:
-        raise CourseError("the stage decoder goes on from a finished model; name it with --from DIR")
+    _check_stages(arguments, stages)
+    _check_room(recipe, stages, folder)
+    with enough_memory("lower --pictures, or take --recipe cpu, whose batches are smaller"):
+        _run_stages(arguments, recipe, stages)
+    return 0
+
+
+def _run_stages(arguments: argparse.Namespace, recipe: MiniRecipe, stages: Collection[str]) -> None:
+    folder = arguments.output
     start = load_model(arguments.start) if arguments.start else None
     tokenizer = build_tokenizer(folder / "tokenizer")
     print(f"tokenizer: {tokenizer.vocab_size} pieces")
@@ -66,7 +121,6 @@ def run(arguments: argparse.Namespace) -> int:
         model = train_base(recipe.base, vae, tokenizer, store, run_folder, start)
         save_mini(model, folder / "kolors-mini")
         print(f"wrote {folder}/kolors-mini")
-    return 0
 
 
 def _trained_vae(folder: Path) -> AutoencoderKL:

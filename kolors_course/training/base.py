@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from kolors_course.diffusion import NoiseSchedule
+from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
 from kolors_course.kolors.compact import enable_text_bias
 from kolors_course.kolors.model import KolorsModel
@@ -20,6 +21,7 @@ from kolors_course.kolors.sampling import Sampling, conditioning_of, generate, t
 from kolors_course.platform.device import pick_device
 from kolors_course.training.average import averaged
 from kolors_course.training.checkpoint import restoring
+from kolors_course.training.limits import check_numbers
 from kolors_course.training.losses import masked_mean
 from kolors_course.training.mini import build_text_encoder, build_unet, carry_embeddings, kolors_scheduler
 from kolors_course.training.objective import draw_noise
@@ -97,6 +99,9 @@ class BaseConfig:
     seed: int = 0
     checkpoint_every: int = 250
     sample_every: int = 1000
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
 
     @property
     def ema_decay(self) -> float:
@@ -270,6 +275,10 @@ class BaseTrainer:
         config, sums = self.config, {}
         styled = scenes.styled.cpu()
         self.pools = ((~styled).nonzero()[:, 0], styled.nonzero()[:, 0])
+        if not all(map(len, self.pools)):
+            raise CourseError(
+                f"{config.pictures} pictures are too few: all or none of them have a style; take more"
+            )
         scenes = scenes.to(self.device)
         progress = tqdm(range(self.step, config.steps), initial=self.step, total=config.steps, desc="U-Net")
         for _ in progress:

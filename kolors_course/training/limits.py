@@ -1,9 +1,11 @@
 """Which numbers a recipe may hold, by the path of each setting; read by recipes and by the command's flags."""
 
+from typing import Any
+
 from kolors_course.ranges import Range, whole
 
 MANY = 10_000_000
-STEPS, PICTURES = whole(1, MANY), whole(100, MANY)
+STEPS = whole(1, MANY)
 SEED = whole(0, 2**32 - 1)
 SHARE = Range(0, 1)
 POSITIVE = Range(0, 1_000_000, above=True)
@@ -37,4 +39,23 @@ LIMITS = {
     "checkpoint_every": STEPS,
     "save_every": STEPS,
     "sample_every": STEPS,
+    # of Kolors-mini
+    "pictures": whole(1, MANY),
+    "captions": whole(1, 1_000),
+    "styled_share": SHARE,
+    "ema_share": SHARE,
 }
+
+
+def check_numbers(recipe: Any, optional: tuple[str, ...] = ()) -> None:
+    """Refuse a recipe with a number of its own out of range.
+
+    Args:
+        optional: settings that may be None.
+
+    Raises:
+        CourseError: the first of them.
+    """
+    for name, value in vars(recipe).items():
+        if name in LIMITS and not (value is None and name in optional):
+            LIMITS[name].check(name, value)

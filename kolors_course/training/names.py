@@ -47,7 +47,6 @@ NEEDS: dict[str, tuple[str, str | None]] = {
     "init_lora_weights": ("adapter", "lora"),
     "tokenizer_path": ("pretrained_unet_path", None),
     "swanlab_mode": ("use_swanlab", None),
-    "modelscope_access_token": ("modelscope_model_id", None),
 }
 
 

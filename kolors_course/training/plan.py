@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kolors_course.errors import CourseError
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.quantize import quantizable_layers
 from kolors_course.kolors.skeleton import skeleton_of
@@ -21,6 +22,10 @@ from kolors_course.training.data import training_size
 from kolors_course.training.recipe import LoraTraining, mixed_precision
 
 GIB = 2**30
+LOWER = (
+    "lower --batch_size, --lora_rank or --height and --width, or add --use_gradient_checkpointing or "
+    "--quantize nf4"
+)
 # Bytes of a weight in bitsandbytes: the number itself, and its share of the scales of its block or row.
 _QUANTIZED_BYTES = {"nf4": 0.516, "int8": 1.003}
 # By accelerate's name: the type of mixed precision, None for that of the weights.
@@ -213,6 +218,20 @@ def advice(
     if plan.phases[-1].peak > budget:
         lines.append("that is still too much: use a smaller --height and --width, or a smaller rank")
     return lines
+
+
+def check_room(plan: TrainingPlan, free: int) -> None:
+    """Refuse what cannot fit into `free` bytes.
+
+    Raises:
+        CourseError: with what is needed, and what to lower.
+    """
+    phase = max(plan.phases, key=lambda phase: phase.peak)
+    if phase.peak > free:
+        raise CourseError(
+            f"{phase.name}: {phase.peak / GIB:.1f} GiB of memory are needed, but only {free / GIB:.1f} GiB are free "
+            f"here; {LOWER}"
+        )
 
 
 def _bytes(network: nn.Module) -> int:

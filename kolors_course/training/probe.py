@@ -12,6 +12,7 @@ from kolors_course.art import BASE_STYLE
 from kolors_course.evaluation.probes import CLASSES, Probe, probe_loss, save_probe, truth_tensors
 from kolors_course.platform.device import pick_device
 from kolors_course.training.checkpoint import restoring
+from kolors_course.training.limits import check_numbers
 from kolors_course.training.pictures import (
     PictureSpec,
     PictureStore,
@@ -28,7 +29,7 @@ FLAGS = {"steps": "--probe-steps"}
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """The recipe."""
+    """How the probe network is trained, and on how many pictures."""
 
     steps: int = 4000
     batch_size: int = 64
@@ -38,6 +39,9 @@ class ProbeConfig:
     pictures: int = 30000
     seed: int = 100
     checkpoint_every: int = 500
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
 
 
 def soften(pixels: Tensor, generator: torch.Generator) -> Tensor:

@@ -9,7 +9,7 @@ from kolors_course.lora import LoraSettings
 from kolors_course.lora.kinds import KIND_NAMES
 from kolors_course.platform.device import autocast_dtype
 from kolors_course.training.choices import MIN_SNR_GAMMA, PRECISIONS
-from kolors_course.training.limits import LIMITS
+from kolors_course.training.limits import LIMITS, check_numbers
 from kolors_course.training.losses import LossSettings
 from kolors_course.training.optimizers import OptimizerSettings
 from kolors_course.training.sample_prompts import SamplePrompt
@@ -92,9 +92,7 @@ class LoraTraining:
     sample_prompts: tuple[SamplePrompt | str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in LIMITS.keys() & vars(self).keys():
-            if (value := getattr(self, name)) is not None or name not in _OPTIONAL:
-                LIMITS[name].check(name, value)
+        check_numbers(self, _OPTIONAL)
         LIMITS["settings.rank"].check("LoRA rank", self.settings.rank)
         LIMITS["settings.alpha"].check("LoRA alpha", self.settings.alpha)
         for side in self.size or ():

@@ -41,6 +41,10 @@ class SamplePrompt:
         if self.guidance is not None:
             GUIDANCE.check("the guidance of a sample prompt", self.guidance)
 
+    def __str__(self) -> str:
+        options = {name: value for name, value in self.to_dict().items() if name != "prompt"}
+        return self.prompt + "".join(f" --{name} {value}" for name, value in options.items())
+
     def to_dict(self) -> dict[str, Any]:
         """What differs from a plain text."""
         return {name: value for name, value in vars(self).items() if value not in (None, "")}

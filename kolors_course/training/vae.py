@@ -9,9 +9,11 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from tqdm.auto import tqdm
 
+from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
 from kolors_course.platform.device import pick_device
 from kolors_course.training.checkpoint import restoring
+from kolors_course.training.limits import check_numbers
 from kolors_course.training.pictures import PictureStore, draw_pictures, to_model
 from kolors_course.training.recorded import RecordedPass, to_device
 from kolors_course.training.run import RunFolder, autocast, warmup_cosine
@@ -40,6 +42,11 @@ class VaeConfig:
     pictures: int = 14000
     seed: int = 0
     checkpoint_every: int = 200
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        if self.pictures < self.batch_size:
+            raise CourseError(f"{self.pictures} pictures do not fill a batch of {self.batch_size}; take more")
 
 
 def build_vae(config: VaeConfig) -> AutoencoderKL:

@@ -11,13 +11,21 @@ from pathlib import Path
 
 from kolors_course.art.choices import LORA_STYLES
 from kolors_course.cli.flags import shared
+from kolors_course.cli.flags.numbers import number
+from kolors_course.ranges import whole
+from kolors_course.training.limits import STEPS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--style", default="paper-cut", choices=LORA_STYLES, help="default %(default)s")
-    parser.add_argument("--steps", type=int, default=400, help="training steps (default %(default)s)")
     parser.add_argument(
-        "--scenes", type=int, default=40, help="held-out scenes to measure on (default %(default)s)"
+        "--steps", type=number(STEPS), default=400, help="training steps (default %(default)s)"
+    )
+    parser.add_argument(
+        "--scenes",
+        type=number(whole(1, 10_000)),
+        default=40,
+        help="held-out scenes to measure on (default %(default)s)",
     )
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("outputs/story"), help="default %(default)s"

@@ -12,7 +12,10 @@ are skipped. The result goes to OUTPUT/kolors-mini and OUTPUT/probe-run; copy th
 import argparse
 from pathlib import Path
 
+from kolors_course.cli.flags.numbers import number
+from kolors_course.ranges import whole
 from kolors_course.training.choices import MINI_RECIPES, MINI_STAGES
+from kolors_course.training.limits import LEARNING_RATE, MANY, SHARE, STEPS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,12 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="train this Kolors-mini further: its base model, unless stages are named",
     )
-    parser.add_argument("--learning-rate", type=float, help="of the base model; default: the recipe's")
-    parser.add_argument("--pictures", type=int, help="of the base model; default: the recipe's")
-    parser.add_argument("--vae-learning-rate", type=float, help="default: the recipe's")
-    parser.add_argument("--vae-steps", type=int, help="default: the recipe's")
-    parser.add_argument("--base-steps", type=int, help="default: the recipe's")
-    parser.add_argument("--probe-steps", type=int, help="default: the recipe's")
     parser.add_argument(
-        "--styled-share", type=float, help="part of each batch drawn in a style; default: the recipe's"
+        "--learning-rate", type=number(LEARNING_RATE), help="of the base model; default: the recipe's"
+    )
+    parser.add_argument(
+        "--pictures", type=number(whole(100, MANY)), help="of the base model; default: the recipe's"
+    )
+    parser.add_argument("--vae-learning-rate", type=number(LEARNING_RATE), help="default: the recipe's")
+    parser.add_argument("--vae-steps", type=number(STEPS), help="default: the recipe's")
+    parser.add_argument("--base-steps", type=number(STEPS), help="default: the recipe's")
+    parser.add_argument("--probe-steps", type=number(STEPS), help="default: the recipe's")
+    parser.add_argument(
+        "--styled-share",
+        type=number(SHARE),
+        help="part of each batch drawn in a style; default: the recipe's",
     )
