@@ -44,5 +44,6 @@ def enough_memory(advice: str = LESS) -> Iterator[None]:
     except (MemoryError, RuntimeError, OSError) as error:
         if not is_out_of_memory(error):
             raise
-        where = "the GPU's memory" if "CUDA" in str(error) or "HIP" in str(error) else "the memory"
+        on_gpu = any(name in str(error) for name in ("CUDA", "HIP", "CUBLAS", "CUDNN"))
+        where = "the GPU's memory" if on_gpu else "the memory"
         raise CourseError(f"{where} is not enough: {advice}, or end other programs that use it") from error

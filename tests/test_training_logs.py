@@ -4,7 +4,7 @@ import csv
 from dataclasses import replace
 
 import pytest
-from tiny import QUICK
+from tiny import QUICK, stop_at
 
 from kolors_course.errors import CourseError
 from kolors_course.training.logs import check_loggers, write_csv
@@ -53,6 +53,8 @@ def test_trackers_receive_every_step_and_are_closed(tiny_model, tiny_pictures, t
     seen = []
 
     class Tracker:
+        name = "tensorboard"
+
         def __init__(self, name, **options):
             seen.append((name, options))
 
@@ -62,13 +64,33 @@ def test_trackers_receive_every_step_and_are_closed(tiny_model, tiny_pictures, t
         def log(self, values, step):
             seen.append((step, sorted(values)))
 
+        def log_images(self, values, step, **options):
+            seen.append((step, values["samples"].shape, options))
+
         def finish(self):
             seen.append("finish")
 
     monkeypatch.setattr(module, "get_available_trackers", lambda: ["tensorboard"])
     monkeypatch.setitem(module.LOGGER_TYPE_TO_CLASS, "tensorboard", Tracker)
-    recipe, options = replace(QUICK, steps=2), RunOptions(loggers=("tensorboard",))
+    recipe = replace(QUICK, steps=2, sample_prompts=("a cat", "a dog"), sample_every=2)
+    options = RunOptions(loggers=("tensorboard",))
     train_lora(tiny_model, tiny_pictures, tmp_path, recipe, options=options)
     names = ["learning_rate", "loss"]
     created = ("tensorboard", {"logging_dir": tmp_path, "purge_step": 1})
-    assert seen == [created, "start", (1, names), (2, names), "finish"]
+    sheet = ((1, 32, 64, 3), {"dataformats": "NHWC"})
+    assert seen == [created, "start", (0, *sheet), (1, names), (2, names), (2, *sheet), "finish"]
+
+
+def test_a_real_tensorboard_holds_numbers_and_pictures_and_no_step_twice(tiny_model, tiny_pictures, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    recipe = replace(QUICK, sample_prompts=("a cat",), sample_every=2)
+    options = RunOptions(loggers=("tensorboard",))
+    with pytest.raises(KeyboardInterrupt):
+        train_lora(tiny_model, tiny_pictures, tmp_path, recipe, options=options, progress=stop_at(3))
+    result = train_lora(tiny_model, tiny_pictures, tmp_path, recipe, options=options)
+    board = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    losses = {event.step: event.value for event in board.Scalars("loss")}
+    assert losses == pytest.approx(dict(result.losses), rel=1e-6)
+    assert len(board.Scalars("loss")) == 4
+    assert [event.step for event in board.Images("samples")] == [0, 2, 4]
