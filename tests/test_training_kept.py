@@ -59,7 +59,7 @@ def test_what_was_due_at_the_step_of_a_kill_comes_after_the_resume(
 
     with monkeypatch.context() as patch:
         if moment == "before the sample":
-            patch.setattr(trainer.LoraTrainer, "sample", die)
+            patch.setattr("kolors_course.training.loop.TrainingLoop._sample", die)
         else:
             patch.setattr("kolors_course.training.result.LoraWriter.keep", die)
         with pytest.raises(Killed):

@@ -21,6 +21,7 @@ from kolors_course.training.config_file import write_config
 from kolors_course.training.data import encode_training_data, training_size
 from kolors_course.training.distributed import check_strategy, is_sharded, make_accelerator
 from kolors_course.training.logs import TrainingLog, check_loggers
+from kolors_course.training.loop import TrainingLoop
 from kolors_course.training.names import flags_of
 from kolors_course.training.optimizers import optimizer_class
 from kolors_course.training.output import CONFIG, run_folder, start_afresh
@@ -31,7 +32,7 @@ from kolors_course.training.result import LoraResult, LoraWriter
 from kolors_course.training.resume import DECIDED, check_weights, origin_of, precision_of, resume
 from kolors_course.training.run import RunFolder
 from kolors_course.training.store import Store, fingerprint
-from kolors_course.training.trainer import LoraTrainer, Observer
+from kolors_course.training.trainer import LoraTrainer
 from kolors_course.training.validation import hold_out
 
 __all__ = [
@@ -118,7 +119,7 @@ def train_lora(
                 _write_flags(trainer, {**flags, "output_path": str(output)})
                 if start:
                     start(trainer)
-            _train(trainer, options, Observer(progress or (lambda step, loss: None), writer.keep))
+            _train(trainer, options, progress, writer.keep)
             return writer.finish(trainer)
     finally:
         restore(model)
@@ -197,15 +198,19 @@ def _check_processes(recipe: LoraTraining, accelerator: Accelerator) -> None:
         )
 
 
-def _train(trainer: LoraTrainer, options: RunOptions, observer: Observer) -> None:
-    if not trainer.accelerator.is_main_process:
-        trainer.train(None, observer)
-        return
-    log = TrainingLog(trainer.run, options.loggers, trainer.step)
+def _train(
+    trainer: LoraTrainer,
+    options: RunOptions,
+    progress: Callable[[int, float], None] | None,
+    keep: Callable[[LoraTrainer, Path], None],
+) -> None:
+    main = trainer.accelerator.is_main_process
+    log = TrainingLog(trainer.run, options.loggers, trainer.step) if main else None
     try:
-        trainer.train(log, observer)
+        TrainingLoop(trainer, log, progress or (lambda step, loss: None), keep).run()
     finally:
-        log.close()
+        if log:
+            log.close()
 
 
 def restore(model: KolorsModel) -> None:

@@ -49,12 +49,12 @@ class LoraWriter:
         kept = tuple(sorted(trainer.run.path.glob("lora-step-*.safetensors")))
         return LoraResult(path, trainer.step, tuple(trainer.losses), kept)
 
-    def keep(self, trainer: LoraTrainer) -> None:
-        """Write the LoRA of this step."""
+    def keep(self, trainer: LoraTrainer, path: Path) -> None:
+        """Write the LoRA of this step to `path`."""
         with trainer.weights_for_use():
             state = trainer.lora()
         if trainer.accelerator.is_main_process:
-            self._write(trainer.kept, trainer, state, {})
+            self._write(path, trainer, state, {})
 
     def _write(
         self, path: Path, trainer: LoraTrainer, state: dict[str, Tensor], facts: dict[str, Any]

@@ -1,22 +1,19 @@
-"""The training loop of a LoRA: steps, checkpoints, validation, samples."""
+"""The state of a LoRA training, and what is done with it: steps, checkpoints, validation, samples."""
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, broadcast_object_list
+from accelerate.utils import DistributedType
 from diffusers.training_utils import EMAModel
 from peft import get_peft_model_state_dict
+from PIL import Image
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from kolors_course.errors import CourseError
-from kolors_course.files import atomic_path
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.lora import (
     LoraSettings,
@@ -34,7 +31,6 @@ from kolors_course.training.checkpoint import restoring
 from kolors_course.training.data import TrainingData
 from kolors_course.training.distributed import is_sharded
 from kolors_course.training.dropout import LoraDropout
-from kolors_course.training.logs import TrainingLog
 from kolors_course.training.objective import denoising_loss, draw_noise
 from kolors_course.training.optimizers import (
     LearningRates,
@@ -49,19 +45,6 @@ from kolors_course.training.run import RunFolder
 from kolors_course.training.validation import BestSoFar, validation_loss
 
 
-@dataclass(frozen=True)
-class Observer:
-    """What is called while a LoRA is trained.
-
-    Attributes:
-        progress: after each step, with it and its loss.
-        keep: when the LoRA of this step is to be kept beside the last one.
-    """
-
-    progress: Callable[[int, float], None]
-    keep: "Callable[[LoraTrainer], None]"
-
-
 def learning_rates(recipe: LoraTraining) -> LearningRates:
     """How fast what learns, by the recipe."""
     text = recipe.text_learning_rate or recipe.learning_rate
@@ -69,7 +52,7 @@ def learning_rates(recipe: LoraTraining) -> LearningRates:
 
 
 class LoraTrainer:
-    """One training run in one folder; `train` resumes where a checkpoint left off.
+    """One training run in one folder, at one step of it; see `TrainingLoop` for the steps in turn.
 
     Several processes draw the same batches and each works on its share, so that they learn what one process with
     as many pictures a step would learn.
@@ -186,7 +169,7 @@ class LoraTrainer:
         """
         lora = self.lora()
         if not all(tensor.isfinite().all() for tensor in lora.values()):
-            raise self._diverged("the LoRA holds numbers that are not finite")
+            raise self.diverged("the LoRA holds numbers that are not finite")
         if self.accelerator.is_main_process:
             self.run.save(
                 self.recipe,
@@ -248,34 +231,18 @@ class LoraTrainer:
         sharded = self.accelerator.distributed_type == DistributedType.FSDP
         return list(self.prepared.unet.parameters()) if sharded else self.parameters
 
-    def _diverged(self, fault: str) -> CourseError:
+    def diverged(self, fault: str) -> CourseError:
+        """What is told when the training came to nothing."""
         kept = f"; the checkpoint in {self.run.path} is from before" if self.run.checkpoint.is_file() else ""
         return CourseError(
             f"{fault} at step {self.step}{kept}: start anew with a lower learning rate or with precision 32"
         )
 
-    @property
-    def sheet(self) -> Path:
-        """Where the samples of this step go."""
-        return self.run.path / "samples" / f"step-{self.step:06d}.png"
-
-    @property
-    def kept(self) -> Path:
-        """Where the LoRA of this step goes, if it is to be kept."""
-        return self.run.path / f"lora-step-{self.step:06d}.safetensors"
-
-    def sample(self, log: TrainingLog | None = None) -> None:
-        """Draw the fixed prompts with fixed seeds."""
-        if self.data.sheet is None:
-            return
+    def sample(self) -> Image.Image:
+        """The fixed prompts, drawn with fixed seeds; only if there are any."""
         model = self.prepared if is_sharded(self.accelerator) else self.model
         with self.weights_for_use():
-            sheet = self.data.sheet.draw(model)
-        if self.accelerator.is_main_process:
-            with atomic_path(self.sheet) as path:
-                sheet.save(path)
-        if log:
-            log.show(self.step, sheet)
+            return self.data.sheet.draw(model)
 
     def validate(self) -> float:
         """The loss on the held-out pictures; the best LoRA so far is kept."""
@@ -294,55 +261,3 @@ class LoraTrainer:
         """Whether the last step is done, or validation has not improved for as long as patience lasts."""
         patience = self.recipe.validation.patience
         return self.step >= self.recipe.steps or (patience is not None and self.best.misses >= patience)
-
-    def _due(self, every: int) -> bool:
-        return self.finished or self.step % every == 0
-
-    def _keeps(self) -> bool:
-        """Whether the LoRA of this step is kept beside the last one."""
-        every = self.recipe.save_every
-        return every is not None and self.step > 0 and not self.finished and self.step % every == 0
-
-    def train(self, log: TrainingLog | None, observer: Observer) -> None:
-        """Run to the last step.
-
-        Args:
-            log: None on processes other than the main one.
-            observer: see there.
-        """
-        self._catch_up(log, observer)
-        with tqdm(initial=self.step, total=self.recipe.steps, desc="LoRA", disable=log is None) as bar:
-            while not self.finished:
-                loss = self._logged_step(log)
-                bar.set_postfix(loss=f"{loss:.4f}")
-                bar.update()
-                observer.progress(self.step, loss)
-                if self._due(self.recipe.checkpoint_every):
-                    self.save()
-                if self._keeps():
-                    observer.keep(self)
-                if self._due(self.recipe.sample_every):
-                    self.sample(log)
-
-    def _logged_step(self, log: TrainingLog | None) -> float:
-        loss = self.train_step()
-        if not math.isfinite(loss):
-            raise self._diverged(f"the loss became {loss}")
-        self.losses.append((self.step, loss))
-        values = {"loss": loss, "learning_rate": self.optimizer.param_groups[0]["lr"]}
-        if self.data.held_out and self._due(self.recipe.validation.every):
-            values["validation_loss"] = self.validate()
-        if log:
-            log.write(self.step, **values)
-        return loss
-
-    def _catch_up(self, log: TrainingLog | None, observer: Observer) -> None:
-        """Do what was due at the step of the checkpoint, if the process was killed before it was done."""
-        if self._keeps() and self._missing(self.kept):
-            observer.keep(self)
-        if self._due(self.recipe.sample_every) and (not self.resumed or self._missing(self.sheet)):
-            self.sample(log)
-
-    def _missing(self, file: Path) -> bool:
-        """Whether the main process, which wrote it, does not find `file`: all must do the same."""
-        return not broadcast_object_list([file.is_file()])[0]
