@@ -19,7 +19,7 @@ from kolors_course.lora.choices import TARGETS
 from kolors_course.platform.device import limit_threads
 from kolors_course.platform.paths import data_dir
 from kolors_course.story import Storyboard, draw_story, lay_out_page, read_storyboard, story_page, write_story
-from kolors_course.training.lora import LoraTraining, train_lora
+from kolors_course.training.lora import LoraTraining, RunOptions, train_lora
 
 SETTINGS = LoraSettings(16, 16.0, TARGETS["attention+feed-forward+convolutions"], init="kaiming")
 GUIDANCE_SCALE = 6.0
@@ -81,7 +81,17 @@ def run(arguments: argparse.Namespace) -> int:
     sampling = Sampling(guidance_scale=GUIDANCE_SCALE, batch_size=16)
     measure = _Measure(model, storyboard, sampling, style, arguments.scenes)
     base_panels, before = measure.panels("base story"), measure.scores("measuring base")
-    lora = train_lora(model, dataset, folder / "lora", recipe, command=arguments.command_line, overwrite=True)
+    # With a cache, as train-lora has one: its config.yaml then repeats the LoRA to the last bit.
+    cached = RunOptions(cache_folder=folder / "lora" / "cache")
+    lora = train_lora(
+        model,
+        dataset,
+        folder / "lora",
+        recipe,
+        command=arguments.command_line,
+        overwrite=True,
+        options=cached,
+    )
     load_lora(model.unet, lora.path)
     panels, after = measure.panels("styled story"), measure.scores("measuring LoRA")
     unload_lora(model.unet)

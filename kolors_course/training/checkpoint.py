@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, is_out_of_memory
 from kolors_course.files import atomic_path
 
 FORMAT = 2  # of what is in a checkpoint; raise it when that changes
@@ -69,6 +69,8 @@ def read_checkpoint(path: Path, contents: Contents) -> dict[str, Any] | None:
             f"cannot read {path}: {error.strerror or error}; mend that, or use another folder"
         ) from error
     except Exception as error:  # a whole file that torch cannot read: written by another version of it
+        if is_out_of_memory(error):
+            raise
         raise _damaged(path) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise _damaged(path)
@@ -84,6 +86,8 @@ def restoring(path: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = " ".join(str(error).split())[:150]
         raise CourseError(
             f"{path} does not fit this training run ({reason}): other versions of the libraries wrote it, or it was "
