@@ -24,6 +24,33 @@ def ensure_folder(folder: str | Path) -> Path:
     return Path(folder)
 
 
+def read_text(path: str | Path, limit: int, example: str) -> str:
+    """The text of a small file that somebody else wrote: UTF-8, with or without a byte order mark.
+
+    Args:
+        limit: in bytes; a larger file is not read at all.
+        example: what to give instead of a file that does not exist, such as "a YAML file such as story.yaml".
+
+    Raises:
+        CourseError: no such file, not an ordinary one, unreadable, larger than `limit`, not UTF-8.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            fault = "is a folder, not a file" if path.is_dir() else "does not exist"
+            if path.exists() and not path.is_dir():
+                fault = "is not an ordinary file"
+            raise CourseError(f"{path} {fault}; give {example}")
+        if (size := path.stat().st_size) > limit:
+            raise CourseError(f"{path} has {size} bytes, and at most {limit} are read; give {example}")
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise CourseError(f"cannot read {path}: {error.strerror or error}; mend its permissions") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise CourseError(f"{path} line {line} is not UTF-8; save the file again as UTF-8") from error
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it becomes `path`, on failure it vanishes.
