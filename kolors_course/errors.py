@@ -1,8 +1,16 @@
 """The one exception that means "your input, not our code", and how its messages show values."""
 
+import re
 import reprlib
 
 MAX_SHOWN = 80  # characters of a value in a message
+# What torch says on CPUs, CUDA and MPS, and of shapes whose bytes no number counts.
+_NO_MEMORY = re.compile(
+    r"out of memory|can't allocate memory|not enough memory|_ALLOC_FAILED|Storage size calculation overflowed"
+    r"|numel: integer multiplication overflow|Invalid buffer size",
+    re.IGNORECASE,
+)
+_ASKED = re.compile(r"(?:tried|trying) to allocate ([\d.]+ ?\w*)", re.IGNORECASE)
 
 
 class CourseError(Exception):
@@ -19,3 +27,21 @@ def brief(value: object) -> str:
     short.maxstring = short.maxother = short.maxlong = MAX_SHOWN
     text = short.repr(value)
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python, numpy or torch means that memory ran out, on the CPU or a GPU."""
+    # torch's own types are told by their name: this module is imported where torch is not.
+    by_type = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return by_type or (isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error))))
+
+
+def memory_message(error: BaseException, advice: str) -> str:
+    """One line for an error that `is_out_of_memory`.
+
+    Args:
+        advice: what to lower.
+    """
+    asked = _ASKED.search(str(error))
+    wanted = f" (it wanted {asked[1]} more)" if asked else ""
+    return f"out of memory{wanted}; {advice}"

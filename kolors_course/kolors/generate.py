@@ -223,7 +223,7 @@ def draw_latents(
     """Clean latents (B, 4, h, w) of one batch, each row from its own prompt and seed.
 
     Args:
-        negative: one row.
+        negative: one row for all, or B.
         original: latents of pictures to start from, (B, 4, h, w) or one row for all; the size is then theirs.
         watch: called with every state; what it raises stops the drawing.
 
@@ -240,10 +240,10 @@ def draw_latents(
         )
     generators = noise_generators(seeds)
     noise = unit_noise(model, generators, height, width)
+    if len(negative) == 1:
+        negative = negative.rows([0] * len(prompts))
     options = {"original": original, "generator": generators}
-    for state in sample_latents(
-        model, prompts, negative.rows([0] * len(prompts)), noise, sampling, **options
-    ):
+    for state in sample_latents(model, prompts, negative, noise, sampling, **options):
         if watch:
             watch(state)
     return state.sample
@@ -270,6 +270,7 @@ def generate(
     sampling: Sampling | None = None,
     progress: Callable[[int], None] | None = None,
     *,
+    negatives: Sequence[str] | None = None,
     picture: Image.Image | None = None,
     watch: Callable[[SamplerState], None] | None = None,
 ) -> list[Image.Image]:
@@ -277,27 +278,34 @@ def generate(
 
     Args:
         prompts, seeds: equally many. A picture depends on its own prompt and seed, not on its neighbours.
+        negatives: what each picture keeps away from, instead of `sampling.negative_prompt`.
         progress: called with the number of pictures finished so far.
         picture: what every picture starts from, as far as `sampling.denoise` leaves it; scaled to cover the size
             and cropped in the middle.
         watch: called with every state of every batch; what it raises stops the drawing.
 
     Raises:
-        CourseError: sizes that do not fit, unknown sampler, bad number of steps, seed out of range, a denoise
+        CourseError: numbers of prompts, seeds or negatives that differ, sizes that do not fit, unknown sampler, bad
+            number of steps, seed out of range, a denoise
             below 1 without a picture.
     """
     sampling = sampling or Sampling()
     if len(prompts) != len(seeds):
         raise CourseError(f"{len(prompts)} prompts but {len(seeds)} seeds; give one seed for each prompt")
+    negatives = [sampling.negative_prompt] * len(prompts) if negatives is None else negatives
+    if len(negatives) != len(prompts):
+        raise CourseError(f"{len(prompts)} prompts but {len(negatives)} negative prompts; give one for each")
     size = check_size(model, sampling)
     original = encode_pictures(model, [cover_picture(picture, *size)]) if picture else None
     pictures: list[Image.Image] = []
     with torch.no_grad():
-        empty = encode_prompts(model.tokenizer, model.text_encoder, [sampling.negative_prompt])
+        # Each by itself: what the others keep away from does not change its numbers.
+        kept_away = {text: encode_prompts(model.tokenizer, model.text_encoder, [text]) for text in negatives}
         for start in range(0, len(prompts), sampling.batch_size):
             rows = slice(start, start + sampling.batch_size)
             encoded = encode_prompts(model.tokenizer, model.text_encoder, prompts[rows])
-            latents = draw_latents(model, encoded, empty, seeds[rows], sampling, original, watch)
+            negative = join([kept_away[text] for text in negatives[rows]])
+            latents = draw_latents(model, encoded, negative, seeds[rows], sampling, original, watch)
             pictures += decode_latents(model, latents)
             if progress:
                 progress(len(pictures))
