@@ -5,7 +5,7 @@ import re
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kolors_course.errors import CourseError
@@ -20,8 +20,25 @@ def ensure_folder(folder: str | Path) -> Path:
     Raises:
         CourseError: the folder cannot be made, is a file, or cannot be written to.
     """
-    _new_file_mode(Path(folder))
+    _new_file_mode(Path(folder) / f".write-{uuid.uuid4().hex}")
     return Path(folder)
+
+
+def check_output(path: str | Path) -> None:
+    """Prove that a file can be written to `path`, before the work whose result it holds; nothing is left behind.
+
+    Raises:
+        CourseError: `path` is a folder or a device, its folder cannot be made or written to, or its name is too long.
+    """
+    path = Path(path)
+    missing = [folder for folder in path.absolute().parents if not _exists(folder)]
+    try:
+        _check_target(path)
+        _new_file_mode(_temporary(path))
+    finally:
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def read_text(path: str | Path, limit: int, example: str) -> str:
@@ -59,11 +76,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     files may read this one, although safetensors makes its files private.
 
     Raises:
-        CourseError: the folder of `path` cannot be written to.
+        CourseError: `path` is a folder or a device, or its folder cannot be written to.
     """
     path = Path(path)
-    mode = _new_file_mode(path.parent)
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
+    _check_target(path)
+    temporary = _temporary(path)
+    mode = _new_file_mode(temporary)
     try:
         yield temporary
         if not temporary.is_symlink():  # it would be the mode of somebody else's file
@@ -73,12 +91,30 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _new_file_mode(folder: Path) -> int:
-    """Make `folder` and a file in it for a moment, and return its permissions.
+def _temporary(path: Path) -> Path:
+    return path.parent / f".{path.stem}-{uuid.uuid4().hex}{path.suffix}"
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is too long, or a folder that may not be looked into
+        return False
+
+
+def _check_target(path: Path) -> None:
+    if path.is_dir():
+        raise CourseError(f"{path} is a folder; give the name of a file to write")
+    if _exists(path) and not path.is_file():  # it would be replaced, as any file
+        raise CourseError(f"{path} is a device, not a file; give the name of a file to write")
+
+
+def _new_file_mode(probe: Path) -> int:
+    """Make the file `probe`, and its folder, for a moment, and return its permissions.
 
     They follow from the process's umask, which cannot be asked for without changing it for a moment.
     """
-    probe = folder / f".write-{uuid.uuid4().hex}"
+    folder = probe.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()

@@ -40,7 +40,9 @@ def test_unknown_commands_and_flags_are_refused_in_one_line(capsys):
     assert "invalid choice: 'paint'" in refused(capsys, "paint")
     assert "--colour" in refused(capsys, "generate", "--prompt", "a", "--colour", "red")
     assert "--prompt" in refused(capsys, "generate")
-    assert "invalid int value: 'many'" in refused(capsys, "generate", "--prompt", "a", "--steps", "many")
+    assert "--steps: give a whole number from 1 to 1000, not 'many'" in refused(
+        capsys, "generate", "--prompt", "a", "--steps", "many"
+    )
     assert "--dataset_path" in refused(capsys, "train-lora")
 
 

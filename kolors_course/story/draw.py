@@ -29,10 +29,10 @@ def draw_story(
     Args:
         sampling: its negative prompt, if any, stands instead of the story's; a panel's own one wins.
         progress: called with the number of panels finished so far.
-        watch: see `kolors_course.kolors.sampling`.
+        watch: see `kolors_course.kolors.generate`.
 
     Raises:
-        CourseError: what `kolors_course.kolors.sampling` refuses.
+        CourseError: what `kolors_course.kolors.generate` refuses.
     """
     # Imported here: reading a storyboard and setting a page need not wait for torch to load.
     from kolors_course.kolors import generate

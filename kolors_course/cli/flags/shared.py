@@ -1,8 +1,9 @@
 """Flags that several commands share."""
 
 import argparse
-from pathlib import Path
 
+from kolors_course.cli.flags.numbers import number, positive_whole, whole
+from kolors_course.cli.flags.outputs import output_file
 from kolors_course.diffusion.choices import SAMPLERS, SPACINGS, STOCHASTIC_SAMPLERS
 
 
@@ -14,9 +15,14 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sampling(parser: argparse.ArgumentParser, guidance: float = 5.0) -> None:
-    parser.add_argument("--steps", type=int, default=25, help="sampling steps (default %(default)s)")
     parser.add_argument(
-        "--guidance", type=float, default=guidance, help="guidance scale; 1 is none (default %(default)s)"
+        "--steps", type=whole(1, 1000), default=25, help="sampling steps (default %(default)s)"
+    )
+    parser.add_argument(
+        "--guidance",
+        type=number(-1000, 1000),
+        default=guidance,
+        help="guidance scale; 1 is none (default %(default)s)",
     )
     parser.add_argument(
         "--sampler",
@@ -29,7 +35,9 @@ def add_sampling(parser: argparse.ArgumentParser, guidance: float = 5.0) -> None
     parser.add_argument(
         "--spacing", default="leading", choices=SPACINGS, help="timesteps to visit (default %(default)s)"
     )
-    parser.add_argument("--batch_size", type=int, default=8, help="pictures at a time (default %(default)s)")
+    parser.add_argument(
+        "--batch_size", type=positive_whole, default=8, help="pictures at a time (default %(default)s)"
+    )
 
 
 def add_lora(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +51,7 @@ def add_lora(parser: argparse.ArgumentParser) -> None:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the report as JSON")
+    parser.add_argument("--json", metavar="FILE", type=output_file(), help="also write the report as JSON")
 
 
 def add_unet(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +66,6 @@ def add_unet(parser: argparse.ArgumentParser) -> None:
 def add_alpha(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alpha",
-        type=float,
+        type=number(above=0),
         help="alpha of training, for a file that does not say it; the camp's command used --lora_alpha 4.0",
     )
