@@ -31,7 +31,7 @@ def check_output(path: str | Path) -> None:
         CourseError: `path` is a folder or a device, its folder cannot be made or written to, or its name is too long.
     """
     path = Path(path)
-    missing = [folder for folder in path.absolute().parents if not _exists(folder)]
+    missing = [folder for folder in path.absolute().parents if not os.path.exists(folder)]
     try:
         _check_target(path)
         _new_file_mode(_temporary(path))
@@ -95,17 +95,11 @@ def _temporary(path: Path) -> Path:
     return path.parent / f".{path.stem}-{uuid.uuid4().hex}{path.suffix}"
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # such as a name that is too long, or a folder that may not be looked into
-        return False
-
-
 def _check_target(path: Path) -> None:
-    if path.is_dir():
+    # Unlike Path's own, these say no where a name is too long or a folder may not be looked into.
+    if os.path.isdir(path):
         raise CourseError(f"{path} is a folder; give the name of a file to write")
-    if _exists(path) and not path.is_file():  # it would be replaced, as any file
+    if os.path.exists(path) and not os.path.isfile(path):  # it would be replaced, as any file
         raise CourseError(f"{path} is a device, not a file; give the name of a file to write")
 
 

@@ -40,7 +40,7 @@ def test_unknown_commands_and_flags_are_refused_in_one_line(capsys):
     assert "invalid choice: 'paint'" in refused(capsys, "paint")
     assert "--colour" in refused(capsys, "generate", "--prompt", "a", "--colour", "red")
     assert "--prompt" in refused(capsys, "generate")
-    assert "--steps: give a whole number from 1 to 1000, not 'many'" in refused(
+    assert "--steps: must be a whole number from 1 to 1,000, not many" in refused(
         capsys, "generate", "--prompt", "a", "--steps", "many"
     )
     assert "--dataset_path" in refused(capsys, "train-lora")

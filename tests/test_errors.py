@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from kolors_course.errors import MAX_SHOWN, brief, is_out_of_memory, memory_message
+from kolors_course.errors import MAX_SHOWN, CourseError, brief, enough_memory, is_out_of_memory
+
+
+def told(error: BaseException, advice: str = "lower --size") -> str:
+    with pytest.raises(CourseError) as caught, enough_memory(advice):
+        raise error
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 200
+    return message
 
 
 def raised(action) -> BaseException:
@@ -26,11 +35,8 @@ def raised(action) -> BaseException:
 def test_allocations_that_cannot_be_made_are_told_as_memory(action):
     error = raised(action)
     assert is_out_of_memory(error)
-    message = memory_message(error, "lower --size")
-    assert message.startswith("out of memory")
-    assert message.endswith("; lower --size")
-    assert "\n" not in message
-    assert len(message) < 200
+    assert told(error).startswith("the memory is not enough")
+    assert ": lower --size, or end other programs" in told(error)
 
 
 @pytest.mark.parametrize(
@@ -47,16 +53,18 @@ def test_allocations_that_cannot_be_made_are_told_as_memory(action):
 )
 def test_the_words_of_every_device_are_known(error):
     assert is_out_of_memory(error)
-    assert memory_message(error, "x").count("\n") == 0
+    assert told(error).startswith("the GPU's memory" if "CUDA" in str(error) else "the memory")
 
 
 def test_how_much_was_wanted_is_said():
     error = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total")
-    assert memory_message(error, "lower --size") == "out of memory (it wanted 20.00 GiB more); lower --size"
+    assert "is not enough (it wanted 20.00 GiB more): lower --size," in told(error)
 
 
 def test_other_errors_are_not_taken_for_memory():
     shapes = raised(lambda: torch.ones(2, 3) @ torch.ones(2, 3))
+    with pytest.raises(ValueError, match="^out of memory$"), enough_memory():
+        raise ValueError("out of memory")
     assert not any(map(is_out_of_memory, (shapes, ValueError("out of memory"), KeyError("memory"))))
 
 

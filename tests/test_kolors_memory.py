@@ -9,9 +9,10 @@ import torch
 from kolors_course.errors import CourseError
 from kolors_course.kolors import Sampling, generate
 from kolors_course.kolors.compact import TextBiasAttnProcessor
-from kolors_course.kolors.memory import CPU_WORKSPACE, check_memory, decoding_bytes, free_memory
+from kolors_course.kolors.memory import CPU_WORKSPACE, check_memory, decoding_bytes
 from kolors_course.kolors.sampling import unet_noise
 from kolors_course.kolors.skeleton import full_kolors, skeleton_of
+from kolors_course.platform.device import free_memory
 from kolors_course.platform.machine import Memory
 from kolors_course.platform.meter import FusedAttention, Meter, fused_attention
 from kolors_course.training.costs import step_inputs
@@ -26,7 +27,7 @@ class Fused(TextBiasAttnProcessor):
 @pytest.fixture
 def little_memory(monkeypatch):
     """A machine with 64 MiB free."""
-    monkeypatch.setattr("kolors_course.platform.machine.memory", lambda: Memory(128 * MIB, 64 * MIB))
+    monkeypatch.setattr("kolors_course.platform.device.memory", lambda: Memory(128 * MIB, 64 * MIB))
 
 
 def test_the_count_is_what_a_real_decoding_makes(tiny_model):

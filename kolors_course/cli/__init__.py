@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from kolors_course import __version__
 from kolors_course.cli.parsing import Parser
-from kolors_course.errors import CourseError, is_out_of_memory, memory_message
+from kolors_course.errors import CourseError, enough_memory
 
 # name -> (module, one line of help)
 COMMANDS = {
@@ -98,17 +98,11 @@ def _run(argv: list[str]) -> int:
     arguments.command_line = shlex.join(["kolors-course", *argv])
     _quiet_libraries()
     module = importlib.import_module(f"kolors_course.cli.{COMMANDS[name][0]}")
-    try:
+    with enough_memory(_memory_advice(arguments)):
         return module.run(arguments) or 0
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise CourseError(memory_message(error, _memory_advice(arguments))) from error
 
 
 def _memory_advice(arguments: argparse.Namespace) -> str:
     """What to lower: those of the flags that memory grows with which this command has."""
     flags = [f"--{name}" for name in MEMORY_FLAGS if name in vars(arguments)]
-    return (
-        f"lower {' or '.join(flags)}" if flags else "close other programs, or take a machine with more memory"
-    )
+    return f"lower {' or '.join(flags)}" if flags else "take a machine with more memory"

@@ -5,7 +5,7 @@ import torch
 from kolors_course.errors import CourseError
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.skeleton import skeleton_of
-from kolors_course.platform import machine
+from kolors_course.platform.device import free_memory
 from kolors_course.platform.meter import FusedAttention, Meter
 
 GIB = 2**30
@@ -53,11 +53,3 @@ def check_memory(model: KolorsModel, size: tuple[int, int], count: int, batch: i
                 f"{count} pictures of {width}x{height}, {batch} at a time, take about {needed / GIB:.1f} GiB of "
                 f"memory, and {free / GIB:.1f} GiB are free on {device}; lower the size{fewer}"
             )
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that a computation on `device` can still have."""
-    if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + unused
-    return machine.memory().free  # a Mac's GPU shares it

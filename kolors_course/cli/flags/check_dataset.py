@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from kolors_course.cli.flags import shared
-from kolors_course.cli.flags.numbers import number, positive_whole
+from kolors_course.cli.flags.numbers import COUNT, POSITIVE, number
 from kolors_course.cli.flags.outputs import output_file, output_folder
 
 
@@ -25,13 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--min-side",
-        type=positive_whole,
+        type=number(COUNT),
         metavar="PIXELS",
         help="turn away pictures with a shorter side (the camp: 1024)",
     )
     parser.add_argument(
         "--aspect",
-        type=number(above=0),
+        type=number(POSITIVE),
         nargs=2,
         metavar=("LOW", "HIGH"),
         help="turn away pictures whose width / height is not between these (the camp: 0.5 2)",

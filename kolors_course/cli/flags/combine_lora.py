@@ -10,7 +10,7 @@ LoRA of that rank, and says how much of the squared change of weight is left.
 import argparse
 
 from kolors_course.cli.flags import shared
-from kolors_course.cli.flags.numbers import whole
+from kolors_course.cli.flags.numbers import COUNT, number
 from kolors_course.cli.flags.outputs import output_file
 
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the .safetensors file to write",
     )
     parser.add_argument(
-        "--rank", type=whole(1), help="rank to shrink to (default: the sum of the ranks, exact)"
+        "--rank", type=number(COUNT), help="rank to shrink to (default: the sum of the ranks, exact)"
     )
     shared.add_unet(parser)
     shared.add_json(parser)

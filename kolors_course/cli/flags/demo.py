@@ -10,16 +10,19 @@ import argparse
 
 from kolors_course.art.choices import LORA_STYLES
 from kolors_course.cli.flags import shared
-from kolors_course.cli.flags.numbers import whole
+from kolors_course.cli.flags.numbers import COUNT, number
 from kolors_course.cli.flags.outputs import output_folder
+from kolors_course.ranges import whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--style", default="paper-cut", choices=LORA_STYLES, help="default %(default)s")
-    parser.add_argument("--steps", type=whole(1), default=400, help="training steps (default %(default)s)")
+    parser.add_argument(
+        "--steps", type=number(COUNT), default=400, help="training steps (default %(default)s)"
+    )
     parser.add_argument(
         "--scenes",
-        type=whole(1, 100_000),
+        type=number(whole(1, 100_000)),
         default=40,
         help="held-out scenes to measure on (default %(default)s)",
     )

@@ -11,14 +11,15 @@ import argparse
 
 from kolors_course.art.choices import BASE_STYLE, STYLES
 from kolors_course.cli.flags import shared
-from kolors_course.cli.flags.numbers import whole
+from kolors_course.cli.flags.numbers import number
 from kolors_course.cli.flags.outputs import output_folder
+from kolors_course.ranges import whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scenes",
-        type=whole(1, 100_000),
+        type=number(whole(1, 100_000)),
         default=200,
         help="held-out scenes, two prompts each (default %(default)s)",
     )

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from kolors_course.cli.flags import shared
-from kolors_course.cli.flags.numbers import whole
+from kolors_course.cli.flags.numbers import COUNT, number
 from kolors_course.cli.flags.outputs import output_file
 
 
@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="the .safetensors file to write",
     )
-    parser.add_argument("--rank", type=whole(1), default=16, help="rank of the LoRA (default %(default)s)")
+    parser.add_argument(
+        "--rank", type=number(COUNT), default=16, help="rank of the LoRA (default %(default)s)"
+    )
     parser.add_argument(
         "--lora_target_modules",
         metavar="NAMES",

@@ -2,9 +2,10 @@
 
 import argparse
 
-from kolors_course.cli.flags.numbers import number, positive_whole, whole
+from kolors_course.cli.flags.numbers import COUNT, POSITIVE, number
 from kolors_course.cli.flags.outputs import output_file
 from kolors_course.diffusion.choices import SAMPLERS, SPACINGS, STOCHASTIC_SAMPLERS
+from kolors_course.ranges import Range, whole
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -16,11 +17,11 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_sampling(parser: argparse.ArgumentParser, guidance: float = 5.0) -> None:
     parser.add_argument(
-        "--steps", type=whole(1, 1000), default=25, help="sampling steps (default %(default)s)"
+        "--steps", type=number(whole(1, 1000)), default=25, help="sampling steps (default %(default)s)"
     )
     parser.add_argument(
         "--guidance",
-        type=number(-1000, 1000),
+        type=number(Range(-1000, 1000)),
         default=guidance,
         help="guidance scale; 1 is none (default %(default)s)",
     )
@@ -36,7 +37,7 @@ def add_sampling(parser: argparse.ArgumentParser, guidance: float = 5.0) -> None
         "--spacing", default="leading", choices=SPACINGS, help="timesteps to visit (default %(default)s)"
     )
     parser.add_argument(
-        "--batch_size", type=positive_whole, default=8, help="pictures at a time (default %(default)s)"
+        "--batch_size", type=number(COUNT), default=8, help="pictures at a time (default %(default)s)"
     )
 
 
@@ -66,6 +67,6 @@ def add_unet(parser: argparse.ArgumentParser) -> None:
 def add_alpha(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alpha",
-        type=number(above=0),
+        type=number(POSITIVE),
         help="alpha of training, for a file that does not say it; the camp's command used --lora_alpha 4.0",
     )

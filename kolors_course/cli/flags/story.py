@@ -7,7 +7,7 @@ The storyboard is a YAML file in UTF-8, of 1 to 16 panels:
     title_zh: 小兔找月亮                    # both titles stand on the page
     title_en: Rabbit Looks for the Moon
     seed: 8                                 # may be left out: 0; panel 1 has this seed, panel 2 the next one
-    negative: 文字, a dog                   # may be left out: what every picture keeps away from
+    negative: 狗, a dog                     # may be left out: what every picture keeps away from
     panels:
       - prompt: 夜晚房间里的一只兔子        # what the model reads, in Chinese or English
         caption_zh: 夜里，小兔想摸月亮。    # what stands under the picture
