@@ -111,11 +111,11 @@ class _PlainLoader(yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchored:
                 name = brief(event.anchor)
-                raise _RefusedError(f"the alias {name} means nothing that is finished before it", mark)
+                raise _RefusedError(f"the alias '{name}' means nothing that is finished before it", mark)
             self.nodes += self.anchored[event.anchor]
         elif event.tag is not None:
             tag = brief(event.tag.replace(_CORE, "!!"))
-            raise _RefusedError(f"the tag {tag} is not read; write the value without it", mark)
+            raise _RefusedError(f"the tag '{tag}' is not read; write the value without it", mark)
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise _RefusedError(f"more than {MAX_NODES} values, those of aliases included", mark)
@@ -130,7 +130,7 @@ class _PlainLoader(yaml.SafeLoader):
     def construct_number(self, node: yaml.ScalarNode) -> float:
         value = float(node.value)
         if not math.isfinite(value):
-            raise _RefusedError(f"the number {brief(node.value)} is too large", node.start_mark)
+            raise _RefusedError(f"the number '{brief(node.value)}' is too large", node.start_mark)
         return value
 
 
@@ -140,7 +140,7 @@ def _check_keys(node: yaml.MappingNode) -> None:
         if key.tag not in (f"{_CORE}str", f"{_CORE}merge"):
             raise _RefusedError("a key must be text; put it in quotes", key.start_mark)
         if key.value in seen:
-            raise _RefusedError(f"not valid YAML (key {brief(key.value)} is written twice)", key.start_mark)
+            raise _RefusedError(f"not valid YAML (key '{brief(key.value)}' is written twice)", key.start_mark)
         seen.add(key.value)
 
 

@@ -94,7 +94,7 @@ def test_line_breaks_become_spaces_and_a_byte_order_mark_is_allowed(file):
         (story(panels=[]), "FILE: 'panels' holds 0 panels; a story has 1 to 16"),
         (story(*[PANEL] * 17), "FILE: 'panels' holds 17 panels"),
         (story(panels={"1": PANEL}), "FILE: 'panels' must be a list"),
-        (story(seed="eight"), "FILE: 'seed' must be a whole number from 0 to 2^32 - 1, not 'eight'"),
+        (story(seed="eight"), "FILE: 'seed' must be a whole number from 0 to 2^32 - 1, not eight"),
         (story(seed=True), "FILE: 'seed' must be a whole number from 0 to 2^32 - 1, not True"),
         (story(PANEL, "words"), "FILE panel 2: expected 'key: value' lines with the keys prompt, caption_zh"),
         (story(panel(caption_en=None)), "FILE panel 1: key 'caption_en' is missing"),

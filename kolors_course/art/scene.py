@@ -37,7 +37,7 @@ class Scene:
         for key, values in allowed.items():
             if getattr(self, key) not in values:
                 raise CourseError(
-                    f"scene: {key} {brief(getattr(self, key))} is not one of {', '.join(values)}"
+                    f"scene: {key} '{brief(getattr(self, key))}' is not one of {', '.join(values)}"
                 )
         if (self.place == "space") != (self.time == TIMELESS):
             raise CourseError(f"scene: only place 'space' goes with time '{TIMELESS}'")

@@ -60,7 +60,7 @@ def find_subject(name: str) -> Subject:
         if name and name in (subject.en, subject.zh, subject.en_synonym, subject.zh_synonym):
             return subject
     raise CourseError(
-        f"unknown subject {brief(name)}; data/art/subjects.csv lists the {len(subjects())} known ones"
+        f"unknown subject '{brief(name)}'; data/art/subjects.csv lists the {len(subjects())} known ones"
     )
 
 

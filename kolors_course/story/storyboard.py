@@ -111,7 +111,7 @@ class _Entry:
         for key in values:
             if key not in required + optional:
                 allowed = ", ".join(required + optional)
-                raise CourseError(f"{where}: unknown key {brief(key)}; the keys are {allowed}")
+                raise CourseError(f"{where}: unknown key '{brief(key)}'; the keys are {allowed}")
         for key in required:
             if key not in values:
                 raise CourseError(f"{where}: key '{key}' is missing; add a line '{key}: ...'")
