@@ -53,7 +53,7 @@ def test_allocations_that_cannot_be_made_are_told_as_memory(action):
 )
 def test_the_words_of_every_device_are_known(error):
     assert is_out_of_memory(error)
-    assert told(error).startswith("the GPU's memory" if "CUDA" in str(error) else "the memory")
+    assert told(error).startswith("the GPU's memory" if "CU" in str(error) else "the memory")
 
 
 def test_how_much_was_wanted_is_said():
