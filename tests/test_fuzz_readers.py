@@ -155,6 +155,7 @@ def _read_lora(path: Path) -> object:
     return inspect_lora(path, unet=_mini_unet()), read_lora(path, alpha=alpha, unet=_mini_unet())
 
 
+CONTENTS = {"step": int, "weights": torch.Tensor, "losses": list, "nested": dict}  # of a checkpoint
 READERS = (
     Reader("story.yaml", lambda path: path.write_bytes((data_dir() / "stories/moon_rabbit.yaml").read_bytes()),
            read_storyboard, YAML),
@@ -175,8 +176,8 @@ READERS = (
     Reader("diffusers.safetensors", _diffusers_lora, _read_lora, SAFETENSORS),
     Reader("kohya.safetensors", _kohya_lora, _read_lora, SAFETENSORS),
     Reader("lora.ckpt", lambda path: path.write_bytes(_pickled(_lora_tensors("diffusers"))), _read_lora, PICKLE),
-    Reader("checkpoint.pt", _run, lambda path: RunFolder(path.parent).resume(Settings()), PICKLE),
-    Reader("log.jsonl", _run, lambda path: RunFolder(path.parent).resume(Settings()), JSON_LINES),
+    Reader("checkpoint.pt", _run, lambda path: RunFolder(path.parent).resume(Settings(), CONTENTS), PICKLE),
+    Reader("log.jsonl", _run, lambda path: RunFolder(path.parent).resume(Settings(), CONTENTS), JSON_LINES),
     Reader("page.json", lambda path: path.write_text(json.dumps(good_page())),
            lambda path: to_api(read_workflow(path), SCHEMAS), JSON, 400),
     Reader("api.json", lambda path: path.write_text(json.dumps(good_api())), read_workflow, JSON),
