@@ -60,6 +60,17 @@ def test_an_interrupt_is_told(capsys, monkeypatch):
     assert "stopped" in capsys.readouterr().err
 
 
+def test_memory_that_runs_out_is_one_line_that_says_what_to_lower(capsys, monkeypatch):
+    def run_out(arguments):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has ...")
+
+    monkeypatch.setattr("kolors_course.cli.generate.run", run_out)
+    monkeypatch.setattr("kolors_course.cli.doctor.run", run_out)
+    error = refused(capsys, "generate", "--prompt", "a")
+    assert "the GPU's memory is not enough (it wanted 20.00 GiB more): lower --batch_size or --size" in error
+    assert "take a machine with more memory" in refused(capsys, "doctor")
+
+
 def test_check_dataset_reports_and_fails_on_faults(capsys, tmp_path, tiny_pictures):
     report = tmp_path / "report.json"
     assert main(command("check-dataset", tiny_pictures, "--json", report)) == 0
