@@ -86,7 +86,7 @@ def test_sheet_and_data_juicer(capsys, pictures, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "fault"),
     [
-        (("--min-side", 0), "smallest side 0"),
+        (("--min-side", 0), "--min-side: must be a whole number from 1"),
         (("--aspect", 2, 0.5), "aspect 2 to 0.5"),
         (("--aspect", 2), "expected 2 arguments"),
         (("--juicer", "{tmp}/out"), "nothing to filter by"),

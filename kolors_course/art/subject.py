@@ -12,7 +12,7 @@ import resvg_py
 from PIL import Image
 from scipy import ndimage
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, brief
 from kolors_course.platform.paths import data_dir
 
 PACKS = ("colour", "line300", "line400", "bold")
@@ -60,7 +60,7 @@ def find_subject(name: str) -> Subject:
         if name and name in (subject.en, subject.zh, subject.en_synonym, subject.zh_synonym):
             return subject
     raise CourseError(
-        f"unknown subject '{name}'; data/art/subjects.csv lists the {len(subjects())} known ones"
+        f"unknown subject '{brief(name)}'; data/art/subjects.csv lists the {len(subjects())} known ones"
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from kolors_course import __version__
 from kolors_course.cli.parsing import Parser
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, enough_memory
 
 # name -> (module, one line of help)
 COMMANDS = {
@@ -30,6 +30,7 @@ COMMANDS = {
     "demo": ("demo", "the main job: train a style LoRA and draw a story before and after"),
     "train-mini": ("train_mini", "train Kolors-mini from scratch (resumable)"),
 }
+MEMORY_FLAGS = ("batch_size", "size", "height", "width", "count", "scale", "lora_rank", "rank")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -97,4 +98,11 @@ def _run(argv: list[str]) -> int:
     arguments.command_line = shlex.join(["kolors-course", *argv])
     _quiet_libraries()
     module = importlib.import_module(f"kolors_course.cli.{COMMANDS[name][0]}")
-    return module.run(arguments) or 0
+    with enough_memory(_memory_advice(arguments)):
+        return module.run(arguments) or 0
+
+
+def _memory_advice(arguments: argparse.Namespace) -> str:
+    """What to lower: those of the flags that memory grows with which this command has."""
+    flags = [f"--{name}" for name in MEMORY_FLAGS if name in vars(arguments)]
+    return f"lower {' or '.join(flags)}" if flags else "take a machine with more memory"

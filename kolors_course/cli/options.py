@@ -14,25 +14,20 @@ from kolors_course.lora import load_lora, parse_lora_argument
 from kolors_course.platform.device import limit_threads, pick_device
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """ "64x64" -> (64, 64), width first.
+def sampling_of(arguments: argparse.Namespace) -> Sampling:
+    """The sampling that the flags ask for.
 
     Raises:
-        CourseError: it is not two whole numbers.
+        CourseError: numbers that do not go together, or a flag that would have no effect.
     """
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise CourseError(f"size '{text}': write width x height in pixels, such as 64x64")
-    return int(parts[0]), int(parts[1])
-
-
-def sampling_of(arguments: argparse.Namespace) -> Sampling:
+    if getattr(arguments, "negative", "") and arguments.guidance <= 1:
+        raise CourseError("--negative has no effect at a --guidance of 1 or less; give more guidance")
     return Sampling(
         steps=arguments.steps,
         guidance_scale=arguments.guidance,
         sampler=arguments.sampler,
         spacing=arguments.spacing,
-        size=parse_size(arguments.size) if getattr(arguments, "size", None) else None,
+        size=getattr(arguments, "size", None),
         negative_prompt=getattr(arguments, "negative", ""),
         denoise=getattr(arguments, "denoise", 1.0),
         batch_size=arguments.batch_size,

@@ -12,6 +12,8 @@ import argparse
 from pathlib import Path
 
 from kolors_course.cli.flags import shared
+from kolors_course.cli.flags.numbers import COUNT, POSITIVE, number
+from kolors_course.cli.flags.outputs import output_file, output_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,24 +25,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--min-side",
-        type=int,
+        type=number(COUNT),
         metavar="PIXELS",
         help="turn away pictures with a shorter side (the camp: 1024)",
     )
     parser.add_argument(
         "--aspect",
-        type=float,
+        type=number(POSITIVE),
         nargs=2,
         metavar=("LOW", "HIGH"),
         help="turn away pictures whose width / height is not between these (the camp: 0.5 2)",
     )
-    parser.add_argument("--fix", type=Path, metavar="DIR", help="write a mended copy to this new folder")
     parser.add_argument(
-        "--sheet", type=Path, metavar="FILE", help="draw thumbnails with captions and warnings"
+        "--fix", type=output_folder, metavar="DIR", help="write a mended copy to this new folder"
+    )
+    parser.add_argument(
+        "--sheet", type=output_file(), metavar="FILE", help="draw thumbnails with captions and warnings"
     )
     parser.add_argument(
         "--juicer",
-        type=Path,
+        type=output_folder,
         metavar="DIR",
         help="write the filter as data-juicer's config.yaml and input.jsonl",
     )

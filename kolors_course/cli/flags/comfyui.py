@@ -9,7 +9,10 @@ kolors-course comfyui stop
 import argparse
 from pathlib import Path
 
+from kolors_course.cli.flags.numbers import number
+from kolors_course.cli.flags.outputs import output_folder
 from kolors_course.comfyui.install import SOURCES
+from kolors_course.ranges import whole
 
 ACTIONS = {
     "install": "install ComfyUI, or what is missing of it",
@@ -39,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_start(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, help="default: 8188, or a free one")
+    parser.add_argument("--port", type=number(whole(1, 65535)), help="default: 8188, or a free one")
     parser.add_argument(
         "--origin",
         metavar="URL",
@@ -66,7 +69,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
-        default=Path("outputs/pictures"),
+        type=output_folder,
+        default="outputs/pictures",
         help="folder for pictures (default %(default)s)",
     )

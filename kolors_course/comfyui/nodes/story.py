@@ -37,7 +37,12 @@ class KolorsCourseStoryboard(io.ComfyNode):
                     placeholder=PLACEHOLDER,
                     tooltip="The text of a storyboard (YAML), such as data/stories/moon_rabbit.yaml.",
                 ),
-                io.String.Input("negative_prompt", default=""),
+                io.String.Input(
+                    "negative_prompt",
+                    default="",
+                    tooltip="What every panel keeps away from that has no negative of its own; stands instead of the "
+                    "storyboard's.",
+                ),
                 *sampling_inputs(),
                 *size_inputs(),
                 io.Boolean.Input(
