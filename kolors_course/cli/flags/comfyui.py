@@ -4,6 +4,9 @@ kolors-course comfyui install
 kolors-course comfyui start
 kolors-course comfyui run kolors_with_lora_example.json --lora outputs/my-lora/lora.safetensors
 kolors-course comfyui stop
+
+Ctrl-C, SIGTERM and a closed terminal end a command in order: `run` takes its workflow out of the server's queue or
+interrupts it, and leaves no half-written picture. The exit status is then 130, 143 or 129.
 """
 
 import argparse
@@ -46,8 +49,8 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--origin",
         metavar="URL",
-        help="also serve the page that a proxy shows at this address, such as https://host; ComfyUI then no longer "
-        "refuses foreign pages, so only where no browser runs on the same machine",
+        help="also serve the page that your proxy (JupyterHub, a gateway, nginx) shows at this address, such as "
+        "https://host; pages of all other hosts are refused",
     )
     parser.add_argument(
         "--public-tunnel",
