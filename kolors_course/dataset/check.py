@@ -3,18 +3,19 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from kolors_course.dataset.buckets import assign_bucket, cropped_share, propose_buckets, step_for
 from kolors_course.dataset.duplicates import Fingerprint, fingerprint, same_pictures, similar_pictures
 from kolors_course.dataset.filters import Filter
-from kolors_course.dataset.layouts import READERS, picture_files
+from kolors_course.dataset.folders import picture_files
+from kolors_course.dataset.layouts import READERS
 from kolors_course.dataset.pixels import open_picture, storage_quirks
 from kolors_course.dataset.reader import Examination, Sample, examine
 from kolors_course.dataset.report import VERDICTS, Finding, Report, Spread
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, printable
 
 TEXT_TOKENS = 254  # Kolors reads 256 tokens, of which the prefix [gMASK] sop takes two
 MAX_CROP = 0.2
@@ -39,12 +40,13 @@ def check_dataset(
     try:
         examination = examine(path)
     except CourseError as error:
-        return Report(str(path), findings=(Finding("error", "folder", str(error)),))
+        return Report(printable(str(path)), findings=(Finding("error", "folder", str(error)),))
     samples = examination.samples
     patient = _Patient(examination, training_size, count_tokens, wanted or Filter())
-    findings = sorted(patient.findings(), key=lambda finding: VERDICTS.index(finding.verdict))
+    findings = [replace(finding, text=printable(finding.text)) for finding in patient.findings()]
+    findings.sort(key=lambda finding: VERDICTS.index(finding.verdict))
     return Report(
-        folder=str(path),
+        folder=printable(str(path)),
         layout=examination.listing.layout,
         rows=len(examination.results),
         pictures=len(samples),
@@ -183,6 +185,9 @@ class _Patient:
     def _unwanted(self) -> Iterator[Finding]:
         if not self.wanted:
             return
+        if fault := self.wanted.leaves_nothing(self.sizes):
+            yield Finding("error", "filter", fault)
+            return
         unwanted = [sample for sample in self.samples if self.wanted.fault(sample.size)]
         if not unwanted:
             yield Finding("ok", "filter", "every picture passes the filter")
@@ -244,7 +249,7 @@ class _Patient:
 
     def name(self, sample: Sample) -> str:
         """The picture's file name, relative to the dataset's folder."""
-        return sample.path.relative_to(self.examination.listing.folder).as_posix()
+        return printable(sample.path.relative_to(self.examination.listing.folder).as_posix())
 
     def _place(self, sample: Sample) -> str:
         return f"{self.name(sample)} (line {sample.line})" if sample.line else self.name(sample)

@@ -1,8 +1,9 @@
 """From a picture file to the tensor and the micro-conditioning one training step needs."""
 
 import os
-import struct
-import zlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,19 +17,6 @@ from kolors_course.errors import CourseError
 # Pillow turns these into RGB without losing range. 16- and 32-bit grey (I;16, I, F) would be clipped at
 # 255 without a word, which makes most such pictures plain white.
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
-
-# What Pillow's decoders raise on damaged files, besides OSError.
-DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    IndexError,
-    KeyError,
-    EOFError,
-    struct.error,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True)
@@ -60,7 +48,7 @@ def open_picture(path: str | Path) -> Image.Image:
     if not os.path.isfile(path):  # unlike Path.is_file, also False for a name the system finds too long
         raise CourseError(f"picture {path} does not exist; put it there, or correct its path")
     try:
-        with Image.open(path) as image:
+        with _quiet(), Image.open(path) as image:
             return upright_rgb(image)
     except CourseError as error:
         raise CourseError(f"picture {path}: {error}") from error
@@ -69,9 +57,14 @@ def open_picture(path: str | Path) -> Image.Image:
     except Image.DecompressionBombError as error:
         most = 2 * Image.MAX_IMAGE_PIXELS / 1e6
         raise CourseError(f"picture {path} has more than {most:.0f} million pixels; scale it down") from error
-    except DECODE_ERRORS as error:
+    except MemoryError as error:
+        raise CourseError(f"picture {path} needs more memory than there is; scale it down") from error
+    except (
+        Exception
+    ) as error:  # on damaged files decoders raise what their libraries do, down to RuntimeError
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CourseError(
-            f"picture {path} cannot be decoded ({error}); the file is damaged or cut short: copy it again"
+            f"picture {path} cannot be decoded ({reason}); the file is damaged or cut short: copy it again"
         ) from error
 
 
@@ -81,16 +74,32 @@ def storage_quirks(path: str | Path) -> tuple[str, ...]:
     Args:
         path: a picture that `open_picture` has opened before.
     """
-    with Image.open(path) as image:
+    with _quiet(), Image.open(path) as image:
         quirks = {
-            "to be turned (EXIF)": image.getexif().get(ExifTags.Base.Orientation, 1) != 1,
+            "to be turned (EXIF)": _is_to_be_turned(image),
             "transparent": image.has_transparency_data,
             "CMYK": image.mode == "CMYK",
             "in another colour space than sRGB": foreign_profile(image) is not None,
             # A phone's MPO holds further views of the same moment, and every reader shows the first.
-            "animated": image.format != "MPO" and getattr(image, "n_frames", 1) > 1,
+            "animated": image.format != "MPO" and getattr(image, "is_animated", False),
         }
     return tuple(name for name, present in quirks.items() if present)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Pillow's warnings: what matters to us is an error or a quirk."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _is_to_be_turned(image: Image.Image) -> bool:
+    """Whether the EXIF orientation is one of those that mean something: 2 to 8."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
+    except Exception:  # damaged EXIF says nothing, and other readers show such a picture, too
+        return False
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -106,7 +115,8 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         raise CourseError(
             f"pixel format {image.mode} cannot become 8-bit RGB without loss; save it as an 8-bit RGB PNG"
         )
-    image = ImageOps.exif_transpose(image)
+    if _is_to_be_turned(image):
+        image = ImageOps.exif_transpose(image)
     if not image.has_transparency_data:
         return to_srgb(image, "RGB")
     image = to_srgb(image, "RGBA")

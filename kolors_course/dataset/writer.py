@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from kolors_course.dataset.layouts import mask_file
+from kolors_course.dataset.folders import mask_file
 from kolors_course.dataset.metadata import COLUMNS, METADATA_NAME, TRAIN_FOLDER
 from kolors_course.dataset.pixels import upright_rgb
 from kolors_course.errors import CourseError
