@@ -17,12 +17,12 @@ class CourseError(Exception):
         super().__init__(printable(message))
 
 
-def printable(text: str) -> str:
+def printable(text: str, backslash: str = "\\") -> str:
     r"""`text` in characters that can be written as UTF-8, such as the name of a file that is not UTF-8.
 
-    Python puts each such byte into half a character; here it is shown as \xb9 again.
+    Python puts each such byte into half a character; here it is shown as \xb9 again. Inside JSON a backslash is two.
     """
-    return _HALF_CHARACTER.sub(_escaped, text)
+    return _HALF_CHARACTER.sub(lambda half: backslash + _code(half[0]), text)
 
 
 def is_utf8(text: str) -> bool:
@@ -39,10 +39,10 @@ def check_text(what: str, text: str) -> None:
     if not is_utf8(text):
         begin = text[:SHOWN] + ("…" if len(text) > SHOWN else "")
         raise CourseError(
-            f"the {what} is not UTF-8: '{begin}'; type it in a terminal or save it in a file that is"
+            f"the {what} is not UTF-8: '{begin}'; give it from a terminal or a file that is in UTF-8"
         )
 
 
-def _escaped(half: re.Match) -> str:
-    number = ord(half[0])
-    return f"\\x{number - 0xDC00:02x}" if 0xDC80 <= number <= 0xDCFF else f"\\u{number:04x}"
+def _code(half: str) -> str:
+    number = ord(half)
+    return f"x{number - 0xDC00:02x}" if 0xDC80 <= number <= 0xDCFF else f"u{number:04x}"

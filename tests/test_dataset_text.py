@@ -2,7 +2,7 @@
 
 import pytest
 
-from kolors_course.dataset.text import Recovery, is_blank, read_utf8, tidy
+from kolors_course.dataset.text import Recovery, read_utf8, tidy
 from kolors_course.errors import CourseError
 
 CHINESE = "file_name,text\na.png,夜晚雪地上的一只兔子，中间是月亮\n"

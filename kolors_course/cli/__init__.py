@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from kolors_course import __version__
 from kolors_course.cli.parsing import Parser
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, printable
 
 # name -> (module, one line of help)
 COMMANDS = {
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     name = build_parser().parse_args(argv[:1] or ["--help"]).command
     arguments = subparser(name).parse_args(argv[1:])
-    arguments.command_line = shlex.join(["kolors-course", *argv])
+    arguments.command_line = printable(shlex.join(["kolors-course", *argv]))
     _quiet_libraries()
     module = importlib.import_module(f"kolors_course.cli.{COMMANDS[name][0]}")
     return module.run(arguments) or 0

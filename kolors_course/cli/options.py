@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, printable
 from kolors_course.files import atomic_path
 from kolors_course.kolors import KolorsModel, Sampling, current_profile, load_model, load_profile
 from kolors_course.lora import load_lora, parse_lora_argument
@@ -68,5 +68,6 @@ def picture_progress(total: int, description: str):
 
 def write_json(path: Path | None, report: dict[str, Any]) -> None:
     if path:
+        text = printable(json.dumps(report, indent=2, ensure_ascii=False), backslash="\\\\")
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.write_text(text + "\n", encoding="utf-8")

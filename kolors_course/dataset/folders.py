@@ -44,7 +44,7 @@ def repeats_of(folder: str) -> tuple[int, str]:
 
 
 def plain_name(name: str) -> str:
-    """Equal for names that a person takes for the same: with characters composed, letters small, and bytes read as GBK.
+    """Equal for names that a person takes for the same: with composed characters, small letters, and bytes as GBK.
 
     macOS decomposes characters, Windows does not tell letter cases apart, and its archives may hold names in GBK.
     """

@@ -1,5 +1,6 @@
 """From a picture file to the tensor and the micro-conditioning one training step needs."""
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from kolors_course.errors import CourseError
 # Pillow turns these into RGB without losing range. 16- and 32-bit grey (I;16, I, F) would be clipped at
 # 255 without a word, which makes most such pictures plain white.
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
+
+# More pixels than this must be there in the file: about so many fit into a byte of a picture of one colour.
+MOST_PIXELS_UNSEEN, MOST_PIXELS_A_BYTE = 32_000_000, 1000
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ def open_picture(path: str | Path) -> Image.Image:
         raise CourseError(f"picture {path} does not exist; put it there, or correct its path")
     try:
         with _quiet(), Image.open(path) as image:
+            _check_claim(image, path.stat().st_size)
+            _load(image)
             return upright_rgb(image)
     except CourseError as error:
         raise CourseError(f"picture {path}: {error}") from error
@@ -81,17 +87,57 @@ def storage_quirks(path: str | Path) -> tuple[str, ...]:
             "CMYK": image.mode == "CMYK",
             "in another colour space than sRGB": foreign_profile(image) is not None,
             # A phone's MPO holds further views of the same moment, and every reader shows the first.
-            "animated": image.format != "MPO" and getattr(image, "is_animated", False),
+            "animated": image.format != "MPO" and _is_animated(image),
         }
     return tuple(name for name, present in quirks.items() if present)
 
 
+def _check_claim(image: Image.Image, size: int) -> None:
+    """Refuse a file of a few bytes that would take hundreds of megabytes of memory, before it takes them."""
+    pixels = image.width * image.height
+    if pixels > MOST_PIXELS_UNSEEN and pixels > MOST_PIXELS_A_BYTE * size:
+        raise CourseError(
+            f"claims {pixels / 1e6:.0f} million pixels in {size} bytes; replace it by a real picture"
+        )
+
+
+def _load(image: Image.Image) -> None:
+    """Decode. libtiff's own complaints, which it writes past Python, are kept from the screen: ours says enough."""
+    try:
+        screen = os.dup(2) if image.format == "TIFF" else None
+    except OSError:  # a program without a console
+        screen = None
+    if screen is None:
+        image.load()
+        return
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        image.load()
+    finally:
+        os.dup2(screen, 2)
+        os.close(screen)
+
+
+def _is_animated(image: Image.Image) -> bool:
+    try:
+        return getattr(image, "is_animated", False)
+    except Exception:  # a second picture that is damaged; nobody will show it
+        return False
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Pillow's warnings: what matters to us is an error or a quirk."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Without Pillow's warnings and complaints: what matters to us is an error or a quirk."""
+    logger = logging.getLogger("PIL")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _is_to_be_turned(image: Image.Image) -> bool:

@@ -19,8 +19,8 @@ INVISIBLE = dict.fromkeys(
         *range(0x2066, 0x206A),
     ]
 )
-# Categories of characters that leave no ink by themselves: controls, formats (zero width, direction, tags), marks such
-# as variation selectors, spaces; and those that are blank although their category says otherwise.
+# Categories of characters that leave no ink alone: controls, formats (zero width, direction, tags), marks such as
+# variation selectors, spaces; and those that are blank although their category says otherwise.
 _INKLESS = ("Cc", "Cf", "Cs", "Mn", "Me", "Zl", "Zp", "Zs")
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\ufffc\U0001d159")
 
