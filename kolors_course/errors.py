@@ -30,6 +30,11 @@ def is_utf8(text: str) -> bool:
     return not _HALF_CHARACTER.search(text)
 
 
+def short(text: str) -> str:
+    """`text`, or how it begins: messages repeat nothing long."""
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+
+
 def check_text(what: str, text: str) -> None:
     """Refuse a text that is not UTF-8 before anything reads it.
 
@@ -37,9 +42,8 @@ def check_text(what: str, text: str) -> None:
         CourseError: `text` holds half characters; the message calls it `what` and shows how it begins.
     """
     if not is_utf8(text):
-        begin = text[:SHOWN] + ("…" if len(text) > SHOWN else "")
         raise CourseError(
-            f"the {what} is not UTF-8: '{begin}'; give it from a terminal or a file that is in UTF-8"
+            f"the {what} is not UTF-8: '{short(text)}'; give it from a terminal or a file that is in UTF-8"
         )
 
 

@@ -17,6 +17,7 @@ from kolors_course.errors import CourseError, printable
 COMMANDS = {
     "doctor": ("doctor", "what this machine can run, and what is missing"),
     "generate": ("generate", "draw a picture from a prompt"),
+    "words": ("words", "the words that Kolors-mini knows"),
     "check-dataset": ("check_dataset", "check a folder of pictures and captions"),
     "train-lora": ("train_lora", "train a LoRA, with the flags of the camp's trainer"),
     "inspect-lora": ("inspect_lora", "what is in a LoRA file, and where it works at the right strength"),

@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     picture = open_picture(arguments.image) if arguments.image else None
     model = options.model_of(arguments)
     check_size(model, sampling)
+    options.tell_unknown_words(model, arguments, [arguments.prompt])
     ensure_folder(arguments.output.parent)
     count = arguments.count
     seeds = range(arguments.seed, arguments.seed + count)

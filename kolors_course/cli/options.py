@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from tqdm.auto import tqdm
 from kolors_course.errors import CourseError, printable
 from kolors_course.files import atomic_path
 from kolors_course.kolors import KolorsModel, Sampling, current_profile, load_model, load_profile
+from kolors_course.kolors.words import unknown_note
 from kolors_course.lora import load_lora, parse_lora_argument
+from kolors_course.lora.triggers import trigger_words
 from kolors_course.platform.device import limit_threads, pick_device
 
 
@@ -52,6 +55,13 @@ def model_of(arguments: argparse.Namespace) -> KolorsModel:
         report = load_lora(model.unet, path, strength, text_encoder=model.text_encoder)
         print(f"LoRA {path}: {report.matched} of {report.expected} tensors, strength {strength:g}")
     return model
+
+
+def tell_unknown_words(model: KolorsModel, arguments: argparse.Namespace, prompts: Iterable[str]) -> None:
+    """Say which words of the prompts neither Kolors-mini knows nor a --lora calls its own."""
+    known = [word for lora in arguments.lora for word in trigger_words(parse_lora_argument(lora)[0])]
+    if note := unknown_note(model, prompts, known):
+        print(note)
 
 
 def picture_progress(total: int, description: str):

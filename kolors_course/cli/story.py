@@ -17,6 +17,7 @@ def run(arguments: argparse.Namespace) -> int:
     lay_out_page(storyboard, footer=footer)  # finds missing fonts and characters before anything is drawn
     model = options.model_of(arguments)
     check_size(model, sampling)
+    options.tell_unknown_words(model, arguments, [panel.prompt for panel in storyboard.panels])
     folder = ensure_folder(arguments.output)
     count = len(storyboard.panels)
     panels = draw_story(model, storyboard, sampling, options.picture_progress(count, "story"))

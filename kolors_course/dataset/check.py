@@ -17,13 +17,13 @@ from kolors_course.dataset.layouts import READERS
 from kolors_course.dataset.pixels import cover_picture, open_picture, storage_quirks
 from kolors_course.dataset.reader import Examination, Sample, examine
 from kolors_course.dataset.report import VERDICTS, Finding, Report, Spread
-from kolors_course.errors import CourseError, printable
+from kolors_course.errors import CourseError, printable, short
 
 TEXT_TOKENS = 254  # Kolors reads 256 tokens, of which the prefix [gMASK] sop takes two
 MAX_CROP = 0.2
-# Through Kolors-mini's VAE and back, 32 scenes of its world come back at 24.8 to 31.4 dB; nine in ten of the same with
-# hues turned by a third at less than 20.6, of green duotones at less than 20.7, of chalk on a board at less than 19.8.
-LEAST_PSNR = 21.0
+# From Kolors-mini's VAE, 32 scenes of its world come back at 24.8 to 31.4 dB; nine in ten of the same with hues turned
+# by a third at less than 20.6, of green duotones at less than 20.7, of chalk on a board at less than 19.8.
+LEAST_PSNR, WORST = 21.0, 4
 TOGETHER = 8 * 128**2  # pixels that are sent through a VAE at a time
 
 
@@ -142,7 +142,7 @@ class _Patient:
             share = f"all {total}" if count == total else f"{count} of {total}"
             yield self._warning(
                 "captions",
-                f"{share} pictures have the same caption {caption!r}: nothing tells the style "
+                f"{share} pictures have the same caption '{short(caption)}': nothing tells the style "
                 f"from what each picture shows; describe each one",
                 [sample for sample in self.samples if sample.text == caption],
             )
@@ -226,12 +226,13 @@ class _Patient:
                 f"the model's VAE can draw every picture: each comes back at {LEAST_PSNR:g} dB or more",
             )
             return
+        worst = ", ".join(f"{self.name(sample)} ({self.redrawn[sample]:.1f})" for sample in poor[:WORST])
         come = "picture comes" if len(self.redrawn) == 1 else "pictures come"
         yield self._warning(
             "vae",
-            f"{len(poor)} of {len(self.redrawn)} {come} back from the model's VAE at under {LEAST_PSNR:g} dB, the worst is "
-            f"{self.name(poor[0])} ({self.redrawn[poor[0]]:.1f} dB): colours or shapes are not ones that this model draws, "
-            "so a LoRA cannot learn them; change the colours, or train full Kolors",
+            f"{len(poor)} of {len(self.redrawn)} {come} back from the model's VAE at under {LEAST_PSNR:g} dB, the worst "
+            f"are {worst}: colours or shapes are not ones that this model draws, so a LoRA cannot learn them; change "
+            "them, or train full Kolors",
             poor,
         )
 

@@ -16,7 +16,7 @@ from kolors_course.dataset.pixels import open_picture, storage_quirks
 from kolors_course.dataset.reader import Examination, Sample, examine
 from kolors_course.dataset.text import Recovery, tidy
 from kolors_course.dataset.writer import picture_name, write_dataset
-from kolors_course.errors import CourseError, printable
+from kolors_course.errors import CourseError, printable, short
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class _Mender:
 
     def _fault(self, sample: Sample, caption: str, same: str | None) -> str:
         if same:
-            return f"the same picture as {same}; the caption {caption!r} goes with it"
+            return f"the same picture as {same}; the caption '{short(caption)}' goes with it"
         return self.wanted.fault(sample.size)
 
 
@@ -136,7 +136,7 @@ def _changes(row: Row, sample: Sample, caption: str, lost: str) -> str:
     changes = [f"was {quirk}" for quirk in storage_quirks(sample.path)]
     # The line break at the end of a caption file is no flaw of the caption.
     if caption != row.text.rstrip("\r\n"):
-        changes.append(f"caption tidied to {caption!r}")
+        changes.append(f"caption tidied to '{short(caption)}'")
     if lost:
         changes.append(lost)
     return f" ({'; '.join(changes)})" if changes else ""
