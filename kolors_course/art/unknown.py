@@ -10,13 +10,13 @@ from kolors_course.art.subject import subjects
 from kolors_course.art.vocabulary import vocabulary
 
 # Words without a meaning of their own, or with one that the picture does not depend on.
-_GRAMMAR_EN = frozenset(
+_GRAMMAR_EN = (
     "a an the and or of in on at to from by for with as is are was were be it its this that these those there "
-    "here one some under over into onto above below near beside behind between front next up down out s".split()
+    "here one some under over into onto above below near beside behind between front next up down out s picture style"
 )
-_GRAMMAR_ZH = frozenset(
+_GRAMMAR_ZH = (
     "的 了 着 和 与 跟 及 在 是 有 也 都 还 很 从 到 向 被 把 并 而 或 它 他 她 这 那 一 小 大 "
-    "一幅画 旁边 附近 上面 下面 里面 后面 前面 外面 之间 风格".split()
+    "一幅画 旁边 附近 上面 下面 里面 后面 前面 外面 之间 风格"
 )
 _AFTER_A_NOUN = frozenset("上下里中内外前后旁边间")
 _IRREGULAR = {"mice": "mouse", "snowmen": "snowman", "leaves": "leaf", "geese": "goose", "oxen": "ox"}
@@ -44,7 +44,7 @@ def unknown_words(prompt: str, known: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def _unknown(text: str) -> Iterator[str]:
-    """English words count as neighbours, and may be one name, if nothing but spaces, hyphens and apostrophes part them."""
+    """English words may be one name if nothing but spaces, hyphens and apostrophes part them."""
     run: list[str] = []
     end = 0
     for piece in _PIECES.finditer(text):
@@ -88,7 +88,7 @@ def _singulars(word: str) -> list[str]:
 @cache
 def _english() -> tuple[frozenset[tuple[str, ...]], int]:
     """Known phrases, and the most words that one has. Sentences are known by their words, names only as a whole."""
-    phrases = {(word,) for word in _GRAMMAR_EN | {"picture", "style"}}
+    phrases = {(word,) for word in _GRAMMAR_EN.split()}
     for section in vocabulary():
         for words in (word for entry in section.entries for word in entry.en):
             parts = tuple(piece["word"].lower() for piece in _PIECES.finditer(words))
@@ -109,7 +109,7 @@ def _unknown_chinese(text: str) -> Iterator[str]:
 
 
 def _cut(text: str) -> list[bool]:
-    """For each character whether it is left over, in the cut that leaves the fewest over, and of those the shortest."""
+    """For each character whether it is left over, in the cut that leaves the fewest over and has the fewest words."""
     words, grammar, longest = _chinese()
     # best[i]: (characters left over, words) and the marks of text[:i]; whether a noun ends at i, too.
     best: list[tuple[tuple[int, int], list[bool], bool]] = [((0, 0), [], False)]
@@ -132,5 +132,5 @@ def _chinese() -> tuple[frozenset[str], frozenset[str], int]:
     words |= {word.removesuffix("风格") for word in words} - {""}
     words |= {word.rstrip("上里中前") for word in words} - {""}
     classifiers = {subject.classifier for subject in subjects()}
-    grammar = _GRAMMAR_ZH | {first + each for first in "一这那每" for each in classifiers}
+    grammar = {*_GRAMMAR_ZH.split(), *(first + each for first in "一这那每" for each in classifiers)}
     return frozenset(words), frozenset(grammar), max(map(len, words | grammar))

@@ -49,7 +49,7 @@ class Section:
 
 @cache
 def vocabulary() -> tuple[Section, ...]:
-    """Everything that Kolors-mini knows by a word: subjects by group, then places, times, sizes, positions, styles."""
+    """All that Kolors-mini knows by a word: subjects by group, then places, times, sizes, positions, styles."""
     groups = [
         Section(
             group,

@@ -21,8 +21,8 @@ from kolors_course.errors import CourseError, printable, short
 
 TEXT_TOKENS = 254  # Kolors reads 256 tokens, of which the prefix [gMASK] sop takes two
 MAX_CROP = 0.2
-# From Kolors-mini's VAE, 32 scenes of its world come back at 24.8 to 31.4 dB; nine in ten of the same with hues turned
-# by a third at less than 20.6, of green duotones at less than 20.7, of chalk on a board at less than 19.8.
+# From Kolors-mini's VAE, 32 scenes of its world come back at 24.8 to 31.4 dB; nine in ten of the same with hues
+# turned by a third at less than 20.6, of green duotones at less than 20.7, of chalk on a board at less than 19.8.
 LEAST_PSNR, WORST = 21.0, 4
 TOGETHER = 8 * 128**2  # pixels that are sent through a VAE at a time
 
@@ -230,8 +230,8 @@ class _Patient:
         come = "picture comes" if len(self.redrawn) == 1 else "pictures come"
         yield self._warning(
             "vae",
-            f"{len(poor)} of {len(self.redrawn)} {come} back from the model's VAE at under {LEAST_PSNR:g} dB, the worst "
-            f"are {worst}: colours or shapes are not ones that this model draws, so a LoRA cannot learn them; change "
+            f"{len(poor)} of {len(self.redrawn)} {come} back from the model's VAE at under {LEAST_PSNR:g} dB, the "
+            f"worst are {worst}: colours or shapes are not ones that this model draws, so a LoRA cannot learn them; change "
             "them, or train full Kolors",
             poor,
         )

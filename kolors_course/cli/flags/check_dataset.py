@@ -5,8 +5,8 @@
 
 The folder, or train/ in it, holds metadata.csv or metadata.jsonl with file_name and text, or a .txt or .caption file
 beside each picture, or one folder of pictures for each caption; a folder called 10_cat, as kohya's trainers have it,
-holds cats that come ten times in each pass. Everything that was looked into is listed as ok, warning or error with its
-file and line; the exit status is 2 if there is an error. With --fix it tells of the mended folder.
+holds cats that come ten times in each pass. Everything that was looked into is listed as ok, warning or error with
+its file and line; the exit status is 2 if there is an error. With --fix it tells of the mended folder.
 
 Each picture is sent through the model's VAE and back, because what is lost there no LoRA can learn.
 """

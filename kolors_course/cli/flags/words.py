@@ -3,8 +3,8 @@
     kolors-course words
     kolors-course words --prompt "a unicorn in the forest"
 
-Kolors-mini was trained on captions of picture-book scenes and has read nothing else. What you write with other words it
-draws as something that it knows. Full Kolors has read the web.
+Kolors-mini was trained on captions of picture-book scenes and has read nothing else. What you write with other words
+it draws as something that it knows. Full Kolors has read the web.
 """
 
 import argparse
