@@ -231,8 +231,8 @@ class _Patient:
         yield self._warning(
             "vae",
             f"{len(poor)} of {len(self.redrawn)} {come} back from the model's VAE at under {LEAST_PSNR:g} dB, the "
-            f"worst are {worst}: colours or shapes are not ones that this model draws, so a LoRA cannot learn them; change "
-            "them, or train full Kolors",
+            f"worst are {worst}: colours or shapes are not ones that this model draws, so a LoRA cannot learn them; "
+            "change them, or train full Kolors",
             poor,
         )
 

@@ -6,6 +6,7 @@ Japanese (EUC-JP), Cyrillic in four encodings, and characters drawn at random, w
 """
 
 import math
+import unicodedata
 from collections.abc import Callable
 
 from kolors_course.dataset.characters import HANGUL, HANZI, KANJI
@@ -16,6 +17,10 @@ NEVER = -math.inf
 Model = Callable[[str], float]
 _PUNCTUATION = frozenset("，。、；：！？（）《》“”‘’…—·【】～\u3000")
 _CYRILLIC = "оеаинтсрвлкмдпугяызбйьчхжцюшщэфъёіїєґўјљњћџѓѕќ"
+# Phonetic, old or of few speakers; Vietnamese, Romanian and pinyin have some letters among them.
+_RARE_LETTERS = frozenset(map(chr, [*range(0x180, 0x386), *range(0x460, 0x530)])) - frozenset(
+    "ƠơƯưȘșȚțǍǎǏǐǑǒǓǔǕǖǗǘǙǚǛǜ"
+)
 _RANDOM = -math.log(8000)  # a character: one of the about 8000 that GB 2312 has
 
 
@@ -37,6 +42,42 @@ def gbk_evidence(data: bytes) -> float:
         except UnicodeDecodeError:
             continue
     return chinese - max(rivals)
+
+
+def is_utf8(data: bytes, doubt: float = SURE) -> bool:
+    """Whether `data` is UTF-8, and not GBK that is valid as UTF-8 by chance, as "一只猫" is: it would read "һֻè".
+
+    Args:
+        doubt: how much more likely it must be in GBK to be taken for that; a logarithm of odds.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    if text.isascii() or max(text) > "\u07ff":  # by chance only pairs of bytes are valid
+        return True
+    try:
+        chinese = _likelihood(data.decode(GBK), _hanzi)
+    except UnicodeDecodeError:
+        return True
+    return chinese - _alphabetic(text) < doubt
+
+
+def _alphabetic(text: str) -> float:
+    """The logarithm of the probability of a text in letters of other alphabets, which do not change within a word."""
+    total, alphabet = 0.0, ""
+    for character in text:
+        before, alphabet = alphabet, "" if character.isascii() else _alphabet(character)
+        if alphabet:
+            total += -3.5 if alphabet in ("CYRILLIC", "GREEK", "HEBREW", "ARABIC", "LATIN") else -10.0
+            total -= 7.0 * (before not in ("", alphabet))
+    return total
+
+
+def _alphabet(character: str) -> str:
+    """The alphabet of a letter in common use, else the name of the character."""
+    name = unicodedata.name(character, "?")
+    return name.split()[0] if " LETTER " in name and character not in _RARE_LETTERS else name
 
 
 def _likelihood(text: str, model: Model) -> float:

@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from kolors_course.errors import is_utf8
+
 # Some Pillow cannot read everywhere (.avif), or at all (.heic): better one clear error than a picture passed over.
 PICTURE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
@@ -48,10 +50,8 @@ def plain_name(name: str) -> str:
 
     macOS decomposes characters, Windows does not tell letter cases apart, and its archives may hold names in GBK.
     """
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        name = os.fsencode(name).decode("gb18030", "surrogateescape")
+    if not is_utf8(name):
+        name = _as_gbk(name)
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -61,7 +61,9 @@ class NameIndex:
     def __init__(self, folder: Path, files: Iterable[Path]):
         self._files = defaultdict(list)
         for file in files:
-            self._files[plain_name(file.relative_to(folder).as_posix())].append(file)
+            name = file.relative_to(folder).as_posix()
+            for written in {plain_name(name), plain_name(_as_gbk(name))}:
+                self._files[written].append(file)
 
     def find(self, name: str) -> list[Path]:
         """The files that may be meant by `name`, which is relative to the folder and has forward slashes."""
@@ -82,6 +84,11 @@ class Captions:
         found = self._by_stem.get((picture.parent, plain_name(picture.stem)), [])
         exact = [file for file in found if file.stem == picture.stem]
         return sorted(exact or found, key=lambda file: CAPTION_SUFFIXES.index(file.suffix.lower()))
+
+
+def _as_gbk(name: str) -> str:
+    """What the bytes of a name on the disk say in GBK, of which some are valid UTF-8 by chance: 猫 is è."""
+    return os.fsencode(name).decode("gb18030", "surrogateescape")
 
 
 def _is_hidden(part: str) -> bool:

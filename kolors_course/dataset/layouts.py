@@ -139,14 +139,14 @@ def _matched(listing: Listing) -> Listing:
             changed.append(row.file_name)
             row = replace(row, file_name=files[0].relative_to(folder).as_posix())
         rows.append(row)
-    if not changed:
-        return listing
-    note = (
-        f"{_count(changed, 'file has its name', 'files have their names')} written otherwise on the disk than in "
-        f"{listing.source} (letter case, composed characters, or bytes that are not UTF-8), the first is "
-        f"'{changed[0]}'; found here, but perhaps not by other trainers"
-    )
-    return replace(listing, rows=tuple(rows), notes=(*listing.notes, note))
+    notes = listing.notes
+    if changed:
+        notes += (
+            f"{_count(changed, 'file has its name', 'files have their names')} written otherwise on the disk than in "
+            f"{listing.source} (letter case, composed characters, or bytes that are not UTF-8), the first is "
+            f"'{changed[0]}'; found here, but perhaps not by other trainers",
+        )
+    return replace(listing, rows=tuple(rows), notes=notes)
 
 
 def _caption_rows(

@@ -110,12 +110,12 @@ def _read_sample(row: Row, folder: Path, first_lines: dict[Path, int]) -> Sample
     first_line = first_lines.setdefault(path, row.line)
     if first_line != row.line:
         raise CourseError(f"'{file_name}' is already listed on line {first_line}; remove one of the two rows")
-    if is_blank(text):
-        raise CourseError(f"the caption of '{file_name}' is empty; describe the picture in 'text'")
     if not is_utf8(text):
         raise CourseError(
             f"the caption of '{file_name}', the name of its folder, is not UTF-8; rename the folder"
         )
+    if is_blank(text):
+        raise CourseError(f"the caption of '{file_name}' is empty; describe the picture in 'text'")
     return Sample(path, text, open_picture(path).size, row.line, row.repeats)
 
 

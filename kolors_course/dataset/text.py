@@ -5,8 +5,8 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from kolors_course.dataset.encodings import GBK, SURE, gbk_evidence
-from kolors_course.errors import CourseError
+from kolors_course.dataset.encodings import GBK, SURE, gbk_evidence, is_utf8
+from kolors_course.errors import CourseError, short
 
 Decode = Callable[[Path], str]
 # Characters that take no room and say nothing: zero-width space, word joiner, byte-order mark, soft hyphen, controls
@@ -42,6 +42,12 @@ def read_utf8(path: Path) -> str:
             f"{path} line {line}: byte 0x{data[start]:02x} at position {start} of the file is not UTF-8; "
             f"save the file again as UTF-8 (in Excel: 'CSV UTF-8')"
         ) from error
+    if not is_utf8(data):
+        line = text.count("\n", 0, next(i for i, character in enumerate(text) if not character.isascii())) + 1
+        raise CourseError(
+            f"{path} line {line}: reads '{short(tidy(text))}' in UTF-8, but '{short(tidy(data.decode(GBK)))}' in GBK, "
+            "so it is most likely not UTF-8; save the file again as UTF-8"
+        )
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise CourseError(f"{path} line {line}: holds a NUL character; save the file again as UTF-8 text")
@@ -60,9 +66,8 @@ class Recovery:
     """
 
     def __init__(self, files: Iterable[Path] = ()):
-        evidence = (
-            gbk_evidence(data) for data in map(_bytes_or_none, files) if data and not _is_unicode(data)
-        )
+        contents = (data for data in map(_bytes_or_none, files) if data and _encoding_of(data) is None)
+        evidence = map(gbk_evidence, contents)
         # One long file does not outweigh another that speaks against it.
         self._together = sum(min(SURE, max(-2 * SURE, each)) for each in evidence)
 
@@ -73,7 +78,8 @@ class Recovery:
             CourseError: it is not surely any of these; see `read_utf8`.
         """
         data = _read_bytes(path)
-        encoding = _encoding_of(data) or (GBK if self._is_gbk(data) else "utf-8")
+        doubt = SURE if self._together < SURE else -SURE
+        encoding = _encoding_of(data, doubt) or (GBK if self._is_gbk(data) else "utf-8")
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
@@ -111,18 +117,10 @@ def _bytes_or_none(path: Path) -> bytes | None:
         return None
 
 
-def _encoding_of(data: bytes) -> str | None:
+def _encoding_of(data: bytes, doubt: float = SURE) -> str | None:
     """The encoding that a byte-order mark tells, or UTF-8 if the bytes are that; None if it is neither."""
     if data.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    return "utf-8" if _is_unicode(data) else None
-
-
-def _is_unicode(data: bytes) -> bool:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return True
+    return "utf-8" if is_utf8(data, doubt) else None

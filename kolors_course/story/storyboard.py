@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from kolors_course.art import TIMELESS, Scene, find_subject
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, check_text
 
 MAX_PANELS = 16
 SEED_LIMIT = 2**32  # torch's CPU generator reads no more of a seed than this
@@ -111,6 +111,7 @@ class _Entry:
             raise CourseError(
                 f"{self.where}: '{key}' must be text, but YAML reads it as {kind}; put it in quotes"
             )
+        check_text(f"{key} of {self.where}", value)
         return " ".join(value.split())
 
     def seed(self, key: str, default: int) -> int:
