@@ -111,18 +111,24 @@ def _unknown_chinese(text: str) -> Iterator[str]:
 def _cut(text: str) -> list[bool]:
     """For each character whether it is left over, in the cut that leaves the fewest over and has the fewest words."""
     words, grammar, longest = _chinese()
-    # best[i]: (characters left over, words) and the marks of text[:i]; whether a noun ends at i, too.
-    best: list[tuple[tuple[int, int], list[bool], bool]] = [((0, 0), [], False)]
+    # For each length of the beginning: (characters left over, words) of its best cut, where the last piece of it
+    # starts, whether that is left over, and whether it is a noun.
+    best: list[tuple[tuple[int, int], int, bool, bool]] = [((0, 0), 0, False, False)]
     for end in range(1, len(text) + 1):
-        (left, count), marks, _ = best[end - 1]
-        choices = [((left + 1, count + 1), [*marks, True], False)]
+        left, count = best[end - 1][0]
+        choices = [((left + 1, count + 1), end - 1, True, False)]
         for start in range(max(0, end - longest), end):
-            (left, count), marks, noun = best[start]
+            (left, count), *_, noun = best[start]
             word = text[start:end]
             if word in words or word in grammar or (noun and word in _AFTER_A_NOUN):
-                choices.append(((left, count + 1), [*marks, *[False] * len(word)], word in words))
+                choices.append(((left, count + 1), start, False, word in words))
         best.append(min(choices, key=lambda choice: choice[0]))
-    return best[-1][1]
+    left_over, end = [False] * len(text), len(text)
+    while end:
+        _, start, is_left_over, _ = best[end]
+        left_over[start] = is_left_over
+        end = start
+    return left_over
 
 
 @cache

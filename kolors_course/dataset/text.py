@@ -45,8 +45,8 @@ def read_utf8(path: Path) -> str:
     if not is_utf8(data):
         line = text.count("\n", 0, next(i for i, character in enumerate(text) if not character.isascii())) + 1
         raise CourseError(
-            f"{path} line {line}: reads '{short(tidy(text))}' in UTF-8, but '{short(tidy(data.decode(GBK)))}' in GBK, "
-            "so it is most likely not UTF-8; save the file again as UTF-8"
+            f"{path} line {line}: reads '{short(tidy(text))}' in UTF-8, but '{short(tidy(data.decode(GBK)))}' in "
+            "GBK, so it is most likely not UTF-8; save the file again as UTF-8"
         )
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
