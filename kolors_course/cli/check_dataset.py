@@ -93,6 +93,11 @@ def _refuse_early(arguments: argparse.Namespace, wanted: Filter) -> None:
             )
 
 
+def _nothing_passes(report: Report) -> bool:
+    """Whether the report says that the filter leaves nothing to write."""
+    return any((finding.topic, finding.verdict) == ("filter", "error") for finding in report.findings)
+
+
 def run(arguments: argparse.Namespace) -> int:
     wanted = Filter(arguments.min_side, tuple(arguments.aspect) if arguments.aspect else None)
     _refuse_early(arguments, wanted)
@@ -102,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     report = checker.check(arguments.dataset)
     facts = report.to_dict()
     write_json(arguments.json, facts)  # before anything that can fail
-    if arguments.fix:
+    if arguments.fix and not _nothing_passes(report):
         repair = fix_dataset(arguments.dataset, arguments.fix, wanted)
         print("\n".join(repair.actions))
         print(f"wrote {repair.folder} with {repair.pictures} pictures")
