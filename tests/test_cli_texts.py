@@ -40,6 +40,13 @@ def test_texts_in_gbk_are_refused_by_name(capsys, arguments, named):
     assert len(message) < 300
 
 
+def test_a_text_in_gbk_that_is_valid_utf8_by_chance_is_refused_too(capsys):
+    """ "一只猫" in the bytes of GBK reads һֻè in UTF-8."""
+    prompt = os.fsdecode("一只猫".encode("gbk"))
+    prompt.encode("utf-8")
+    assert "the prompt is not UTF-8: 'һֻè'" in refused(capsys, "generate", "--prompt", prompt)
+
+
 def test_a_long_text_is_not_repeated(capsys):
     assert len(refused(capsys, "generate", "--prompt", GBK * 1000)) < 400
 

@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from kolors_course.errors import CourseError, check_text
+from kolors_course.dataset.text import check_text
+from kolors_course.errors import CourseError
 
 
 class Parser(argparse.ArgumentParser):

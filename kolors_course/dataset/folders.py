@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from kolors_course.errors import is_utf8
+from kolors_course.errors import is_whole
 
 # Some Pillow cannot read everywhere (.avif), or at all (.heic): better one clear error than a picture passed over.
 PICTURE_SUFFIXES = (
@@ -50,7 +50,7 @@ def plain_name(name: str) -> str:
 
     macOS decomposes characters, Windows does not tell letter cases apart, and its archives may hold names in GBK.
     """
-    if not is_utf8(name):
+    if not is_whole(name):
         name = _as_gbk(name)
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 

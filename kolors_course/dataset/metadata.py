@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kolors_course.dataset.text import Decode
-from kolors_course.errors import CourseError, is_utf8
+from kolors_course.errors import CourseError, is_whole
 
 METADATA_NAME = "metadata.csv"
 JSONL_NAME = "metadata.jsonl"
@@ -186,7 +186,7 @@ def _json_row(path: Path, line: int, record: dict | str) -> Row:
             return Row(
                 path, line, fault=f"{name} is {json.dumps(value)[:40]}; it must be text in double quotes"
             )
-        if not is_utf8(value):
+        if not is_whole(value):
             return Row(
                 path, line, fault=f"{name} holds half a character; write it out instead of as \\u escapes"
             )

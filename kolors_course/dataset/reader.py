@@ -13,7 +13,7 @@ from kolors_course.dataset.layouts import READERS, Listing, find_listing
 from kolors_course.dataset.metadata import Row
 from kolors_course.dataset.pixels import open_picture
 from kolors_course.dataset.text import Decode, is_blank, read_utf8
-from kolors_course.errors import CourseError, is_utf8, printable
+from kolors_course.errors import CourseError, is_whole, printable
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _read_sample(row: Row, folder: Path, first_lines: dict[Path, int]) -> Sample
     first_line = first_lines.setdefault(path, row.line)
     if first_line != row.line:
         raise CourseError(f"'{file_name}' is already listed on line {first_line}; remove one of the two rows")
-    if not is_utf8(text):
+    if not is_whole(text):
         raise CourseError(
             f"the caption of '{file_name}', the name of its folder, is not UTF-8; rename the folder"
         )

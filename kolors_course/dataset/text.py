@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kolors_course.dataset.encodings import GBK, SURE, gbk_evidence, is_utf8
-from kolors_course.errors import CourseError, short
+from kolors_course.errors import CourseError, is_whole, short
 
 Decode = Callable[[Path], str]
 # Characters that take no room and say nothing: zero-width space, word joiner, byte-order mark, soft hyphen, controls
@@ -89,6 +89,19 @@ class Recovery:
     def _is_gbk(self, data: bytes) -> bool:
         evidence = gbk_evidence(data)
         return evidence >= SURE or (evidence > 0 and self._together >= SURE)
+
+
+def check_text(what: str, text: str) -> None:
+    """Refuse a text from a shell or a program that was not UTF-8 before anything else reads it.
+
+    Raises:
+        CourseError: `text` holds half characters, as bytes of another encoding become, or is GBK that is valid as
+            UTF-8 by chance; the message calls it `what` and shows how it begins.
+    """
+    if not is_whole(text) or not is_utf8(text.encode()):
+        raise CourseError(
+            f"the {what} is not UTF-8: '{short(text)}'; give it from a terminal or a file that is in UTF-8"
+        )
 
 
 def is_blank(text: str) -> bool:

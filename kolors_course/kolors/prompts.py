@@ -12,7 +12,8 @@ from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
 from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
 from torch import Tensor
 
-from kolors_course.errors import CourseError, check_text
+from kolors_course.dataset.text import check_text
+from kolors_course.errors import CourseError
 from kolors_course.kolors.compact import additive_attention, compact_inputs, compact_rows
 
 MAX_SEQUENCE_LENGTH = 256

@@ -6,7 +6,8 @@ from pathlib import Path
 import yaml
 
 from kolors_course.art import TIMELESS, Scene, find_subject
-from kolors_course.errors import CourseError, check_text
+from kolors_course.dataset.text import check_text
+from kolors_course.errors import CourseError
 
 MAX_PANELS = 16
 SEED_LIMIT = 2**32  # torch's CPU generator reads no more of a seed than this
