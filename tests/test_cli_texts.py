@@ -11,6 +11,7 @@ from command_line import command, refused
 from safetensors.torch import save_file
 
 from kolors_course.cli import main
+from kolors_course.comfyui.wires import StyledModel
 from kolors_course.errors import CourseError
 from kolors_course.kolors import encode_prompts, encode_prompts_padded
 from kolors_course.kolors.words import unknown_note
@@ -121,6 +122,12 @@ def test_what_loras_call_their_trigger(tiny_model, lora_with_trigger, tmp_path):
         (tmp_path / "other.ckpt").write_bytes(content)
         assert trigger_words(tmp_path / "other.ckpt") == ()
     assert trigger_words(tmp_path / "missing.safetensors") == ()
+
+
+def test_the_nodes_say_so_of_the_model_on_their_wire(tiny_model, lora_with_trigger):
+    plain = StyledModel(tiny_model, tiny_model)
+    assert plain.unknown_words(["a cat", "a unicorn"]).startswith("Kolors-mini does not know: unicorn; see")
+    assert replace(plain, loras=((lora_with_trigger, 1.0),)).unknown_words(["a unicorn"]) == ""
 
 
 def test_the_command_words(capsys, tmp_path):

@@ -99,7 +99,7 @@ def png(width: int, height: int, data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("width", "height", "fault"),
     [
-        (13_000, 13_000, "claims 169 million pixels in 86 bytes; replace it by a real picture"),
+        (13_000, 13_000, "claims 169 million pixels in "),
         (100_000, 100_000, "has more than 179 million pixels; scale it down"),
         (2**31 - 1, 2**31 - 1, "scale it down"),
     ],

@@ -65,9 +65,8 @@ def open_picture(path: str | Path) -> Image.Image:
         raise CourseError(f"picture {path} has more than {most:.0f} million pixels; scale it down") from error
     except MemoryError as error:
         raise CourseError(f"picture {path} needs more memory than there is; scale it down") from error
-    except (
-        Exception
-    ) as error:  # on damaged files decoders raise what their libraries do, down to RuntimeError
+    except Exception as error:
+        # On damaged files decoders raise whatever their libraries do: OSError, ValueError, RuntimeError, …
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CourseError(
             f"picture {path} cannot be decoded ({reason}); the file is damaged or cut short: copy it again"
