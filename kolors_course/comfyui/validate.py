@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kolors_course.comfyui.convert import ANY, fits, is_link
-from kolors_course.comfyui.graph import ApiGraph
+from kolors_course.comfyui.convert import fits, is_link
+from kolors_course.comfyui.graph import ANY, ApiGraph
 from kolors_course.comfyui.schema import WIDGET_TYPES, InputSchema, NodeSchema
 from kolors_course.errors import CourseError
 
