@@ -10,7 +10,7 @@ from typing import Any
 
 from kolors_course.comfyui.graph import BYPASSED, MUTED, ApiGraph, UiNode, read_ui, subgraphs_of
 from kolors_course.comfyui.page_nodes import EVERYWHERE, is_page_only
-from kolors_course.comfyui.schema import NodeSchema
+from kolors_course.comfyui.schema import WIDGET_TYPES, NodeSchema
 from kolors_course.comfyui.scopes import Scope, unfold
 from kolors_course.comfyui.trace import Tracer, Value, fits
 from kolors_course.errors import CourseError
@@ -78,7 +78,8 @@ def _convert(scope: Scope, node: UiNode, tracer: Tracer, schema: NodeSchema) -> 
     for index, slot in enumerate(tracer.slots(node)):
         source = tracer.source(scope, node, index)
         if isinstance(source, Value):
-            inputs[slot.name] = _wrapped(source.value)
+            if slot.type in WIDGET_TYPES:
+                inputs[slot.name] = _wrapped(source.value)
         elif source:
             inputs[slot.name] = list(source)
     return {

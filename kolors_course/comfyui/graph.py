@@ -64,6 +64,7 @@ class Slot:
     type: TypeName = ANY
     link: Id | None = None
     widget: Any = None  # not None where the input is a field to fill in, too
+    links: Annotated[tuple[Id, ...], _or(()), Field(alias="linkIds")] = ()  # of a subgraph's own
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,10 @@ class Scope:
 
     @cached_property
     def outgoing(self) -> dict[int, Link]:
-        """The link to each output of the subgraph."""
-        return {link.target_slot: link for link in reversed(self.graph.links) if link.target_id == OUTPUTS}
+        """The link to each output of the subgraph: the one that the output names, else one that names the output."""
+        links = {link.target_slot: link for link in reversed(self.graph.links) if link.target_id == OUTPUTS}
+        named = ((i, key) for i, port in enumerate(self.graph.outputs) for key in reversed(port.links))
+        return links | {i: self.links[key] for i, key in named if key in self.links}
 
     @cached_property
     def incoming(self) -> dict[int, list[Link]]:

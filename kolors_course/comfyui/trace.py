@@ -102,6 +102,8 @@ class Tracer:
         if link is None:
             return None
         if link not in scope.links:
+            if is_page_only(place.node, self._schemas):  # the page itself leaves such behind in subgraphs
+                return None
             raise CourseError(
                 f"{whose}: link {shorten(link)} comes from nowhere: connect that input again in ComfyUI"
             )
@@ -164,7 +166,7 @@ class Tracer:
         return outputs[slot].type
 
     def _promoted_value(self, scope: Scope, slot: int) -> Value | None:
-        """What the node of a subgraph has in the field for an input; nothing where it leaves the field inside alone."""
+        """What the node of a subgraph has in the field for an input; None where it leaves the inner one alone."""
         host, ports = scope.host, scope.graph.inputs
         name = ports[slot].name if slot < len(ports) else ""
         if isinstance(host.widgets, dict):
