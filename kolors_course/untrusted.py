@@ -45,6 +45,11 @@ def _id(value: Any) -> str:
 Id = Annotated[str, BeforeValidator(_id)]
 
 
+def null_means(default: Any) -> BeforeValidator:
+    """For the annotation of a field: some programs write null for what is not there."""
+    return BeforeValidator(lambda value: default if value is None else value)
+
+
 def parse_json(text: str | bytes, where: str) -> Any:
     """The value that a JSON text says; bytes may be UTF-8, with or without a mark, UTF-16 or UTF-32.
 

@@ -126,7 +126,9 @@ def _prepare(workflow: dict, client: ComfyClient, arguments: argparse.Namespace)
 
 def _offer_lora(name: str, path: Path, arguments: argparse.Namespace) -> bool:
     """Put a LoRA file among those of the server that runs here; whether it is there now."""
-    if arguments.server or not path.is_file():
+    if arguments.server or not os.path.isfile(
+        path
+    ):  # unlike Path.is_file, also False for names that are too long
         return False
     prepare_base(arguments.folder / "base")
     with atomic_path(arguments.folder / "base" / "models" / "loras" / name) as link:

@@ -15,13 +15,13 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from kolors_course.comfyui.embedded import PICTURES, PNG, workflow_in
+from kolors_course.comfyui.schema import ANY
 from kolors_course.errors import CourseError
-from kolors_course.untrusted import MAX_BYTES, Id, Integer, Text, parse_json, read_as, shorten
+from kolors_course.untrusted import MAX_BYTES, Id, Integer, Text, null_means, parse_json, read_as, shorten
 
 # Node id -> {"class_type": ..., "inputs": {...}, "_meta": {"title": ...}}
 ApiGraph = dict[str, dict[str, Any]]
 MUTED, BYPASSED = 2, 4  # values of a UI node's "mode"
-ANY = "*"
 SAVE_AGAIN = "save it again from ComfyUI"
 
 
@@ -48,11 +48,6 @@ def _values(value: Any) -> Any:
     raise PydanticCustomError("values", "values are a list or an object")
 
 
-def _or(default: Any) -> BeforeValidator:
-    """Some programs write null for what is not there."""
-    return BeforeValidator(lambda value: default if value is None else value)
-
-
 TypeName = Annotated[str, BeforeValidator(_type_name)]
 
 
@@ -60,18 +55,20 @@ TypeName = Annotated[str, BeforeValidator(_type_name)]
 class Slot:
     """An input or output of a node on the page; `link` is None while nothing is connected to that input."""
 
-    name: Annotated[Text, _or("")] = ""
+    name: Annotated[Text, null_means("")] = ""
     type: TypeName = ANY
     link: Id | None = None
     widget: Any = None  # not None where the input is a field to fill in, too
-    links: Annotated[tuple[Id, ...], _or(()), Field(alias="linkIds")] = ()  # of a subgraph's own
+    links: Annotated[tuple[Id, ...], null_means(()), Field(alias="linkIds")] = ()  # of a subgraph's own
 
 
 @dataclass(frozen=True, slots=True)
 class Properties:
     """Of what else a node keeps: where the values of a subgraph's fields come from, (node id, field) each."""
 
-    proxies: Annotated[list[list[Any]], _or([]), Field(alias="proxyWidgets")] = field(default_factory=list)
+    proxies: Annotated[list[list[Any]], null_means([]), Field(alias="proxyWidgets")] = field(
+        default_factory=list
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +77,12 @@ class UiNode:
 
     id: Id
     type: Text
-    title: Annotated[Text, _or("")] = ""
-    mode: Annotated[Integer, _or(0)] = 0
-    inputs: Annotated[tuple[Slot, ...], _or(())] = ()
-    outputs: Annotated[tuple[Slot, ...], _or(())] = ()
+    title: Annotated[Text, null_means("")] = ""
+    mode: Annotated[Integer, null_means(0)] = 0
+    inputs: Annotated[tuple[Slot, ...], null_means(())] = ()
+    outputs: Annotated[tuple[Slot, ...], null_means(())] = ()
     widgets: Annotated[Any, BeforeValidator(_values), Field(alias="widgets_values")] = ()
-    properties: Annotated[Properties, _or({})] = Properties()
+    properties: Annotated[Properties, null_means({})] = Properties()
 
     @property
     def first_value(self) -> Any:
@@ -104,8 +101,8 @@ class Link:
     id: Id
     origin_id: Id
     origin_slot: Integer
-    target_id: Annotated[Id, _or("")] = ""
-    target_slot: Annotated[Integer, _or(0)] = 0
+    target_id: Annotated[Id, null_means("")] = ""
+    target_slot: Annotated[Integer, null_means(0)] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +111,7 @@ class Page:
 
     nodes: tuple[UiNode, ...] = ()
     links: tuple[Annotated[Link, BeforeValidator(_link_fields)], ...] = ()
-    definitions: Annotated["Definitions", _or({})] = field(default_factory=lambda: Definitions())
+    definitions: Annotated["Definitions", null_means({})] = field(default_factory=lambda: Definitions())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,19 +119,19 @@ class Subgraph(Page):
     """What stands behind all nodes whose type is its id; it has inputs and outputs as a node has."""
 
     id: Id
-    name: Annotated[Text, _or("")] = ""
-    inputs: Annotated[tuple[Slot, ...], _or(())] = ()
-    outputs: Annotated[tuple[Slot, ...], _or(())] = ()
+    name: Annotated[Text, null_means("")] = ""
+    inputs: Annotated[tuple[Slot, ...], null_means(())] = ()
+    outputs: Annotated[tuple[Slot, ...], null_means(())] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    subgraphs: Annotated[tuple[Subgraph, ...], _or(())] = ()
+    subgraphs: Annotated[tuple[Subgraph, ...], null_means(())] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    title: Annotated[Text, _or("")] = ""
+    title: Annotated[Text, null_means("")] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kolors_course.comfyui.graph import ANY, BYPASSED, Link, Slot, Subgraph, UiNode
+from kolors_course.comfyui.graph import BYPASSED, Link, Slot, Subgraph, UiNode
 from kolors_course.comfyui.page_nodes import GETTERS, PRIMITIVE, is_page_only
-from kolors_course.comfyui.schema import NodeSchema
+from kolors_course.comfyui.schema import ANY, NodeSchema
 from kolors_course.comfyui.scopes import INPUTS, Scope
 from kolors_course.errors import CourseError
 from kolors_course.untrusted import shorten
