@@ -21,12 +21,18 @@ INSTEAD = "-1"  # as the node of a promoted field: the value that the subgraph's
 
 @dataclass(frozen=True)
 class Input:
-    """An input on the way; `wanted` is the type that the end of the way takes."""
+    """An input on the way.
+
+    Attributes:
+        wanted: the type that the end of the way takes.
+        kept: what fields of subgraphs say that were passed, in case those outside say nothing.
+    """
 
     scope: Scope
     node: UiNode
     slot: int
     wanted: str
+    kept: "Value | None" = None
 
 
 @dataclass(frozen=True)
@@ -107,9 +113,11 @@ class Tracer:
             raise CourseError(
                 f"{whose}: link {shorten(link)} comes from nowhere: connect that input again in ComfyUI"
             )
-        return self._before_link(scope, scope.links[link], place.wanted)
+        return self._before_link(scope, scope.links[link], place.wanted, place.kept)
 
-    def _before_link(self, scope: Scope, link: Link, wanted: str) -> Input | Output | Source:
+    def _before_link(
+        self, scope: Scope, link: Link, wanted: str, kept: Value | None = None
+    ) -> Input | Output | Source:
         """Where a link comes from; one from a subgraph's inputs comes from outside."""
         if link.origin_id == INPUTS and scope.host and scope.parent:
             slots, slot = self.slots(scope.host), link.origin_slot
@@ -117,9 +125,10 @@ class Tracer:
                 raise CourseError(
                     f"{scope.parent.where(scope.host)} has no input {slot}, counted from 0: {MEND}"
                 )
+            kept = self._promoted_value(scope, slot) or kept
             if slots[slot].link is None:
-                return self._promoted_value(scope, slot)
-            return Input(scope.parent, scope.host, slot, slots[slot].type)
+                return kept
+            return Input(scope.parent, scope.host, slot, slots[slot].type, kept)
         if link.origin_id not in scope.nodes:
             raise CourseError(
                 f"link {shorten(scope.path + link.id)} comes from nowhere: connect that input again in ComfyUI"
