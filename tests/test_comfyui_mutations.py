@@ -53,7 +53,7 @@ def mutate(workflow, luck):
     if kind == 0:
         del parent[key]
     elif kind == 1:
-        parent[key] = luck.choice(JUNK)
+        parent[key] = deepcopy(luck.choice(JUNK))
     elif kind == 2:
         parent[key] = deepcopy(workflow)
     elif kind == 3:

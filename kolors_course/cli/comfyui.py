@@ -14,7 +14,7 @@ from kolors_course.comfyui.access import gateway_path, public_tunnel
 from kolors_course.comfyui.camp import import_camp, is_camp_workflow
 from kolors_course.comfyui.client import ComfyClient, Picture, Step
 from kolors_course.comfyui.convert import to_api
-from kolors_course.comfyui.graph import ApiGraph, format_of, read_workflow
+from kolors_course.comfyui.graph import ApiGraph, format_of, read_ui, read_workflow
 from kolors_course.comfyui.install import Installation, default_folder, find_installation, install
 from kolors_course.comfyui.server import log_file, prepare_base, running_server, start_server, stop_server
 from kolors_course.comfyui.validate import require_valid
@@ -76,6 +76,8 @@ def _run_stop(arguments: argparse.Namespace) -> int:
 
 def _run_workflow(arguments: argparse.Namespace) -> int:
     workflow = read_workflow(arguments.workflow)
+    if format_of(workflow) == "ui":
+        read_ui(workflow, str(arguments.workflow))  # damage is found before a server starts
     if arguments.lora and not arguments.lora.is_file():
         raise CourseError(f"--lora {arguments.lora}: there is no such file")
     ensure_folder(arguments.output)

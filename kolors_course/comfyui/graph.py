@@ -211,19 +211,17 @@ def read_api(workflow: Any, where: str = "the workflow") -> ApiGraph:
     }
 
 
-def read_ui(workflow: Any) -> Page:
+def read_ui(workflow: Any, where: str = "the workflow") -> Page:
     """The nodes, links and subgraphs of a workflow in UI format, of old and new versions of the page.
 
     Raises:
         CourseError: it has a shape that no version writes.
     """
-    page = read_as(Page, workflow, "the workflow", SAVE_AGAIN)
+    page = read_as(Page, workflow, where, SAVE_AGAIN)
     for graph in (page, *subgraphs_of(page)):
         counts = Counter(node.id for node in graph.nodes)
         if counts and max(counts.values()) > 1:
-            raise CourseError(
-                f"the workflow has two nodes {shorten(max(counts, key=counts.get))}; {SAVE_AGAIN}"
-            )
+            raise CourseError(f"{where} has two nodes {shorten(max(counts, key=counts.get))}; {SAVE_AGAIN}")
     return page
 
 
