@@ -37,6 +37,8 @@ class Input:
 
 @dataclass(frozen=True)
 class Output:
+    """An output on the way."""
+
     scope: Scope
     node: UiNode
     slot: int
@@ -64,6 +66,7 @@ class Tracer:
 
     def __init__(self, schemas: Mapping[str, NodeSchema], definitions: Mapping[str, Subgraph]):
         self._schemas, self._definitions = schemas, definitions
+        self._found: dict[tuple[Any, ...], Source] = {}
 
     def slots(self, node: UiNode) -> tuple[Slot, ...]:
         """The inputs of a node in the order of the page: those of its type, then others that the file has."""
@@ -86,23 +89,27 @@ class Tracer:
         place: Input | Output | Source = Input(scope, node, slot, self.slots(node)[slot].type)
         passed = set()
         while isinstance(place, Input | Output):
-            key = (type(place), place.scope.path, place.node.id, place.slot)
+            key = (type(place), place.scope.path, place.node.id, place.slot, place.wanted)
             if key in passed:
                 raise CourseError(
                     f"{scope.where(node)}: its wires run in a circle of reroutes or bypassed nodes at "
                     f"{place.scope.where(place.node)}: remove one of them"
                 )
             passed.add(key)
-            place = self._before_input(place) if isinstance(place, Input) else self._before_output(place)
+            if key in self._found:
+                place = self._found[key]
+            else:
+                place = self._before_input(place) if isinstance(place, Input) else self._before_output(place)
+        # What lies before an output is the same for all who come to it; an input may bring a value along.
+        self._found |= {key: place for key in passed if key[0] is Output}
         return place
 
     def _before_input(self, place: Input) -> Input | Output | Source:
         scope, slots = place.scope, self.slots(place.node)
-        whose = scope.where(place.node)
         if not 0 <= place.slot < len(slots):
             raise CourseError(
-                f"{whose} has no input {place.slot}, counted from 0, that its output could take from: remove it, "
-                "or connect it anew in ComfyUI"
+                f"{scope.where(place.node)} has no input {shorten(place.slot)}, counted from 0, that "
+                "its output could take from: remove it, or connect it anew in ComfyUI"
             )
         link = slots[place.slot].link
         if link is None:
@@ -111,7 +118,8 @@ class Tracer:
             if is_page_only(place.node, self._schemas):  # the page itself leaves such behind in subgraphs
                 return None
             raise CourseError(
-                f"{whose}: link {shorten(link)} comes from nowhere: connect that input again in ComfyUI"
+                f"{scope.where(place.node)}: link {shorten(link)} comes from nowhere: connect that input again in "
+                "ComfyUI"
             )
         return self._before_link(scope, scope.links[link], place.wanted, place.kept)
 
@@ -123,7 +131,7 @@ class Tracer:
             slots, slot = self.slots(scope.host), link.origin_slot
             if not 0 <= slot < len(slots):
                 raise CourseError(
-                    f"{scope.parent.where(scope.host)} has no input {slot}, counted from 0: {MEND}"
+                    f"{scope.parent.where(scope.host)} has no input {shorten(slot)}, counted from 0: {MEND}"
                 )
             kept = self._promoted_value(scope, slot) or kept
             if slots[slot].link is None:
@@ -155,7 +163,9 @@ class Tracer:
         """The input that stands in for an output of a bypassed node: the one beside it, else the first that fits."""
         slot, wanted = place.slot, place.wanted
         if not 0 <= slot < len(place.node.outputs):
-            raise CourseError(f"{place.scope.where(place.node)} has no output {slot}, counted from 0: {MEND}")
+            raise CourseError(
+                f"{place.scope.where(place.node)} has no output {shorten(slot)}, counted from 0: {MEND}"
+            )
         types = [entry.type for entry in self.slots(place.node)]
         given = self._output_type(place.node, slot)
         fitting = [i for i, kind in enumerate(types) if fits(kind, given) and fits(kind, wanted)]
