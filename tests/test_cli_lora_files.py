@@ -262,7 +262,7 @@ def test_bad_input_is_one_line_and_writes_nothing(capsys, tmp_path, lora_file, t
         ((*convert, folder / "code.ckpt", out), "objects or code"),
         ((*convert, other, out), "layers are not in this U-Net"),
         ((*convert, lora_file, tmp_path / "out.ckpt"), "something.safetensors"),
-        ((*convert, lora_file, out, "--alpha", "nan"), "leave alpha out"),
+        ((*convert, lora_file, out, "--alpha", "nan"), "--alpha: must be a number above 0"),
         ((*convert, lora_file, out, "--model", tmp_path), "no folder unet"),
         (("convert-lora", lora_file, out), "--to"),
         (("convert-lora", lora_file, out, "--to", "onnx"), "onnx"),
@@ -275,7 +275,10 @@ def test_bad_input_is_one_line_and_writes_nothing(capsys, tmp_path, lora_file, t
         (("combine-lora", lora_file, lora_file, "-o", out, "--rank", "4"), "from 1 to 3"),
         (("extract-lora", tiny_folder, tiny_folder, "-o", out), "changed: nothing"),
         (("extract-lora", tiny_folder, "none", "-o", out), "no model folder none"),
-        (("extract-lora", tiny_folder, tiny_folder, "-o", out, "--rank", "0"), "rank must be"),
+        (
+            ("extract-lora", tiny_folder, tiny_folder, "-o", out, "--rank", "0"),
+            "--rank: must be a whole number from 1",
+        ),
         (("extract-lora", tiny_folder, tiny_folder, "-o", out, "--lora_target_modules", "to_x"), "to_x"),
     ):
         assert message in refused(capsys, *arguments)

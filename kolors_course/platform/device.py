@@ -97,7 +97,12 @@ def _bfloat16_speedup() -> float:
 
 def free_memory(device: torch.device) -> int:
     """Bytes that are free on `device` now; main memory where the device has none of its own."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory().free
+    if device.type != "cuda":
+        return memory().free
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(
+        device
+    )  # kept by torch for later
+    return torch.cuda.mem_get_info(device)[0] + unused
 
 
 def limit_threads(count: int | None = None) -> int:

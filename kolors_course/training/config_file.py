@@ -1,106 +1,65 @@
 """config.yaml: the flags of a LoRA training by name, written beside its result and read by `train-lora --config`."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
+from kolors_course.yaml_files import MAX_BYTES, read_yaml
 
-LARGEST = 64 * 1024  # bytes
-MOST_NODES = 2000
+EXAMPLE = "a YAML file with lines such as lora_rank: 16"
 
 Value = str | list[str | dict[str, str]]
 
 
 def write_config(path: Path, values: Mapping[str, Any]) -> None:
-    """Write flags by name."""
-    head = "# Repeat this training run: kolors-course train-lora --config THIS_FILE --output_path ANOTHER_FOLDER\n"
-    text = yaml.safe_dump(dict(values), allow_unicode=True, sort_keys=False, width=110)
+    """Write flags by name, each value as JSON, which YAML reads as the same."""
+    head = (
+        "# Repeat this training run: kolors-course train-lora --config THIS_FILE --output_path ANOTHER_FOLDER"
+    )
+    lines = [f"{flag}: {json.dumps(value, ensure_ascii=False)}" for flag, value in values.items()]
     with atomic_path(path) as temporary:
-        temporary.write_text(head + text, encoding="utf-8")
+        temporary.write_text("\n".join([head, *lines, ""]), encoding="utf-8")
 
 
 def read_config(path: str | Path) -> dict[str, Value]:
     """The values of a configuration file, all as text: `name: value`, or a list of values or of mappings.
 
-    Lines without a value (or with null) are left out.
+    Names without a value (or with null) are left out.
 
     Raises:
-        CourseError: no such file, not UTF-8, too large, not YAML, aliases, a name twice, or nested deeper.
+        CourseError: see `read_yaml`; or it does not hold names with values, or they are nested deeper.
     """
-    text = _read(Path(path))
-    try:
-        _check_events(path, text)
-        node = yaml.compose(text, Loader=yaml.BaseLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}" if mark else ""
-        problem = (getattr(error, "problem", None) or "it holds characters that YAML does not allow")[:100]
-        raise CourseError(f"{path}{where}: {problem}; write lines such as lora_rank: 16") from error
-    if node is None:
+    content = read_yaml(path, EXAMPLE)
+    if content is None:
         return {}
-    return {name: value for name, value in _mapping(path, node, nested=True).items() if value is not None}
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
-        text = data.decode("utf-8-sig")
-    except OSError as error:
-        raise CourseError(f"cannot read the configuration {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise CourseError(f"the configuration {path} is not UTF-8 text; save it as UTF-8") from error
-    if len(data) > LARGEST:
-        raise CourseError(
-            f"the configuration {path} is larger than {LARGEST // 1024} KiB; it holds flags by name"
-        )
-    return text
-
-
-def _check_events(path: str | Path, text: str) -> None:
-    """Refuse what could grow, before it is built."""
-    depth = 0
-    for i, event in enumerate(yaml.parse(text, Loader=yaml.BaseLoader)):
-        if isinstance(event, yaml.AliasEvent):
-            raise CourseError(f"{path} line {event.start_mark.line + 1}: aliases (*name) have no place here")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > 3 or i > MOST_NODES:
-            line = event.start_mark.line + 1
-            raise CourseError(f"{path} line {line}: too deep or too long; write lines such as lora_rank: 16")
-
-
-def _mapping(path: str | Path, node: yaml.Node, nested: bool = False) -> dict[str, Any]:
-    if not isinstance(node, yaml.MappingNode):
-        raise _wrong(path, node, "write lines such as lora_rank: 16")
-    values: dict[str, Any] = {}
-    for key, value in node.value:
-        name = _text(path, key)
-        if not name or name in values:
-            raise _wrong(path, key, "a name is missing or comes twice")
-        values[name] = _value(path, value) if nested else _text(path, value)
+    if not isinstance(content, dict):
+        raise CourseError(f"{path}: give {EXAMPLE}")
+    values = {name: _value(f"{path}: {name}", value) for name, value in content.items() if value is not None}
+    if sum(map(_length, values.values())) > MAX_BYTES:
+        raise CourseError(f"{path}: its aliases grow to more than {MAX_BYTES} characters")
     return values
 
 
-def _value(path: str | Path, node: yaml.Node) -> Any:
-    if not isinstance(node, yaml.SequenceNode):
-        return _text(path, node)
-    items = [
-        _mapping(path, item) if isinstance(item, yaml.MappingNode) else _text(path, item)
-        for item in node.value
+def _value(where: str, value: object) -> Value:
+    if not isinstance(value, list):
+        return _text(where, value)
+    return [
+        {name: _text(where, part) for name, part in item.items()}
+        if isinstance(item, dict)
+        else _text(where, item)
+        for item in value
     ]
-    return [item for item in items if item is not None]
 
 
-def _text(path: str | Path, node: yaml.Node) -> str | None:
-    if not isinstance(node, yaml.ScalarNode):
-        raise _wrong(path, node, "a single value is expected here")
-    plain = node.style is None
-    return None if plain and node.value in ("", "~", "null", "Null", "NULL") else node.value
+def _text(where: str, value: object) -> str:
+    if value is None or isinstance(value, (dict, list)):
+        raise CourseError(f"{where}: a single value is expected here")
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _wrong(path: str | Path, node: yaml.Node, text: str) -> CourseError:
-    return CourseError(f"{path} line {node.start_mark.line + 1}: {text}")
+def _length(value: Value) -> int:
+    items = value if isinstance(value, list) else [value]
+    return sum(len(item) if isinstance(item, str) else sum(map(len, item.values())) for item in items)

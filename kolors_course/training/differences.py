@@ -73,12 +73,12 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def differing_pictures(before: Sequence[Sequence[str]], now: Sequence[Sequence[str]]) -> str:
-    """What happened to the files of a data set, each (name, hash of the picture, of its caption, of its mask)."""
+    """What happened to the files of a data set, each (name, hash of the picture, of its caption, of its mask, repeats)."""
     one, two = ({name: hashes for name, *hashes in entries} for entries in (before, now))
     both = [name for name in one if name in two]
     changes = {
         part: [name for name in both if one[name][i] != two[name][i]]
-        for i, part in enumerate(("picture changed", "caption changed", "mask changed"))
+        for i, part in enumerate(("picture changed", "caption changed", "mask changed", "repeats changed"))
     }
     changes["gone"] = [name for name in one if name not in two]
     changes["new"] = [name for name in two if name not in one]

@@ -57,14 +57,14 @@ def origin_of(
     }
 
 
-def picture_hashes(dataset: Dataset, masks: bool) -> list[tuple[str, str, str, str]]:
-    """Of each picture, in order: its name, and hashes of its file, its caption and its mask, if masks count."""
+def picture_hashes(dataset: Dataset, masks: bool) -> list[tuple[str, str, str, str, str]]:
+    """Of each picture, in order: its name, hashes of its file, caption and mask (if masks count), its repeats."""
     entries = []
     for sample, (picture, caption) in zip(dataset.samples, sample_hashes(dataset), strict=True):
         mask = mask_file(sample.path)
         hashed = content_key(mask.read_bytes()) if masks and mask.is_file() else ""
         name = os.path.relpath(sample.path, dataset.folder).replace(os.sep, "/")
-        entries.append((name, picture, caption, hashed))
+        entries.append((name, picture, caption, hashed, str(sample.repeats)))
     return entries
 
 

@@ -15,12 +15,17 @@ import argparse
 from pathlib import Path
 
 from kolors_course.cli.flags import shared
+from kolors_course.cli.flags.outputs import output_file
 from kolors_course.lora.choices import WRITABLE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("lora", type=Path, help="the file to read: .safetensors, .ckpt, .bin or .pt")
-    parser.add_argument("output", type=Path, help="the file to write: .safetensors, or .ckpt for diffsynth")
+    parser.add_argument(
+        "output",
+        type=output_file(".safetensors", ".ckpt"),
+        help="the file to write: .safetensors, or .ckpt for diffsynth",
+    )
     parser.add_argument("--to", required=True, choices=WRITABLE, help="layout to write")
     shared.add_alpha(parser)
     shared.add_unet(parser)
