@@ -73,7 +73,11 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def differing_pictures(before: Sequence[Sequence[str]], now: Sequence[Sequence[str]]) -> str:
-    """What happened to the files of a data set, each (name, hash of the picture, of its caption, of its mask, repeats)."""
+    """What happened to the pictures of a data set.
+
+    Args:
+        before, now: (name, hash of the file, of its caption, of its mask, repeats) of each.
+    """
     one, two = ({name: hashes for name, *hashes in entries} for entries in (before, now))
     both = [name for name in one if name in two]
     changes = {
