@@ -53,7 +53,7 @@ def test_an_entry_with_other_contents_is_made_again(tmp_path):
         assert kept() == good
     entry.unlink()
     entry.mkdir()
-    with pytest.raises(CourseError, match="cannot write"):
+    with pytest.raises(CourseError, match="is a folder"):
         kept()
 
 
