@@ -36,7 +36,7 @@ def printable(text: str, backslash: str = "\\") -> str:
     return _HALF_CHARACTER.sub(lambda half: backslash + _code(half[0]), text)
 
 
-def is_utf8(text: str) -> bool:
+def is_whole(text: str) -> bool:
     """Whether every character of `text` is whole; bytes of another encoding, as from a shell, leave halves."""
     return not _HALF_CHARACTER.search(text)
 
@@ -44,18 +44,6 @@ def is_utf8(text: str) -> bool:
 def short(text: str) -> str:
     """`text`, or how it begins: messages repeat nothing long."""
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"
-
-
-def check_text(what: str, text: str) -> None:
-    """Refuse a text that is not UTF-8 before anything reads it.
-
-    Raises:
-        CourseError: `text` holds half characters; the message calls it `what` and shows how it begins.
-    """
-    if not is_utf8(text):
-        raise CourseError(
-            f"the {what} is not UTF-8: '{short(text)}'; give it from a terminal or a file that is in UTF-8"
-        )
 
 
 def _code(half: str) -> str:

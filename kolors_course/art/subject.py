@@ -24,7 +24,7 @@ class Subject:
     """One row of data/art/subjects.csv.
 
     `habitat` (land, item, air, water) decides the height at which the subject is placed; `classifier` is the
-    Chinese measure word.
+    Chinese measure word; `group` (animals, plants, …) is for lists.
     """
 
     hex: str
@@ -35,6 +35,7 @@ class Subject:
     zh_synonym: str
     classifier: str
     habitat: str
+    group: str
 
 
 @cache

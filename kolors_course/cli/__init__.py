@@ -11,12 +11,13 @@ from collections.abc import Sequence
 
 from kolors_course import __version__
 from kolors_course.cli.parsing import Parser
-from kolors_course.errors import CourseError, enough_memory
+from kolors_course.errors import CourseError, enough_memory, printable
 
 # name -> (module, one line of help)
 COMMANDS = {
     "doctor": ("doctor", "what this machine can run, and what is missing"),
     "generate": ("generate", "draw a picture from a prompt"),
+    "words": ("words", "the words that Kolors-mini knows"),
     "check-dataset": ("check_dataset", "check a folder of pictures and captions"),
     "train-lora": ("train_lora", "train a LoRA, with the flags of the camp's trainer"),
     "inspect-lora": ("inspect_lora", "what is in a LoRA file, and where it works at the right strength"),
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     name = build_parser().parse_args(argv[:1] or ["--help"]).command
     arguments = subparser(name).parse_args(argv[1:])
-    arguments.command_line = shlex.join(["kolors-course", *argv])
+    arguments.command_line = printable(shlex.join(["kolors-course", *argv]))
     _quiet_libraries()
     module = importlib.import_module(f"kolors_course.cli.{COMMANDS[name][0]}")
     with enough_memory(_memory_advice(arguments)):

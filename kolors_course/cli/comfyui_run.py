@@ -17,7 +17,7 @@ from kolors_course.cli.comfyui import device_flags, ready_installation, tell
 from kolors_course.comfyui.camp import TrainedAlpha, import_camp, is_camp_workflow
 from kolors_course.comfyui.client import ComfyClient, Picture, Step
 from kolors_course.comfyui.convert import to_api
-from kolors_course.comfyui.graph import ApiGraph, format_of, read_workflow
+from kolors_course.comfyui.graph import ApiGraph, format_of, read_ui, read_workflow
 from kolors_course.comfyui.server import borrowed_server, prepare_base, running_server
 from kolors_course.comfyui.validate import require_valid
 from kolors_course.errors import CourseError
@@ -29,6 +29,8 @@ from kolors_course.lora.reading import open_lora
 def run_workflow(arguments: argparse.Namespace) -> int:
     """Run the workflow of the command line; its exit status."""
     workflow = read_workflow(arguments.workflow)
+    if format_of(workflow) == "ui":
+        read_ui(workflow, str(arguments.workflow))  # damage is found before a server starts
     if arguments.lora and not arguments.lora.is_file():
         raise CourseError(f"--lora {arguments.lora}: there is no such file")
     if arguments.lora and is_camp_workflow(workflow):  # what it lacks is asked for before a server is started
@@ -87,7 +89,8 @@ def _alpha_of(path: str, alpha: float | None) -> TrainedAlpha | None:
 
 def _offer_lora(name: str, path: Path, arguments: argparse.Namespace) -> bool:
     """Put a LoRA file among those of the server that runs here; whether it is there now."""
-    if arguments.server or not path.is_file():
+    # Unlike Path.is_file, this is also False for names that are too long.
+    if arguments.server or not os.path.isfile(path):
         return False
     prepare_base(arguments.folder / "base")
     with atomic_path(arguments.folder / "base" / "models" / "loras" / name) as link:

@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     picture = open_picture(arguments.image) if arguments.image else None
     model = options.model_of(arguments)
     _check(arguments, model, sampling)
+    options.tell_unknown_words(model, arguments, [arguments.prompt])
     count, factor = arguments.count, arguments.scale
     seeds = range(arguments.seed, arguments.seed + count)
     prompts, progress = [arguments.prompt] * count, options.picture_progress(count, "drawing")

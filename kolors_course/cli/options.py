@@ -2,15 +2,18 @@
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, printable
 from kolors_course.files import atomic_path
 from kolors_course.kolors import KolorsModel, Sampling, current_profile, load_model, load_profile
+from kolors_course.kolors.words import unknown_note
 from kolors_course.lora import load_lora, parse_lora_argument
+from kolors_course.lora.triggers import trigger_words
 from kolors_course.platform.device import limit_threads, pick_device
 
 
@@ -50,6 +53,13 @@ def model_of(arguments: argparse.Namespace) -> KolorsModel:
     return model
 
 
+def tell_unknown_words(model: KolorsModel, arguments: argparse.Namespace, prompts: Iterable[str]) -> None:
+    """Say which words of the prompts neither Kolors-mini knows nor a --lora calls its own."""
+    known = [word for lora in arguments.lora for word in trigger_words(parse_lora_argument(lora)[0])]
+    if note := unknown_note(model, prompts, known):
+        print(note)
+
+
 def picture_progress(total: int, description: str):
     """A progress bar and the callback that moves it."""
     bar = tqdm(total=total, desc=description, unit="picture", disable=None)
@@ -64,5 +74,6 @@ def picture_progress(total: int, description: str):
 
 def write_json(path: Path | None, report: dict[str, Any]) -> None:
     if path:
+        text = printable(json.dumps(report, indent=2, ensure_ascii=False), backslash="\\\\")
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.write_text(text + "\n", encoding="utf-8")

@@ -10,11 +10,12 @@ from pathlib import PurePath, PureWindowsPath
 from typing import Any
 
 from kolors_course.comfyui.convert import is_link, to_api
-from kolors_course.comfyui.graph import ApiGraph, format_of
+from kolors_course.comfyui.graph import ApiGraph, format_of, read_api, read_ui, subgraphs_of
 from kolors_course.comfyui.schema import NodeSchema, read_schemas
 from kolors_course.comfyui.validate import title_of
 from kolors_course.errors import CourseError
 from kolors_course.kolors.sampling import SEEDS
+from kolors_course.untrusted import shorten
 
 MODEL, LORA, TEXT, SAMPLER = (
     "DownloadAndLoadKolorsModel",
@@ -26,6 +27,8 @@ TEXT_ENCODERS = ("DownloadAndLoadChatGLM3", "LoadChatGLM3")
 
 # What the camp's node is set to, which applies alpha/rank; its command trained with --lora_alpha 4.0.
 NODE_ALPHA = 2.0
+
+MAX_NAME = 200  # characters of a file's name
 
 SAMPLERS = {
     "EulerDiscreteScheduler": "euler",
@@ -108,9 +111,10 @@ class CampImport:
 def is_camp_workflow(workflow: dict[str, Any]) -> bool:
     """Whether a workflow, in either format, has nodes of the camp's packs."""
     if format_of(workflow) == "ui":
-        types = {node.get("type") for node in workflow["nodes"] if isinstance(node, dict)}
+        page = read_ui(workflow)
+        types = {node.type for graph in (page, *subgraphs_of(page)) for node in graph.nodes}
     else:
-        types = {node["class_type"] for node in workflow.values()}
+        types = {node["class_type"] for node in read_api(workflow).values()}
     return not types.isdisjoint(CAMP_SCHEMAS)
 
 
@@ -135,7 +139,7 @@ def import_camp(
         CourseError: a node type is known neither here nor to the server, or a needed link is missing.
     """
     known = {**schemas, **CAMP_SCHEMAS}
-    api = to_api(workflow, known) if format_of(workflow) == "ui" else workflow
+    api = to_api(workflow, known) if format_of(workflow) == "ui" else read_api(workflow)
     if lora:
         path = {"lora_path": str(lora)}
         api = {
@@ -148,7 +152,9 @@ def import_camp(
         try:
             inputs = converter(identity, api, result, model_name) if converter else None
         except (KeyError, TypeError, ValueError) as error:
-            raise CourseError(f"{_name(identity, api)}: a value is missing or wrong: {error}") from error
+            raise CourseError(
+                f"{_name(identity, api)}: a value is missing or wrong: {shorten(error)}"
+            ) from error
         if inputs is not None:
             node = {
                 "class_type": _NEW_TYPES[node["class_type"]],
@@ -169,8 +175,9 @@ def _lora(identity: str, api: ApiGraph, result: CampImport, model_name: str) -> 
     inputs = api[identity]["inputs"]
     path, alpha = str(inputs["lora_path"]), float(inputs["lora_alpha"])
     name = PureWindowsPath(path).name  # splits at both kinds of slashes
-    if not name:
-        raise CourseError(f"{_name(identity, api)}: lora_path is empty; name the LoRA file")
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        fault = "no name of a file" if name else "empty"
+        raise CourseError(f"{_name(identity, api)}: lora_path is {fault}; name the LoRA file")
     result.loras[name] = path
     trained = result.alpha_of(path)
     converted = {"model": inputs["kolors_model"], "lora_name": name, "strength": 1.0, "alpha": 0.0}
@@ -217,7 +224,7 @@ def _sampler(identity: str, api: ApiGraph, result: CampImport, model_name: str) 
     if not is_link(seed) and seed >= SEEDS:
         seed %= SEEDS
         result.notes.append(
-            f"{_name(identity, api)}: seeds end below {SEEDS}; {inputs['seed']} became {seed}"
+            f"{_name(identity, api)}: seeds end below {SEEDS}; {shorten(inputs['seed'])} became {seed}"
         )
     own_size = model_name == "mini"
     if own_size:
@@ -298,4 +305,4 @@ def _drop_idle_vaes(api: ApiGraph) -> None:
 
 
 def _name(identity: str, api: ApiGraph) -> str:
-    return f"node {identity} {title_of(api[identity])!r}"
+    return f"node {shorten(identity)} {shorten(title_of(api[identity]))!r}"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kolors_course.art import TIMELESS, Scene, find_subject
+from kolors_course.dataset.text import check_text
 from kolors_course.errors import CourseError, brief
 from kolors_course.yaml_files import parse_yaml, read_yaml
 
@@ -130,6 +131,7 @@ class _Entry:
             raise CourseError(
                 f"{self.where}: '{key}' has {len(value)} characters; at most {MAX_TEXT} are read"
             )
+        check_text(f"{key} of {self.where}", value)
         return " ".join(value.split())
 
     def negative(self) -> str | None:
