@@ -134,5 +134,7 @@ def test_a_folder_with_a_damaged_config(tmp_path, text):
     (tmp_path / "tokenizer" / "tokenizer.model").touch()
     if text:
         (tmp_path / "unet" / "config.json").write_text(text, encoding="utf-8")
-    with pytest.raises(CourseError, match=r"config\.json does not describe a U-Net"):
+    with pytest.raises(
+        CourseError, match=r"config\.json (does not describe a U-Net|is not JSON)|no config\.json in"
+    ):
         unet_skeleton(tmp_path)
