@@ -18,7 +18,7 @@ from kolors_course.art import (
     render,
 )
 from kolors_course.art.scene import place_box
-from kolors_course.art.subjects import sprite
+from kolors_course.art.subject import sprite
 from kolors_course.errors import CourseError
 
 RABBIT, CAT = find_subject("rabbit"), find_subject("cat")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kolors_course.art import find_subject, subject_index, subjects
-from kolors_course.art.subjects import PACKS, SPRITE_SIDE, _drawings, rasterise, silhouette, sprite
+from kolors_course.art.subject import PACKS, SPRITE_SIDE, _drawings, rasterise, silhouette, sprite
 from kolors_course.errors import CourseError
 
 LINE_PACKS = PACKS[1:]

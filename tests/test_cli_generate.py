@@ -55,7 +55,7 @@ def test_generate_again_gives_the_same_pixels_and_a_lora_changes_them(tmp_path, 
 
 def test_generate_several_enlarged_as_jpeg(tmp_path):
     output = tmp_path / "row.jpg"
-    arguments = ("--count", 2, "--scale", 2, "--size", "48x32", "--sampler", "dpm++2m", "--batch-size", 1)
+    arguments = ("--count", 2, "--scale", 2, "--size", "48x32", "--sampler", "dpm++2m", "--batch_size", 1)
     assert main(generate(output, *arguments)) == 0
     assert Image.open(output).size == (2 * 2 * 48, 2 * 32)
 
@@ -82,7 +82,7 @@ BAD_FLAGS = {
     "--seed 99999999999999999999999": "seed",
     "--count 0": "--count",
     "--scale 0": "--scale",
-    "--batch-size 0": "batch_size",
+    "--batch_size 0": "batch_size",
     "--sampler magic": "magic",
     "--sampler lcm --spacing trailing": "spacing",
     "--denoise 0.5": "needs a picture",

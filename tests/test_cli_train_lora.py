@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from tiny import SIDE
 
-from kolors_course.cli import main, train_lora
+from kolors_course.cli import main, subparser, train_lora
 from kolors_course.kolors import current_profile, parts
 from kolors_course.kolors.skeleton import kolors_skeleton
 from kolors_course.lora import read_lora
@@ -101,8 +101,7 @@ DIFFSYNTH = {
 
 
 def test_the_camps_flags_have_the_camps_defaults_on_full_kolors():
-    parser = argparse.ArgumentParser()
-    train_lora.add_arguments(parser)
+    parser = subparser("train-lora")
     arguments = parser.parse_args(["--dataset_path", "data"])
     profile = current_profile("kolors")
     recipe = train_lora.recipe_of(arguments, profile)
@@ -117,8 +116,7 @@ def test_the_camps_flags_have_the_camps_defaults_on_full_kolors():
 
 
 def recipe(*flags, profile="kolors"):
-    parser = argparse.ArgumentParser()
-    train_lora.add_arguments(parser)
+    parser = subparser("train-lora")
     return train_lora.recipe_of(
         parser.parse_args(command("--dataset_path", "data", *flags)), current_profile(profile)
     )
@@ -146,8 +144,7 @@ def test_the_defaults_follow_the_model_that_is_given_by_path(monkeypatch, tmp_pa
     paths = {"--model": tmp_path, "--pretrained_unet_path": tmp_path / "unet" / "weights.safetensors"}
 
     def profile(*flags) -> str:
-        parser = argparse.ArgumentParser()
-        train_lora.add_arguments(parser)
+        parser = subparser("train-lora")
         return train_lora.profile_of(parser.parse_args(command("--dataset_path", "data", *flags))).name
 
     for flag, path in paths.items():
@@ -162,8 +159,7 @@ def test_the_defaults_follow_the_model_that_is_given_by_path(monkeypatch, tmp_pa
 
 @pytest.mark.parametrize(("targets", "layers"), [("attention", 560), ("attention+feed-forward", 722)])
 def test_short_names_of_target_modules_on_full_kolors(targets, layers):
-    parser = argparse.ArgumentParser()
-    train_lora.add_arguments(parser)
+    parser = subparser("train-lora")
     arguments = parser.parse_args(["--dataset_path", "data", "--lora_target_modules", targets])
     recipe = train_lora.recipe_of(arguments, current_profile("kolors"))
     assert len(target_layers(kolors_skeleton(), recipe.settings.target_modules)) == layers

@@ -7,7 +7,7 @@ from kolors_course.comfyui.camp import CAMP_SCHEMAS, import_camp, is_camp_workfl
 from kolors_course.comfyui.convert import to_api
 from kolors_course.comfyui.graph import read_workflow
 from kolors_course.errors import CourseError
-from kolors_course.kolors.generate import SEEDS
+from kolors_course.kolors.sampling import SEEDS
 from kolors_course.platform.paths import data_dir
 
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from kolors_course.art import subjects
-from kolors_course.art.subjects import PACKS
+from kolors_course.art.subject import PACKS
 from kolors_course.platform.paths import data_dir
 
 MEGABYTE = 1e6

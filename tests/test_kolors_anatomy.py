@@ -7,8 +7,8 @@ from kolors_course.errors import CourseError
 from kolors_course.kolors import encode_prompts
 from kolors_course.kolors.attention import AttentionRecord, attention_maps, prompt_words, record_attention
 from kolors_course.kolors.budget import decoder_cost, text_encoder_cost, unet_costs
-from kolors_course.kolors.generate import conditioning_of, time_ids, unet_noise
 from kolors_course.kolors.prompts import encode_prompts_padded
+from kolors_course.kolors.sampling import conditioning_of, time_ids, unet_noise
 from kolors_course.kolors.skeleton import (
     kolors_skeleton,
     kolors_text_encoder_skeleton,

@@ -34,7 +34,7 @@ def numbered(folder, count):
 
 def test_panels_are_drawn_from_their_prompts_and_seeds(moon_rabbit, monkeypatch):
     drawn = create_autospec(generate, return_value=pictures(8))
-    monkeypatch.setattr("kolors_course.kolors.generate", drawn)
+    monkeypatch.setattr("kolors_course.kolors.sampling", drawn)
     sampling, model, progress, watch = Sampling(steps=3), object(), print, repr
     assert draw_story(model, moon_rabbit, sampling, progress, watch) == drawn.return_value
     prompts = [panel.prompt for panel in moon_rabbit.panels]

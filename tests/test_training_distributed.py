@@ -20,7 +20,8 @@ from tiny import QUICK, assert_same_gradients
 from kolors_course.cli import main
 from kolors_course.errors import CourseError
 from kolors_course.training import distributed
-from kolors_course.training.distributed import STRATEGIES, check_strategy, make_accelerator
+from kolors_course.training.choices import STRATEGIES
+from kolors_course.training.distributed import check_strategy, make_accelerator
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs" / "accelerate").glob("*.yaml"))
 

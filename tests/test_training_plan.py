@@ -18,8 +18,8 @@ from kolors_course.errors import CourseError
 from kolors_course.kolors import KolorsModel
 from kolors_course.kolors.compact import enable_text_bias
 from kolors_course.kolors.configs import KOLORS_UNET
-from kolors_course.kolors.generate import unet_noise
 from kolors_course.kolors.quantize import quantizable_layers
+from kolors_course.kolors.sampling import unet_noise
 from kolors_course.kolors.skeleton import (
     full_kolors,
     kolors_text_encoder_skeleton,

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kolors_course.art.choices import BASE_STYLE, STYLE_ZH
 from kolors_course.art.scene import Scene
-from kolors_course.art.styles import BASE_STYLE, STYLE_ZH
-from kolors_course.art.subjects import Subject
+from kolors_course.art.subject import Subject
 from kolors_course.errors import CourseError
 
 LANGUAGES = ("en", "zh")

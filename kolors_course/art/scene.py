@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from kolors_course.art.backdrop import PLACES, TIMELESS, TIMES, Backdrop, draw_backdrop
-from kolors_course.art.subjects import Subject, rasterise, silhouette, sprite, subjects
+from kolors_course.art.subject import Subject, rasterise, silhouette, sprite, subjects
 from kolors_course.errors import CourseError
 
 SIZES = ("small", "normal", "big")

@@ -11,7 +11,7 @@ import numpy as np
 
 from kolors_course.art.backdrop import PLACES, TIMELESS, TIMES
 from kolors_course.art.scene import Scene, random_scene
-from kolors_course.art.subjects import Subject, subjects
+from kolors_course.art.subject import Subject, subjects
 from kolors_course.errors import CourseError
 
 STYLE_HELD_OUT = 40

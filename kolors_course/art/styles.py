@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from kolors_course.art.choices import BASE_STYLE, STYLES
 from kolors_course.art.scene import (
     Layout,
     Scene,
@@ -18,7 +19,6 @@ from kolors_course.art.scene import (
 )
 from kolors_course.errors import CourseError
 
-BASE_STYLE = "colour"
 LUMA = np.array([0.299, 0.587, 0.114])
 PICO8 = (
     "000000 1d2b53 7e2553 008751 ab5236 5f574f c2c3c7 fff1e8 "
@@ -182,10 +182,6 @@ _RENDER: dict[str, Callable[[Layout, int], Image.Image]] = {
     "pixel": _pixel,
     "woodcut": _woodcut,
 }
-STYLES = tuple(_RENDER)
-STYLE_ZH = dict(zip(STYLES, ("彩色", "线稿", "剪纸", "蓝图", "水墨", "霓虹", "像素", "木刻"), strict=True))
-# Styles the base model knows by name; the others are left for LoRAs to teach it.
-BASE_MODEL_STYLES = ("line-art", "woodcut", "blueprint", "neon")
 
 
 def render(scene: Scene, px: int = 128, style: str = BASE_STYLE) -> Image.Image:

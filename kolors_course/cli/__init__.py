@@ -1,4 +1,4 @@
-"""The command `kolors-course`: one module for each subcommand, with `add_arguments` and `run`."""
+"""The command `kolors-course`: for each subcommand its flags, `add_arguments` in flags/, and its work, `run` here."""
 
 import argparse
 import importlib
@@ -6,10 +6,11 @@ import logging
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import NoReturn
 
 from kolors_course import __version__
+from kolors_course.cli.parsing import Parser
 from kolors_course.errors import CourseError
 
 # name -> (module, one line of help)
@@ -31,13 +32,6 @@ COMMANDS = {
 }
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are one line, like all other errors of the command."""
-
-    def error(self, message: str) -> NoReturn:
-        raise CourseError(f"{message}; see {self.prog} --help")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands; importing their modules is left to the one that runs."""
     parser = Parser(
@@ -51,28 +45,40 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _subparser(name: str, module) -> argparse.ArgumentParser:
+def subparser(name: str) -> argparse.ArgumentParser:
+    """The parser of one subcommand, by the name it has in `COMMANDS`."""
+    flags = importlib.import_module(f"kolors_course.cli.flags.{COMMANDS[name][0]}")
     parser = Parser(
         prog=f"kolors-course {name}",
-        description=module.__doc__,
+        description=flags.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    module.add_arguments(parser)
+    flags.add_arguments(parser)
     parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
     return parser
 
 
 def _quiet_libraries() -> None:
-    """Keep other libraries' advice and progress bars out of our output."""
+    """Keep other libraries' advice, warnings and progress bars out of our output."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+    if not sys.warnoptions:  # python -W shows them
+        warnings.simplefilter("ignore")
+
+
+def _print_anything() -> None:
+    """Let no character end a command: where the console's encoding lacks one (Windows, pipes), ? stands for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # notebooks replace them with what has no encoding
+            stream.reconfigure(errors="replace")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 is success, 2 a mistake in the input (or a full disk), told in one line."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    _print_anything()
     try:
         return _run(argv)
     except (CourseError, OSError) as error:
@@ -81,14 +87,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; trainings resume from their last checkpoint when run again", file=sys.stderr)
+        print("stopped; training resumes from its last checkpoint when run again", file=sys.stderr)
         return 130
 
 
 def _run(argv: list[str]) -> int:
     name = build_parser().parse_args(argv[:1] or ["--help"]).command
+    arguments = subparser(name).parse_args(argv[1:])
+    arguments.command_line = shlex.join(["kolors-course", *argv])
     _quiet_libraries()
     module = importlib.import_module(f"kolors_course.cli.{COMMANDS[name][0]}")
-    arguments = _subparser(name, module).parse_args(argv[1:])
-    arguments.command_line = shlex.join(["kolors-course", *argv])
     return module.run(arguments) or 0

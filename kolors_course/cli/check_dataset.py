@@ -1,12 +1,4 @@
-"""Check a folder of pictures and captions before training on it.
-
-    kolors-course check-dataset data/datasets/ink --sheet ink.png
-    kolors-course check-dataset photos --min-side 1024 --aspect 0.5 2 --fix photos-mended
-
-The folder, or train/ in it, holds metadata.csv or metadata.jsonl with file_name and text, or a .txt file beside each
-picture, or one folder of pictures for each caption. Everything that was looked into is listed as ok, warning or error
-with its file and line; the exit status is 2 if there is an error. With --fix it tells of the mended folder.
-"""
+"""`kolors-course check-dataset`: what it does once its flags are read."""
 
 import argparse
 from collections.abc import Callable
@@ -15,7 +7,7 @@ from pathlib import Path
 from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
 from PIL import Image
 
-from kolors_course.cli.options import add_json, write_json
+from kolors_course.cli.options import write_json
 from kolors_course.dataset import (
     Filter,
     Report,
@@ -29,39 +21,6 @@ from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
 from kolors_course.kolors import current_profile
 from kolors_course.kolors.model import diffusers_layout
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=Path, help="the folder")
-    parser.add_argument(
-        "--model",
-        metavar="DIR",
-        help="whose tokenizer counts the captions' tokens (default: that of KOLORS_PROFILE, or else Kolors-mini's)",
-    )
-    parser.add_argument(
-        "--min-side",
-        type=int,
-        metavar="PIXELS",
-        help="turn away pictures with a shorter side (the camp: 1024)",
-    )
-    parser.add_argument(
-        "--aspect",
-        type=float,
-        nargs=2,
-        metavar=("LOW", "HIGH"),
-        help="turn away pictures whose width / height is not between these (the camp: 0.5 2)",
-    )
-    parser.add_argument("--fix", type=Path, metavar="DIR", help="write a mended copy to this new folder")
-    parser.add_argument(
-        "--sheet", type=Path, metavar="FILE", help="draw thumbnails with captions and warnings"
-    )
-    parser.add_argument(
-        "--juicer",
-        type=Path,
-        metavar="DIR",
-        help="write the filter as data-juicer's config.yaml and input.jsonl",
-    )
-    add_json(parser)
 
 
 def _token_counter(model: str | None) -> Callable[[str], int]:

@@ -1,10 +1,4 @@
-"""Install, start and stop a ComfyUI with the course's nodes, and run workflows in it.
-
-kolors-course comfyui install
-kolors-course comfyui start
-kolors-course comfyui run kolors_with_lora_example.json --lora outputs/my-lora/lora.safetensors
-kolors-course comfyui stop
-"""
+"""`kolors-course comfyui`: what it does once its flags are read."""
 
 import argparse
 import os
@@ -21,73 +15,13 @@ from kolors_course.comfyui.camp import import_camp, is_camp_workflow
 from kolors_course.comfyui.client import ComfyClient, Picture, Step
 from kolors_course.comfyui.convert import to_api
 from kolors_course.comfyui.graph import ApiGraph, format_of, read_workflow
-from kolors_course.comfyui.install import SOURCES, Installation, default_folder, find_installation, install
+from kolors_course.comfyui.install import Installation, default_folder, find_installation, install
 from kolors_course.comfyui.server import log_file, prepare_base, running_server, start_server, stop_server
 from kolors_course.comfyui.validate import require_valid
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.kolors import current_profile
 from kolors_course.platform.device import pick_device
-
-ACTIONS = {
-    "install": "install ComfyUI, or what is missing of it",
-    "start": "start it on this machine (and install it first)",
-    "run": "run a workflow and save its pictures",
-    "stop": "stop it",
-}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    parsers = {name: actions.add_parser(name, help=text, description=text) for name, text in ACTIONS.items()}
-    for action in parsers.values():
-        action.add_argument(
-            "--folder", type=Path, help="where ComfyUI is installed (default: outputs/comfyui)"
-        )
-        action.add_argument("--debug", action="store_true", help="show the full traceback of an error")
-    for name in ("install", "start", "run"):
-        parsers[name].add_argument(
-            "--source",
-            choices=SOURCES,
-            default="auto",
-            help="where its code comes from (default %(default)s)",
-        )
-    _add_start(parsers["start"])
-    _add_run(parsers["run"])
-
-
-def _add_start(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, help="default: 8188, or a free one")
-    parser.add_argument(
-        "--origin",
-        metavar="URL",
-        help="also serve the page that a proxy shows at this address, such as https://host; ComfyUI then no longer "
-        "refuses foreign pages, so only where no browser runs on the same machine",
-    )
-    parser.add_argument(
-        "--public-tunnel",
-        action="store_true",
-        help="DANGER: let the whole internet use it, through cloudflared, until you press Ctrl-C",
-    )
-
-
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "workflow",
-        type=Path,
-        help="JSON in UI or API format, a picture that ComfyUI saved, or the camp's workflow",
-    )
-    parser.add_argument("--lora", type=Path, metavar="FILE", help="LoRA file for the camp's workflow")
-    parser.add_argument(
-        "--server", metavar="URL", help="a ComfyUI that runs elsewhere (default: that of --folder)"
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("outputs/pictures"),
-        help="folder for pictures (default %(default)s)",
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:

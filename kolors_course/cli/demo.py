@@ -1,10 +1,4 @@
-"""The main job, end to end: check a data set, train a style LoRA, draw an eight-picture story before and after.
-
-    kolors-course demo                  # 剪纸 paper-cut, about four minutes on two cores
-    kolors-course demo --style ink
-
-Writes OUTPUT/story.png and prints what the probe network measures on subjects the LoRA has never seen in its style.
-"""
+"""`kolors-course demo`: what it does once its flags are read."""
 
 import argparse
 import time
@@ -26,7 +20,6 @@ from kolors_course.platform.paths import data_dir
 from kolors_course.story import Storyboard, draw_story, lay_out_page, read_storyboard, story_page, write_story
 from kolors_course.training.lora import LoraTraining, train_lora
 
-STYLES_WITH_DATA = ("paper-cut", "ink", "pixel")
 # Kolors-mini draws fine detail in its convolutions, above the levels that have attention; a style needs them.
 TARGETS = (
     *ATTENTION_TARGETS,
@@ -40,19 +33,6 @@ TARGETS = (
 )
 SETTINGS = LoraSettings(rank=16, alpha=16.0, target_modules=TARGETS, init="kaiming")
 GUIDANCE_SCALE = 6.0
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--style", default="paper-cut", choices=STYLES_WITH_DATA, help="default %(default)s")
-    parser.add_argument("--steps", type=int, default=400, help="training steps (default %(default)s)")
-    parser.add_argument(
-        "--scenes", type=int, default=40, help="held-out scenes to measure on (default %(default)s)"
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("outputs/story"), help="default %(default)s"
-    )
-    parser.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
-    options.add_json(parser)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,9 @@
-"""Look at this machine: versions, device, memory, fonts, data, and what will run here."""
+"""`kolors-course doctor`: what it does once its flags are read."""
 
 import argparse
 
-from kolors_course.cli.options import add_json, write_json
+from kolors_course.cli.options import write_json
 from kolors_course.platform.doctor import examine, report_dict, report_lines
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,37 +1,13 @@
-"""Measure a model on held-out prompts in both languages: does it draw what was asked, and in which style?
-
-    kolors-course evaluate -o outputs/evaluation                      # base model
-    kolors-course evaluate --lora data/loras/pixel.safetensors --style pixel -o outputs/pixel
-
-Writes scores.json, scores.md and sheet.png. The judge is the probe network of data/probes, trained on rendered
-scenes. With --style the subjects are the 40 that no style data set contains.
-"""
+"""`kolors-course evaluate`: what it does once its flags are read."""
 
 import argparse
-from pathlib import Path
 
-from kolors_course.art import BASE_STYLE, STYLES, style_test_subjects
+from kolors_course.art import BASE_STYLE, style_test_subjects
 from kolors_course.cli import options
 from kolors_course.errors import CourseError
 from kolors_course.evaluation import evaluate, held_out_prompts, load_probe, picture_sheet, score_table
 from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.platform.paths import data_dir
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--scenes", type=int, default=200, help="held-out scenes, two prompts each (default %(default)s)"
-    )
-    parser.add_argument(
-        "--style", default=BASE_STYLE, choices=STYLES, help="style that is wanted (default %(default)s)"
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("outputs/evaluation"), help="default %(default)s"
-    )
-    options.add_sampling(parser)
-    options.add_lora(parser)
-    options.add_model(parser)
-    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,18 +1,11 @@
-"""Make a LoRA out of two full models: what fine-tuning changed, in factors of low rank.
-
-    kolors-course extract-lora models/Kolors-diffusers models/my-tuned-kolors --rank 32 -o tuned.safetensors
-
-The difference of each layer is decomposed (singular value decomposition); the largest directions are kept. The
-answer says how much of the squared change they hold. Biases and norms, which a LoRA cannot hold, are counted.
-"""
+"""`kolors-course extract-lora`: what it does once its flags are read."""
 
 import argparse
-from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from kolors_course import __version__
-from kolors_course.cli.options import add_json, write_json
+from kolors_course.cli.options import write_json
 from kolors_course.kolors.skeleton import unet_skeleton
 from kolors_course.lora import (
     LoraFile,
@@ -24,20 +17,6 @@ from kolors_course.lora import (
     write_lora,
 )
 from kolors_course.platform.device import limit_threads, pick_device
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("base", type=Path, help="base model, a folder in diffusers layout")
-    parser.add_argument("tuned", type=Path, help="tuned model, likewise")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file to write")
-    parser.add_argument("--rank", type=int, default=16, help="rank of the LoRA (default %(default)s)")
-    parser.add_argument(
-        "--lora_target_modules",
-        metavar="NAMES",
-        help="only these layers, such as to_q,to_k,to_v,to_out (default: all that changed)",
-    )
-    parser.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
-    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

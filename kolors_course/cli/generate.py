@@ -1,12 +1,6 @@
-"""Draw pictures from a prompt.
-
-kolors-course generate --prompt 夜晚雪地上的一只兔子 -o rabbit.png
-kolors-course generate --prompt "a cat in the city at night" --lora data/loras/pixel.safetensors:0.8 -o cat.png
-kolors-course generate --prompt 夜晚雪地上的一只猫 --image rabbit.png --denoise 0.7 -o cat.png
-"""
+"""`kolors-course generate`: what it does once its flags are read."""
 
 import argparse
-from pathlib import Path
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -16,29 +10,9 @@ from kolors_course.dataset.pixels import open_picture
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.kolors import generate
-from kolors_course.kolors.generate import check_size
+from kolors_course.kolors.sampling import check_size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--prompt", required=True, help="what to draw, in Chinese or English")
-    parser.add_argument("--negative", default="", help="what to keep away from")
-    parser.add_argument("--image", type=Path, metavar="FILE", help="picture to start from")
-    parser.add_argument(
-        "--denoise",
-        type=float,
-        default=1.0,
-        help="how much of --image is drawn anew (default %(default)s, all)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default %(default)s)")
-    parser.add_argument("--count", type=int, default=1, help="pictures, side by side, with seeds counting up")
-    parser.add_argument("--size", metavar="WxH", help="picture size (default: the model's own)")
-    parser.add_argument("--scale", type=int, default=1, help="enlarge the saved picture this many times")
-    parser.add_argument("-o", "--output", type=Path, default=Path("picture.png"), help="default %(default)s")
-    options.add_sampling(parser)
-    options.add_lora(parser)
-    options.add_model(parser)
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -1,28 +1,11 @@
-"""Look into a LoRA file of any program: rank, alpha, scale, layers, size of its changes, and where it works.
-
-    kolors-course inspect-lora data/loras/pixel.safetensors
-    kolors-course inspect-lora "epoch=0-step=500.ckpt" --alpha 4
-
-‖ΔW‖ is the Frobenius norm of scale · B A over the layers of a block: where the LoRA changes the model most. Where the
-scale is not known, and of a DoRA, whose ΔW depends on the base weights too, ‖B A‖ stands instead. At the end stands
-for each program whether it applies the LoRA at the strength it was trained at: yes; no; or after a number has been
-set by hand.
-"""
+"""`kolors-course inspect-lora`: what it does once its flags are read."""
 
 import argparse
-from pathlib import Path
 
 from kolors_course.cli import lora_files
-from kolors_course.cli.options import add_json, write_json
+from kolors_course.cli.options import write_json
 from kolors_course.lora import LoraReport, inspect_lora
 from kolors_course.lora.adapter import MisfitError
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("lora", type=Path, help="the file: .safetensors, .ckpt, .bin or .pt")
-    lora_files.add_alpha(parser)
-    lora_files.add_model(parser)
-    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,5 @@
 """What the commands on LoRA files share: finding the U-Net that a file belongs to."""
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,23 +10,6 @@ from kolors_course.kolors.skeleton import kolors_skeleton, unet_skeleton
 from kolors_course.lora import LoraFile, check_fit
 from kolors_course.lora.adapter import MisfitError
 from kolors_course.lora.files import open_lora, settle_alpha
-
-
-def add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model",
-        metavar="DIR",
-        help="base model in diffusers layout, of which only unet/config.json is read (default: that of "
-        "KOLORS_PROFILE, or full Kolors, whichever has the layers of the file)",
-    )
-
-
-def add_alpha(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--alpha",
-        type=float,
-        help="alpha of training, for a file that does not say it; the camp's command used --lora_alpha 4.0",
-    )
 
 
 def skeletons(model: str | None) -> Iterator[nn.Module]:

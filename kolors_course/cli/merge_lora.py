@@ -1,28 +1,11 @@
-"""Bake LoRAs into a copy of a model, W + strength · alpha/rank · B A for W: then any program draws with them.
-
-    kolors-course merge-lora data/loras/pixel.safetensors:0.8 -o outputs/pixel-mini
-    kolors-course generate --model outputs/pixel-mini --prompt 夜晚雪地上的一只兔子
-
-The copy is a folder in diffusers layout; only its U-Net differs.
-"""
+"""`kolors-course merge-lora`: what it does once its flags are read."""
 
 import argparse
-from pathlib import Path
 
 from kolors_course.cli import lora_files
 from kolors_course.kolors import current_profile
 from kolors_course.lora import merge_into_model, parse_lora_argument
 from kolors_course.platform.device import limit_threads
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("loras", nargs="+", metavar="FILE[:STRENGTH]", help="LoRA; 1 is its trained strength")
-    parser.add_argument(
-        "--model", metavar="DIR", help="base model in diffusers layout (default: that of KOLORS_PROFILE)"
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="folder to write; must not exist yet"
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:

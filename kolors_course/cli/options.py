@@ -1,4 +1,4 @@
-"""Flags that several commands share."""
+"""From flags that several commands share to what they mean, and what commands print and write alike."""
 
 import argparse
 import json
@@ -7,52 +7,11 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from kolors_course.diffusion import SAMPLERS, SPACINGS, STOCHASTIC_SAMPLERS
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
 from kolors_course.kolors import KolorsModel, Sampling, current_profile, load_model, load_profile
 from kolors_course.lora import load_lora, parse_lora_argument
 from kolors_course.platform.device import limit_threads, pick_device
-
-
-def add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model", metavar="DIR", help="model in diffusers layout (default: that of KOLORS_PROFILE)"
-    )
-    parser.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
-
-
-def add_sampling(parser: argparse.ArgumentParser, guidance: float = 5.0) -> None:
-    parser.add_argument("--steps", type=int, default=25, help="sampling steps (default %(default)s)")
-    parser.add_argument(
-        "--guidance", type=float, default=guidance, help="guidance scale; 1 is none (default %(default)s)"
-    )
-    parser.add_argument(
-        "--sampler",
-        default="euler",
-        choices=(*SAMPLERS, *STOCHASTIC_SAMPLERS),
-        metavar="NAME",
-        help=f"{', '.join(SAMPLERS)}; drawing noise on the way: {', '.join(STOCHASTIC_SAMPLERS)} "
-        "(default %(default)s)",
-    )
-    parser.add_argument(
-        "--spacing", default="leading", choices=SPACINGS, help="timesteps to visit (default %(default)s)"
-    )
-    parser.add_argument("--batch-size", type=int, default=8, help="pictures at a time (default %(default)s)")
-
-
-def add_lora(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--lora",
-        action="append",
-        default=[],
-        metavar="FILE[:STRENGTH]",
-        help="LoRA to apply; may be given again",
-    )
-
-
-def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the report as JSON")
 
 
 def parse_size(text: str) -> tuple[int, int]:

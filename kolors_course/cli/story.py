@@ -1,27 +1,12 @@
-"""Draw a storyboard (YAML) as a page of captioned pictures, in a LoRA's style and beside the base model's row.
-
-kolors-course story data/stories/moon_rabbit.yaml --lora data/loras/pixel.safetensors -o outputs/story
-"""
+"""`kolors-course story`: what it does once its flags are read."""
 
 import argparse
-from pathlib import Path
 
 from kolors_course.cli import options
 from kolors_course.files import ensure_folder
-from kolors_course.kolors.generate import check_size
+from kolors_course.kolors.sampling import check_size
 from kolors_course.lora import parse_lora_argument, unload_lora
 from kolors_course.story import draw_story, lay_out_page, read_storyboard, story_page, write_story
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("storyboard", type=Path, help="YAML file with titles and panels")
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("outputs/story"), help="default %(default)s"
-    )
-    parser.add_argument("--size", metavar="WxH", help="panel size (default: the model's own)")
-    options.add_sampling(parser)
-    options.add_lora(parser)
-    options.add_model(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

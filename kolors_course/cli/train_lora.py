@@ -1,20 +1,4 @@
-"""Train a LoRA. Flags have the names, meanings and (on full Kolors) defaults of the camp's train_kolors_lora.py.
-
-    kolors-course train-lora --dataset_path data/datasets/paper-cut --output_path outputs/paper-cut
-    kolors-course train-lora --pretrained_unet_path models/kolors/Kolors/unet/diffusion_pytorch_model.safetensors \\
-        --pretrained_text_encoder_path models/kolors/Kolors/text_encoder \\
-        --pretrained_fp16_vae_path models/sdxl-vae-fp16-fix/diffusion_pytorch_model.safetensors \\
-        --lora_rank 16 --lora_alpha 4.0 --dataset_path data/lora_dataset --output_path ./models --max_epochs 1
-
-`python -m kolors_course.train_kolors_lora` is the same command, and what `accelerate launch -m` starts on several
-devices. The same command resumes an interrupted run; --overwrite starts anew. An "epoch" is --steps_per_epoch
-batches, as in the camp, but pictures are drawn so that each comes once before any comes again. --plan says beforehand
-what a training takes; on full Kolors that is printed before each one.
-
-What the camp's trainer has no flags for is set to what trains better: a warm-up and a cosine, min-SNR weights,
-dropped captions, clipped gradients. Its own plain recipe is --warmup_steps 0 --lr_schedule constant
---min_snr_gamma 0 --caption_dropout 0 --max_grad_norm 1e9.
-"""
+"""`kolors-course train-lora`: from flags to a recipe, and what becomes of it."""
 
 import argparse
 import json
@@ -28,13 +12,14 @@ import torch
 
 from kolors_course.cli.options import write_json
 from kolors_course.cli.publish import check_push, push
-from kolors_course.cli.train_lora_flags import MIN_SNR_GAMMA, TARGETS, add_arguments
 from kolors_course.errors import CourseError
 from kolors_course.kolors import KolorsModel, Profile, current_profile, load_model, three_paths
 from kolors_course.kolors.skeleton import full_kolors
 from kolors_course.lora import LoraSettings, parse_target_modules
+from kolors_course.lora.choices import TARGETS
 from kolors_course.platform.device import limit_threads, pick_device
 from kolors_course.platform.speed import measure_speed
+from kolors_course.training.choices import MIN_SNR_GAMMA
 from kolors_course.training.distributed import is_main_process, needs_one_dtype, process_device
 from kolors_course.training.lora import RunOptions, train_lora
 from kolors_course.training.losses import LossSettings
@@ -42,8 +27,6 @@ from kolors_course.training.optimizers import OptimizerSettings
 from kolors_course.training.plan import GIB, HALF, advice, plan_training
 from kolors_course.training.recipe import DataSettings, LoraTraining, mixed_precision
 from kolors_course.training.validation import ValidationSettings
-
-__all__ = ["add_arguments", "profile_of", "recipe_of", "run"]
 
 T = TypeVar("T")
 

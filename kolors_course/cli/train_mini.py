@@ -1,13 +1,4 @@
-"""Train Kolors-mini from scratch: tokenizer, pictures, VAE, probe, then U-Net and ChatGLM together.
-
-Every stage logs, keeps checkpoints and resumes; run the same command again after an interruption. Finished stages
-are skipped. The result goes to OUTPUT/kolors-mini and OUTPUT/probe-run; copy them to data/ to use them.
-
-    kolors-course train-mini                                                   # hours on a CPU, minutes on a GPU
-    kolors-course train-mini --from data/kolors-mini --base-steps 3500 --learning-rate 5e-4   # go on from there
-    kolors-course train-mini --from data/kolors-mini --stage decoder                          # sharper pictures
-    kolors-course train-mini --from data/kolors-mini --stage vae --stage base                 # both, encoder too
-"""
+"""`kolors-course train-mini`: what it does once its flags are read."""
 
 import argparse
 from dataclasses import replace
@@ -19,44 +10,12 @@ from kolors_course.errors import CourseError
 from kolors_course.kolors import load_model
 from kolors_course.platform.device import limit_threads, pick_device
 from kolors_course.training.base import save_mini, train_base
+from kolors_course.training.choices import MINI_STAGES
 from kolors_course.training.mini import build_tokenizer
 from kolors_course.training.mini_recipe import RECIPES, MiniRecipe, default_recipe
 from kolors_course.training.pictures import PictureStore
 from kolors_course.training.probe import train_probe
 from kolors_course.training.vae import train_vae
-
-STAGES = ("tokenizer", "pictures", "vae", "probe", "base")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", type=Path, default=Path("outputs/mini"), help="default %(default)s")
-    parser.add_argument(
-        "--recipe",
-        choices=tuple(RECIPES),
-        help="how large batches and how many steps; gpu where there is one, else cpu",
-    )
-    parser.add_argument(
-        "--stage",
-        choices=(*STAGES, "decoder"),
-        action="append",
-        help="only this stage; may be repeated. decoder: sharpen the VAE's decoder of the model given by --from",
-    )
-    parser.add_argument(
-        "--from",
-        dest="start",
-        type=Path,
-        metavar="DIR",
-        help="train this Kolors-mini further: its base model, unless stages are named",
-    )
-    parser.add_argument("--learning-rate", type=float, help="of the base model; default: the recipe's")
-    parser.add_argument("--pictures", type=int, help="of the base model; default: the recipe's")
-    parser.add_argument("--vae-learning-rate", type=float, help="default: the recipe's")
-    parser.add_argument("--vae-steps", type=int, help="default: the recipe's")
-    parser.add_argument("--base-steps", type=int, help="default: the recipe's")
-    parser.add_argument("--probe-steps", type=int, help="default: the recipe's")
-    parser.add_argument(
-        "--styled-share", type=float, help="part of each batch drawn in a style; default: the recipe's"
-    )
 
 
 def chosen_recipe(arguments: argparse.Namespace) -> MiniRecipe:
@@ -83,7 +42,7 @@ def chosen_recipe(arguments: argparse.Namespace) -> MiniRecipe:
 def run(arguments: argparse.Namespace) -> int:
     limit_threads()
     folder, recipe = arguments.output, chosen_recipe(arguments)
-    stages = arguments.stage or (("base",) if arguments.start else STAGES)
+    stages = arguments.stage or (("base",) if arguments.start else MINI_STAGES)
     if "decoder" in stages and not arguments.start:
         raise CourseError("the stage decoder goes on from a finished model; name it with --from DIR")
     start = load_model(arguments.start) if arguments.start else None

@@ -4,9 +4,9 @@ from numbers import Integral
 
 import numpy as np
 
+from kolors_course.diffusion.choices import SPACINGS
 from kolors_course.errors import CourseError
 
-SPACINGS = ("leading", "trailing", "linspace")
 _KARRAS_RHO = 7.0
 
 

@@ -19,8 +19,8 @@
 - Gradients are the caller's choice: wrap the loop in `torch.no_grad()` unless you want them.
 - Bad arguments raise CourseError at the first state, because generators start when they are asked.
 
-`SAMPLERS` are deterministic: a new one has the same four arguments, gives every further one a default, and is added
-there. `STOCHASTIC_SAMPLERS` draw noise on the way and need a `generator` besides.
+`SAMPLERS` in choices.py are deterministic: a new one has the same four arguments, gives every further one a default,
+and is one line there. `STOCHASTIC_SAMPLERS` draw noise on the way and need a `generator` besides.
 
 **Scale.** Inside, the state x = x₀ + σε is the model's input divided by √ᾱ (arXiv 2206.00364): there the ODE
 is simply dx/dσ = ε(x, σ), and `denoise` sees x/√(σ²+1).
@@ -32,10 +32,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from kolors_course.diffusion.ancestral import Generator, ddim, ddpm, euler_ancestral, reverse_sde
-from kolors_course.diffusion.consistency import lcm
-from kolors_course.diffusion.multistep import dpmpp_2m, unipc
-from kolors_course.diffusion.ode import euler, heun
+from kolors_course.diffusion.ancestral import Generator
+from kolors_course.diffusion.choices import OWN_TIMESTEPS, SAMPLERS, STOCHASTIC_SAMPLERS
 from kolors_course.diffusion.schedule import NoiseSchedule
 from kolors_course.diffusion.states import Denoise, SamplerState
 from kolors_course.errors import CourseError
@@ -70,26 +68,6 @@ class StochasticSampler(Protocol):
         original: Tensor | None = None,
         first_step: int = 0,
     ) -> Iterator[SamplerState]: ...
-
-
-SAMPLERS: dict[str, Sampler] = {
-    "euler": euler,
-    "heun": heun,
-    "dpm++2m": dpmpp_2m,
-    "dpm++2m-karras": partial(dpmpp_2m, use_karras_sigmas=True),
-    "unipc": unipc,
-}
-
-STOCHASTIC_SAMPLERS: dict[str, StochasticSampler] = {
-    "ddpm": ddpm,
-    "ddim-eta1": partial(ddim, eta=1.0),
-    "euler-ancestral": euler_ancestral,
-    "reverse-sde": reverse_sde,
-    "lcm": lcm,
-}
-
-# They have timesteps of their own, so there is no spacing to choose.
-OWN_TIMESTEPS = ("dpm++2m-karras", "lcm")
 
 
 def get_sampler(name: str, *, spacing: str = "leading", generator: Generator | None = None) -> Sampler:

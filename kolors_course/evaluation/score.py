@@ -9,8 +9,8 @@ from kolors_course.art import BASE_STYLE
 from kolors_course.errors import CourseError
 from kolors_course.evaluation.probes import Probe, Verdict, agreement, look
 from kolors_course.evaluation.prompts import TestPrompt
-from kolors_course.kolors.generate import Sampling, generate
 from kolors_course.kolors.model import KolorsModel
+from kolors_course.kolors.sampling import Sampling, generate
 
 QUESTIONS = ("subject", "place", "time", "size", "position", "count")
 

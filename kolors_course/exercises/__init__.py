@@ -1,5 +1,6 @@
 """The notebooks' exercises: each check explains the likely mistake. A lesson's own are in a module of its name."""
 
-from kolors_course.exercises.feedback import Mistake, Right, fast
+import lazy_loader
 
-__all__ = ["Mistake", "Right", "fast"]
+# What the package exports is named in __init__.pyi and imported when it is first asked for.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

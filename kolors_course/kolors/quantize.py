@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from kolors_course.errors import CourseError
-
-QUANTIZATIONS = ("nf4", "int8")
+from kolors_course.kolors.choices import QUANTIZATIONS
 
 
 def quantize_unet(unet: nn.Module, kind: str, device: torch.device | str) -> int:

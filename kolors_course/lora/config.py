@@ -4,11 +4,9 @@ import math
 from dataclasses import dataclass
 
 from kolors_course.errors import CourseError
-from kolors_course.lora.kinds import KIND_NAMES, KINDS
+from kolors_course.lora.choices import ATTENTION_TARGETS, INITIALISATIONS, KINDS
+from kolors_course.lora.kinds import KIND_NAMES
 from kolors_course.lora.maths import lora_scale
-
-ATTENTION_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
-INITIALISATIONS = ("gaussian", "kaiming")
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,11 @@ from kolors_course import __version__
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
 from kolors_course.lora.adapter import adaptable_layers, lora_state_dict
+from kolors_course.lora.choices import WRITABLE
 from kolors_course.lora.config import LoraSettings
 from kolors_course.lora.joint import join_parts, split_parts
 from kolors_course.lora.kinds import complete_parts, rank_axis, split_tensor_name
-from kolors_course.lora.layouts import WRITABLE, decode, encode
+from kolors_course.lora.layouts import decode, encode
 from kolors_course.lora.metadata import (
     COURSE_METADATA_KEY,
     diffusers_metadata,

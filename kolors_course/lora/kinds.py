@@ -16,7 +16,6 @@ import torch
 from peft.tuners.lokr.layer import factorization
 from torch import Tensor, nn
 
-KINDS = ("lora", "lokr", "loha")
 KIND_NAMES = {"lora": "LoRA", "lokr": "LoKr", "loha": "LoHa"}
 _NAME = re.compile(
     r"(?P<layer>.+)\.(?P<part>lora_[AB]\.weight|lora_magnitude_vector|lokr_w1|lokr_w2(?:_[ab])?|hada_w[12]_[ab])"

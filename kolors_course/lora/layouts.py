@@ -28,7 +28,6 @@ LAYOUTS = {
     "kohya-sgm": ("kohya, Stability (sgm) block names", True),
     "diffsynth": ("DiffSynth-Studio 1.x", True),
 }
-WRITABLE = ("diffusers", "kohya", "diffsynth")
 _FACTOR = r"(?P<part>lora_A|lora_B|lora_magnitude_vector|lokr_w1|lokr_w2(_[ab])?|hada_w[12]_[ab])"
 _PATTERNS = {
     "diffusers": rf"unet\.(?P<layer>.+)\.{_FACTOR}(\.weight)?",

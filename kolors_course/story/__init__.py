@@ -4,18 +4,7 @@
 `story_page` sets them with captions in two languages; `write_story` keeps the result.
 """
 
-from kolors_course.story.draw import draw_story, write_story
-from kolors_course.story.page import lay_out_page, story_page
-from kolors_course.story.storyboard import MAX_PANELS, Panel, Storyboard, parse_storyboard, read_storyboard
+import lazy_loader
 
-__all__ = [
-    "MAX_PANELS",
-    "Panel",
-    "Storyboard",
-    "draw_story",
-    "lay_out_page",
-    "parse_storyboard",
-    "read_storyboard",
-    "story_page",
-    "write_story",
-]
+# What the package exports is named in __init__.pyi and imported when it is first asked for.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

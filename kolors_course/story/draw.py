@@ -28,10 +28,10 @@ def draw_story(
 
     Args:
         progress: called with the number of panels finished so far.
-        watch: see `kolors_course.kolors.generate`.
+        watch: see `kolors_course.kolors.sampling`.
 
     Raises:
-        CourseError: what `kolors_course.kolors.generate` refuses.
+        CourseError: what `kolors_course.kolors.sampling` refuses.
     """
     # Imported here: reading a storyboard and setting a page need not wait for torch to load.
     from kolors_course.kolors import generate

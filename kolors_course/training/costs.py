@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from kolors_course.kolors.compact import TextBiasAttnProcessor, plain_attention
-from kolors_course.kolors.generate import conditioning_of, unet_noise
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds, encode_rows
+from kolors_course.kolors.sampling import conditioning_of, unet_noise
 from kolors_course.kolors.skeleton import skeleton_of
 from kolors_course.lora import add_lora, lora_parameters, unload_lora
 from kolors_course.platform.meter import Meter

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from kolors_course.dataset import Dataset
 from kolors_course.dataset.buckets import assign_bucket, candidate_buckets, step_for
-from kolors_course.kolors.generate import Sampling
 from kolors_course.kolors.model import KolorsModel
+from kolors_course.kolors.sampling import Sampling
 from kolors_course.training.batches import PictureStream
 from kolors_course.training.cache import Encoder, TrainingCache, encode_captions, encode_pictures
 from kolors_course.training.randomness import CROP, generator_for

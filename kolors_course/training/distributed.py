@@ -9,11 +9,11 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType, parse_flag_from_env
 
 from kolors_course.errors import CourseError
+from kolors_course.training.choices import STRATEGIES
 from kolors_course.training.recipe import LoraTraining, mixed_precision
 
 # How long processes wait for each other: one of them encodes all pictures and captions while the others wait.
 PATIENCE = timedelta(hours=12)
-STRATEGIES = ("auto", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")  # the camp's names
 
 
 def process_device(device: torch.device) -> torch.device:

@@ -9,10 +9,8 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker, get_availa
 
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
+from kolors_course.training.choices import LOGGERS, TRACKERS
 from kolors_course.training.run import RunFolder
-
-TRACKERS = ("tensorboard", "wandb", "swanlab")  # those of accelerate that the course offers
-LOGGERS = ("csv", *TRACKERS)
 
 
 def check_loggers(names: Sequence[str]) -> None:

@@ -59,7 +59,7 @@ class RunOptions:
     Attributes:
         cache_folder: keeps encoded pictures and captions on disk; None keeps them in memory only.
         loggers: names of `logs.LOGGERS`, besides the log.jsonl that is always written.
-        strategy: one of `distributed.STRATEGIES`.
+        strategy: one of `choices.STRATEGIES`.
         free_encoders: give back the memory of the text encoder, for good, and lend that of the VAE, once they have
             encoded the data, see `encode_training_data`.
     """

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.errors import CourseError
-
-LOSSES = ("mse", "huber")
+from kolors_course.training.choices import LOSSES
 
 
 @dataclass(frozen=True)

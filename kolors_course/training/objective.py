@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kolors_course.kolors.generate import conditioning_of, unet_noise
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds
+from kolors_course.kolors.sampling import conditioning_of, unet_noise
 from kolors_course.training.losses import LossSettings, weighted_loss
 
 

@@ -10,16 +10,9 @@ import torch
 from torch import nn
 
 from kolors_course.errors import CourseError
+from kolors_course.training.choices import OPTIMIZERS, SCHEDULES
 from kolors_course.training.run import warmup_cosine
 
-# name -> (package, class); all but the first come in packages that the course does not need otherwise
-OPTIMIZERS = {
-    "adamw": ("torch.optim", "AdamW"),
-    "adamw-8bit": ("bitsandbytes.optim", "AdamW8bit"),
-    "prodigy": ("prodigyopt", "Prodigy"),
-    "adamw-schedule-free": ("schedulefree", "AdamWScheduleFree"),
-}
-SCHEDULES = ("cosine", "linear", "constant")
 FLOOR = 0.05  # of the learning rate, at the last step
 
 

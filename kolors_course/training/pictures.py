@@ -12,8 +12,8 @@ import torch
 from tqdm.auto import tqdm
 
 from kolors_course.art import (
-    BASE_MODEL_STYLES,
     BASE_STYLE,
+    LORA_STYLES,
     STYLES,
     Scene,
     draw_scene,
@@ -25,8 +25,6 @@ from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.platform.machine import available_cores
 
 Job, Result = TypeVar("Job"), TypeVar("Result")
-
-LORA_STYLES = tuple(style for style in STYLES if style not in (BASE_STYLE, *BASE_MODEL_STYLES))
 
 
 @dataclass(frozen=True)

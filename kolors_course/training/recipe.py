@@ -8,11 +8,10 @@ import torch
 from kolors_course.errors import CourseError
 from kolors_course.lora import LoraSettings
 from kolors_course.platform.device import autocast_dtype
+from kolors_course.training.choices import MIN_SNR_GAMMA, PRECISIONS
 from kolors_course.training.losses import LossSettings
 from kolors_course.training.optimizers import OptimizerSettings
 from kolors_course.training.validation import ValidationSettings
-
-PRECISIONS = ("auto", "32", "bf16", "16-mixed")
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class LoraTraining:
     gradient_checkpointing: bool = False
     settings: LoraSettings = field(default_factory=LoraSettings)
     text_encoder_lora: bool = False
-    loss: LossSettings = field(default_factory=lambda: LossSettings(min_snr_gamma=5.0))
+    loss: LossSettings = field(default_factory=lambda: LossSettings(min_snr_gamma=MIN_SNR_GAMMA))
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     data: DataSettings = field(default_factory=DataSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)

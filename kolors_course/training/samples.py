@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 
-from kolors_course.kolors.generate import Sampling, check_size, draw_latents
 from kolors_course.kolors.latents import decode_latents
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import LivePrompts, PromptEmbeds
+from kolors_course.kolors.sampling import Sampling, check_size, draw_latents
 from kolors_course.training.cache import Encoder
 
 

@@ -1,6 +1,6 @@
 """Figures: sheets of labelled pictures, and the picture-book world at a glance."""
 
-from kolors_course.viz.figures import picture_grid, stack
-from kolors_course.viz.world import style_figure, styled_scenes, world_figure, world_scenes
+import lazy_loader
 
-__all__ = ["picture_grid", "stack", "style_figure", "styled_scenes", "world_figure", "world_scenes"]
+# What the package exports is named in __init__.pyi and imported when it is first asked for.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

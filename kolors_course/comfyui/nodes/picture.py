@@ -12,7 +12,7 @@ from kolors_course.comfyui.wires import (
 )
 from kolors_course.dataset.pixels import cover_picture
 from kolors_course.kolors import vae_decode, vae_encode
-from kolors_course.kolors.generate import check_size
+from kolors_course.kolors.sampling import check_size
 
 from .inputs import CATEGORY, model_input, sampling_of, size_inputs
 

@@ -1,25 +1,38 @@
-"""The flags of train-lora, by group: name, options of argparse, help."""
+"""Train a LoRA. Flags have the names, meanings and (on full Kolors) defaults of the camp's train_kolors_lora.py.
+
+    kolors-course train-lora --dataset_path data/datasets/paper-cut --output_path outputs/paper-cut
+    kolors-course train-lora --pretrained_unet_path models/kolors/Kolors/unet/diffusion_pytorch_model.safetensors \\
+        --pretrained_text_encoder_path models/kolors/Kolors/text_encoder \\
+        --pretrained_fp16_vae_path models/sdxl-vae-fp16-fix/diffusion_pytorch_model.safetensors \\
+        --lora_rank 16 --lora_alpha 4.0 --dataset_path data/lora_dataset --output_path ./models --max_epochs 1
+
+`python -m kolors_course.train_kolors_lora` is the same command, and what `accelerate launch -m` starts on several
+devices. The same command resumes an interrupted run; --overwrite starts anew. An "epoch" is --steps_per_epoch
+batches, as in the camp, but pictures are drawn so that each comes once before any comes again. --plan says beforehand
+what a training takes; on full Kolors that is printed before each one.
+
+What the camp's trainer has no flags for is set to what trains better: a warm-up and a cosine, min-SNR weights,
+dropped captions, clipped gradients. Its own plain recipe is --warmup_steps 0 --lr_schedule constant
+--min_snr_gamma 0 --caption_dropout 0 --max_grad_norm 1e9.
+"""
 
 import argparse
 
-from kolors_course.cli.options import add_json
-from kolors_course.kolors.quantize import QUANTIZATIONS
-from kolors_course.lora import ATTENTION_TARGETS
-from kolors_course.lora.kinds import KINDS
-from kolors_course.training.distributed import STRATEGIES
-from kolors_course.training.logs import LOGGERS
-from kolors_course.training.losses import LOSSES
-from kolors_course.training.optimizers import OPTIMIZERS, SCHEDULES
-from kolors_course.training.recipe import PRECISIONS
-
-# Short names of lists of target modules; the second is every linear layer of the transformers, as kohya adapts.
-TARGETS = {
-    "attention": ATTENTION_TARGETS,
-    "attention+feed-forward": (*ATTENTION_TARGETS, "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out"),
-}
-MIN_SNR_GAMMA = 5.0
+from kolors_course.cli.flags import shared
+from kolors_course.kolors.choices import QUANTIZATIONS
+from kolors_course.lora.choices import INITIALISATIONS, KINDS, TARGETS
+from kolors_course.training.choices import (
+    LOGGERS,
+    LOSSES,
+    MIN_SNR_GAMMA,
+    OPTIMIZERS,
+    PRECISIONS,
+    SCHEDULES,
+    STRATEGIES,
+)
 
 WHOLE, NUMBER, YES = {"type": int}, {"type": float}, {"action": "store_true"}
+# group -> (name, options of argparse, help)
 FLAGS = {
     "model (default: that of KOLORS_PROFILE)": (
         ("--model", {"metavar": "DIR"}, "model in diffusers layout, or the older one of Kwai-Kolors/Kolors"),
@@ -116,7 +129,7 @@ FLAGS = {
             {"default": "to_q,to_k,to_v,to_out"},
             f"names, or one of {', '.join(TARGETS)}",
         ),
-        ("--init_lora_weights", {"default": "kaiming", "choices": ("gaussian", "kaiming")}, ""),
+        ("--init_lora_weights", {"default": "kaiming", "choices": INITIALISATIONS}, ""),
         (
             "--adapter",
             {"default": "lora", "choices": KINDS},
@@ -176,4 +189,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             group.add_argument(
                 name, **options, help=f"{text} ({default})" if text and default else text or default
             )
-    add_json(parser)
+    shared.add_json(parser)

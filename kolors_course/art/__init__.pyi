@@ -1,0 +1,36 @@
+from .backdrop import PLACES, TIMELESS, TIMES
+from .captions import LANGUAGES, LENGTHS, caption, random_caption
+from .choices import BASE_MODEL_STYLES, BASE_STYLE, LORA_STYLES, STYLE_ZH, STYLES
+from .scene import POSITIONS, SIZES, Scene, lay_out, random_scene
+from .splits import draw_scene, is_held_out, style_test_subjects, style_train_subjects
+from .styles import render
+from .subject import Subject, find_subject, subject_index, subjects
+
+__all__ = [
+    "BASE_MODEL_STYLES",
+    "BASE_STYLE",
+    "LANGUAGES",
+    "LENGTHS",
+    "LORA_STYLES",
+    "PLACES",
+    "POSITIONS",
+    "SIZES",
+    "STYLES",
+    "STYLE_ZH",
+    "TIMELESS",
+    "TIMES",
+    "Scene",
+    "Subject",
+    "caption",
+    "draw_scene",
+    "find_subject",
+    "is_held_out",
+    "lay_out",
+    "random_caption",
+    "random_scene",
+    "render",
+    "style_test_subjects",
+    "style_train_subjects",
+    "subject_index",
+    "subjects",
+]

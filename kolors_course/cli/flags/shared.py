@@ -1,0 +1,63 @@
+"""Flags that several commands share."""
+
+import argparse
+from pathlib import Path
+
+from kolors_course.diffusion.choices import SAMPLERS, SPACINGS, STOCHASTIC_SAMPLERS
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", metavar="DIR", help="model in diffusers layout (default: that of KOLORS_PROFILE)"
+    )
+    parser.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
+
+
+def add_sampling(parser: argparse.ArgumentParser, guidance: float = 5.0) -> None:
+    parser.add_argument("--steps", type=int, default=25, help="sampling steps (default %(default)s)")
+    parser.add_argument(
+        "--guidance", type=float, default=guidance, help="guidance scale; 1 is none (default %(default)s)"
+    )
+    parser.add_argument(
+        "--sampler",
+        default="euler",
+        choices=(*SAMPLERS, *STOCHASTIC_SAMPLERS),
+        metavar="NAME",
+        help=f"{', '.join(SAMPLERS)}; drawing noise on the way: {', '.join(STOCHASTIC_SAMPLERS)} "
+        "(default %(default)s)",
+    )
+    parser.add_argument(
+        "--spacing", default="leading", choices=SPACINGS, help="timesteps to visit (default %(default)s)"
+    )
+    parser.add_argument("--batch_size", type=int, default=8, help="pictures at a time (default %(default)s)")
+
+
+def add_lora(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--lora",
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="LoRA to apply; may be given again",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the report as JSON")
+
+
+def add_unet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        metavar="DIR",
+        help="base model in diffusers layout, of which only unet/config.json is read (default: that of "
+        "KOLORS_PROFILE, or full Kolors, whichever has the layers of the file)",
+    )
+
+
+def add_alpha(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--alpha",
+        type=float,
+        help="alpha of training, for a file that does not say it; the camp's command used --lora_alpha 4.0",
+    )

@@ -1,0 +1,46 @@
+"""Train Kolors-mini from scratch: tokenizer, pictures, VAE, probe, then U-Net and ChatGLM together.
+
+Every stage logs, keeps checkpoints and resumes; run the same command again after an interruption. Finished stages
+are skipped. The result goes to OUTPUT/kolors-mini and OUTPUT/probe-run; copy them to data/ to use them.
+
+    kolors-course train-mini                                                   # hours on a CPU, minutes on a GPU
+    kolors-course train-mini --from data/kolors-mini --base-steps 3500 --learning-rate 5e-4   # go on from there
+    kolors-course train-mini --from data/kolors-mini --stage decoder                          # sharper pictures
+    kolors-course train-mini --from data/kolors-mini --stage vae --stage base                 # both, encoder too
+"""
+
+import argparse
+from pathlib import Path
+
+from kolors_course.training.choices import MINI_RECIPES, MINI_STAGES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", type=Path, default=Path("outputs/mini"), help="default %(default)s")
+    parser.add_argument(
+        "--recipe",
+        choices=MINI_RECIPES,
+        help="how large batches and how many steps; gpu where there is one, else cpu",
+    )
+    parser.add_argument(
+        "--stage",
+        choices=(*MINI_STAGES, "decoder"),
+        action="append",
+        help="only this stage; may be repeated. decoder: sharpen the VAE's decoder of the model given by --from",
+    )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="DIR",
+        help="train this Kolors-mini further: its base model, unless stages are named",
+    )
+    parser.add_argument("--learning-rate", type=float, help="of the base model; default: the recipe's")
+    parser.add_argument("--pictures", type=int, help="of the base model; default: the recipe's")
+    parser.add_argument("--vae-learning-rate", type=float, help="default: the recipe's")
+    parser.add_argument("--vae-steps", type=int, help="default: the recipe's")
+    parser.add_argument("--base-steps", type=int, help="default: the recipe's")
+    parser.add_argument("--probe-steps", type=int, help="default: the recipe's")
+    parser.add_argument(
+        "--styled-share", type=float, help="part of each batch drawn in a style; default: the recipe's"
+    )

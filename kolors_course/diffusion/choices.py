@@ -1,0 +1,34 @@
+"""What can be chosen by name here. Nothing heavy is imported, so that the command line can list it at once."""
+
+from typing import TYPE_CHECKING
+
+from kolors_course.registry import Registry
+
+if TYPE_CHECKING:
+    from kolors_course.diffusion.samplers import Sampler, StochasticSampler
+
+_HERE = "kolors_course.diffusion"
+
+# Deterministic: a new sampler is a function and one line here.
+SAMPLERS: "Registry[Sampler]" = Registry(
+    {
+        "euler": f"{_HERE}.ode:euler",
+        "heun": f"{_HERE}.ode:heun",
+        "dpm++2m": f"{_HERE}.multistep:dpmpp_2m",
+        "dpm++2m-karras": (f"{_HERE}.multistep:dpmpp_2m", {"use_karras_sigmas": True}),
+        "unipc": f"{_HERE}.multistep:unipc",
+    }
+)
+# They draw noise on the way, and need a `generator`.
+STOCHASTIC_SAMPLERS: "Registry[StochasticSampler]" = Registry(
+    {
+        "ddpm": f"{_HERE}.ancestral:ddpm",
+        "ddim-eta1": (f"{_HERE}.ancestral:ddim", {"eta": 1.0}),
+        "euler-ancestral": f"{_HERE}.ancestral:euler_ancestral",
+        "reverse-sde": f"{_HERE}.ancestral:reverse_sde",
+        "lcm": f"{_HERE}.consistency:lcm",
+    }
+)
+# They have timesteps of their own, so there is no spacing to choose.
+OWN_TIMESTEPS = ("dpm++2m-karras", "lcm")
+SPACINGS = ("leading", "trailing", "linspace")

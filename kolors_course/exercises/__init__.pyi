@@ -1,0 +1,3 @@
+from .feedback import Mistake, Right, fast
+
+__all__ = ["Mistake", "Right", "fast"]

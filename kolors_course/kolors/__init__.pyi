@@ -1,0 +1,45 @@
+from .latents import (
+    decode_latents,
+    encode_pictures,
+    preview_picture,
+    vae_decode,
+    vae_encode,
+)
+from .model import KolorsModel, ModelPaths, diffusers_layout, load_model, three_paths
+from .profiles import Profile, current_profile, load_profile
+from .prompts import PromptEmbeds, encode_prompts, encode_prompts_padded
+from .sampling import (
+    Sampling,
+    draw_latents,
+    generate,
+    initial_latents,
+    prompt_denoiser,
+    sample_latents,
+    time_ids,
+)
+
+__all__ = [
+    "KolorsModel",
+    "ModelPaths",
+    "Profile",
+    "PromptEmbeds",
+    "Sampling",
+    "current_profile",
+    "decode_latents",
+    "diffusers_layout",
+    "draw_latents",
+    "encode_pictures",
+    "encode_prompts",
+    "encode_prompts_padded",
+    "generate",
+    "initial_latents",
+    "load_model",
+    "load_profile",
+    "preview_picture",
+    "prompt_denoiser",
+    "sample_latents",
+    "three_paths",
+    "time_ids",
+    "vae_decode",
+    "vae_encode",
+]

@@ -1,0 +1,4 @@
+from .figures import picture_grid, stack
+from .world import style_figure, styled_scenes, world_figure, world_scenes
+
+__all__ = ["picture_grid", "stack", "style_figure", "styled_scenes", "world_figure", "world_scenes"]
