@@ -2,5 +2,9 @@
 
 import lazy_loader
 
+from kolors_course.libraries import require_fit
+
+require_fit()
+
 # What the package exports is named in __init__.pyi and imported when it is first asked for.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
