@@ -19,6 +19,7 @@ from kolors_course.kolors.compact import enable_text_bias
 from kolors_course.kolors.configs import KOLORS_UNET, KOLORS_VAE
 from kolors_course.kolors.layouts import ModelPaths, find_weights
 from kolors_course.kolors.quantize import quantize_unet
+from kolors_course.platform.pickles import load_pickle
 
 PARTS = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": ChatGLMModel}
 FULL_KOLORS = {"unet": KOLORS_UNET, "vae": KOLORS_VAE}  # for weight files that come without a config.json
@@ -30,6 +31,7 @@ _LOAD_ERRORS = (
     KeyError,
     AttributeError,
     AssertionError,
+    ImportError,  # transformers 5.0 asks for protobuf where a tokenizer is damaged
     RuntimeError,
     EOFError,
     SafetensorError,
@@ -71,12 +73,13 @@ class PartLoader:
         return module.to(self.device)
 
     def _load_described(self, part: str) -> nn.Module:
-        if part == "text_encoder":  # the older layout has only .bin files of it: read with weights_only=True
-            options: dict[str, Any] = {"dtype": self.dtype, "ignore_mismatched_sizes": True}
-        else:
-            options = {"torch_dtype": self._dtype(part), "use_safetensors": True}
         with explained(self.paths.name):
-            return _load(PARTS[part], *find_weights(getattr(self.paths, part), self.variant), options)
+            folder, variant = find_weights(getattr(self.paths, part), self.variant)
+            if part != "text_encoder":
+                options = {"torch_dtype": self._dtype(part), "use_safetensors": True}
+                return _load(PARTS[part], folder, variant, options)
+            options = {"dtype": self.dtype, "ignore_mismatched_sizes": True} | _pickled(folder)
+            return _load(PARTS[part], folder, variant, options)
 
     def _is_bare(self, part: str) -> bool:
         """Whether it is a weight file without a config.json beside it."""
@@ -152,6 +155,19 @@ def _load_bare(part: str, file: Path) -> nn.Module:
         )
     module.load_state_dict(tensors, assign=True)
     return module
+
+
+def _pickled(folder: Path) -> dict[str, Any]:
+    """Options for `from_pretrained` where a text encoder has only .bin files, as in the older layout.
+
+    transformers itself reads those with torch 2.6 and newer only.
+    """
+    if any(folder.glob("*.safetensors")):
+        return {}
+    tensors = {}
+    for file in sorted(folder.glob("pytorch_model*.bin")):
+        tensors |= load_pickle(file, mmap=True)
+    return {"state_dict": tensors}
 
 
 def _load(cls: Any, folder: Any, variant: str | None, options: dict[str, Any]) -> Any:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from kolors_course.errors import CourseError
 from kolors_course.lora.layouts import recognise
+from kolors_course.platform.pickles import load_pickle
 
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 # What torch.load raises on damaged pickles.
@@ -71,7 +71,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a torch checkpoint, without running any code that a pickle can carry."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_pickle(path)
     except _DAMAGED as error:
         # "Unsupported class" is what torch before 2.4 says. Of damaged files it says "Unsupported operand".
         if re.search("unsupported (global|class)", str(error), re.IGNORECASE):

@@ -79,18 +79,13 @@ def report_dict(checks: Iterable[Check]) -> dict:
 def _libraries() -> list[Check]:
     """The large libraries, and every other that keeps the course from running."""
     wrong = problems()
-    named = {name: wrong.get(name, "") for name in PACKAGES} | wrong
-    return [_package(name, fault) for name, fault in named.items()]
+    return [_package(name, wrong.get(name, "")) for name in dict.fromkeys((*PACKAGES, *wrong))]
 
 
-def _jupyter(name: str) -> Check:
-    return _package(name, "" if installed(name) else "needed to open the notebooks")
-
-
-def _package(name: str, fault: str) -> Check:
-    return Check(
-        name, installed(name) or "not installed", not fault, f"{fault}: {remedy([name])}" if fault else ""
-    )
+def _package(name: str, fault: str = "") -> Check:
+    here = installed(name)
+    fault = fault or ("" if here else f"{name} is not installed")
+    return Check(name, here or "not installed", not fault, f"{fault}: {remedy([name])}" if fault else "")
 
 
 def _device() -> Check:
