@@ -44,7 +44,7 @@ test: $(READY) lint
 	$(UNATTENDED) $(VENV_PYTHON) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=180 notebooks/
 
 lab: $(READY)
-	$(VENV_PYTHON) -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. \
+	$(VENV_PYTHON) -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. --allow-root \
 		--LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
 render: $(READY)

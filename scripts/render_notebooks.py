@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+from kernel_client import AttentiveManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode, ValidationError
@@ -56,6 +57,7 @@ def execute(path: Path) -> NotebookNode:
     client = NotebookClient(
         notebook,
         kernel_name="python3",
+        kernel_manager_class=AttentiveManager,
         timeout=CELL_TIMEOUT,
         resources={"metadata": {"path": str(path.parent)}},
         record_timing=False,

@@ -128,3 +128,16 @@ def test_report_for_json():
         ],
     }
     assert doctor.report_dict([Check("A", "1")])["ok"] is True
+
+
+def test_downloaded_weights_are_looked_at(here, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert here("Kolors weights").ok
+    needed = here("Kolors weights", KOLORS_PROFILE="kolors")
+    assert not needed.ok
+    assert "modelscope download" in needed.advice
+    (tmp_path / "models" / "Kolors-diffusers" / "unet").mkdir(parents=True)
+    half = here("Kolors weights")
+    assert not half.ok
+    assert "no folder vae/" in half.value
+    assert "modelscope download" in half.advice

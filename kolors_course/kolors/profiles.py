@@ -9,7 +9,7 @@ import torch
 from kolors_course.errors import CourseError
 from kolors_course.kolors.model import KolorsModel, load_model
 from kolors_course.platform.device import pick_device
-from kolors_course.platform.paths import data_dir, data_path
+from kolors_course.platform.paths import data_dir, data_path, kolors_folder
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def current_profile(name: str | None = None) -> Profile:
         folder = Path(chosen or data_path() / "kolors-mini")
         return Profile("mini", folder, torch.float32, None, 128, 8, 1e-3, 300)
     if name == "kolors":
-        folder = Path(chosen or "models/Kolors-diffusers")
+        folder = Path(chosen or kolors_folder())
         return Profile("kolors", folder, torch.bfloat16, "fp16", 1024, 1, 1e-4, 500)
     raise CourseError(f"unknown profile '{name}'; set KOLORS_PROFILE to mini or kolors")
 

@@ -3,17 +3,18 @@
 import os
 import platform
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
 from kolors_course.errors import CourseError
+from kolors_course.kolors.download import download_command, faults
 from kolors_course.libraries import installed, problems, remedy
 from kolors_course.platform.device import autocast_dtype, pick_device
 from kolors_course.platform.fonts import cjk_font_path
 from kolors_course.platform.machine import available_cores, free_disk, memory
-from kolors_course.platform.paths import REPOSITORY, data_dir
+from kolors_course.platform.paths import REPOSITORY, data_dir, kolors_folder
 
 GIB = 2**30
 PROFILES = ("mini", "kolors")
@@ -25,6 +26,7 @@ KOLORS_DOWNLOAD = 17_810_000_000
 # A "24 GB" card reports 22 to 23.7 GiB, a "12 GB" card 11.6 GiB.
 KOLORS_GPU_MEMORY = 22 * GIB
 KOLORS_GPU_MEMORY_CACHED = 11 * GIB
+FAULTS_TOLD = 4
 MODELSCOPE_WORKSPACE = Path("/mnt/workspace")
 
 
@@ -55,6 +57,7 @@ def examine() -> list[Check]:
         _modelscope(),
         _mini_runs(),
         _kolors_runs(profile),
+        _kolors_weights(profile),
     ]
 
 
@@ -173,6 +176,22 @@ def _kolors_runs(profile: str) -> Check:
     value = f"not here: {found}" if needed else f"not here ({found}), and not needed for profile {profile}"
     advice = "take a GPU notebook with 24 GB and set KOLORS_PROFILE=kolors there; 12 GB is the least"
     return Check("Full Kolors", value, not needed, advice)
+
+
+def _kolors_weights(profile: str) -> Check:
+    """Whether full Kolors has been downloaded, whole."""
+    folder, needed = kolors_folder(), profile == "kolors"
+    get = f"pip install modelscope, then: {download_command(folder)}"
+    if not folder.is_dir():
+        there = Check("Kolors weights", f"not in {folder}", not needed)
+        return replace(there, advice=f"{get} ({_gib(KOLORS_DOWNLOAD)})" if needed else "")
+    found = faults(folder)
+    if not found:
+        return Check("Kolors weights", f"complete in {folder}")
+    told = "; ".join(found[:FAULTS_TOLD]) + ("; ..." if len(found) > FAULTS_TOLD else "")
+    return Check(
+        "Kolors weights", f"incomplete in {folder}: {told}", False, f"run it again, it goes on: {get}"
+    )
 
 
 def _gib(size: int) -> str:

@@ -29,6 +29,15 @@ def data_dir() -> Path:
     return folder
 
 
+def kolors_folder() -> Path:
+    """Where full Kolors is kept: `models/Kolors-diffusers` where Python was started or in this checkout.
+
+    Notebooks start in `notebooks/`, commands in the checkout: both find the same download.
+    """
+    here = Path("models") / "Kolors-diffusers"
+    return here if here.is_dir() or not (REPOSITORY / here).is_dir() else REPOSITORY / here
+
+
 def outputs_dir() -> Path:
     """The folder for results, made when needed: `outputs/` of this checkout.
 
