@@ -9,7 +9,7 @@ from kolors_course.libraries import require_fit
 
 
 def attach_fit(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """`lazy_loader.attach_stub` for a package that needs diffusers and transformers: `__getattr__`, `__dir__`, `__all__`.
+    """`lazy_loader.attach_stub`, as `__getattr__, __dir__, __all__`, for a package that needs diffusers and others.
 
     The check comes with the first name that is asked for, so that a notebook shows one line in place of a traceback.
     """

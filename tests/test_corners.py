@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from kolors_course.libraries import SETS, numbers
+from kolors_course.libraries import numbers, torch_set
 
 pytestmark = pytest.mark.corners
 
@@ -35,6 +35,8 @@ UNIT_TESTS = sorted(
         "training_resume",
     )
     for path in ROOT.glob(f"tests/test_{room}*.py")
+    if path.name
+    != "test_lora_stock.py"  # what the stock pipeline does with files differs between its versions
 )
 
 
@@ -48,14 +50,16 @@ class Corner:
     def python(self) -> Path:
         return self.folder / "venv" / "bin" / "python"
 
-    def run(self, *command: str | Path, status: int = 0) -> str:
+    def run(self, *command: str | Path, status: int = 0, data: Path | None = None) -> str:
         """The output of a command of the environment's Python, which must end with this status."""
         hidden = ("PYTHONPATH", "KOLORS_COURSE_DATA", "KOLORS_PROFILE")
         environment = {name: value for name, value in os.environ.items() if name not in hidden}
+        environment |= {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
+        environment |= {"KOLORS_COURSE_DATA": str(data)} if data else {}
         done = subprocess.run(
             [self.python, *command],
             cwd=self.folder,
-            env=environment | {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"},
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -63,8 +67,8 @@ class Corner:
         assert done.returncode == status, f"{shlex.join(map(str, command))}\n{done.stdout[-4000:]}"
         return done.stdout
 
-    def course(self, *arguments: str | Path, status: int = 0) -> str:
-        return self.run("-m", "kolors_course", *arguments, status=status)
+    def course(self, *arguments: str | Path, status: int = 0, data: Path | None = None) -> str:
+        return self.run("-m", "kolors_course", *arguments, status=status, data=data)
 
     def pip_install(self, *arguments: str | Path) -> None:
         self.run("-m", "pip", "install", "--quiet", *arguments)
@@ -74,7 +78,7 @@ class Corner:
 
     def draw_and_train(self, data: Path) -> None:
         """Doctor, two steps of training, a picture with the LoRA, and what is in its file."""
-        assert "!!" not in self.course("doctor")
+        assert "!!  " not in self.course("doctor")
         dataset = data / "datasets" / "ink"
         flags = "--lora_rank 4 --lora_alpha 4 --steps_per_epoch 2 --max_epochs 1 --center_crop"
         self.course("train-lora", "--dataset_path", dataset, "--output_path", "out", *flags.split())
@@ -125,7 +129,7 @@ def test_lower_bounds_work_together(corner):
     (corner.folder / "bounds.txt").write_text("".join(f"{name}=={least}\n" for name, least in bounds.items()))
     install_torch(corner, bounds["torch"])
     corner.pip_install("-c", "bounds.txt", "-e", f"{ROOT}[notebooks]")
-    assert corner.version("diffusers") == f"{bounds['diffusers']}.0"
+    assert corner.version("diffusers").startswith(bounds["diffusers"])
     corner.draw_and_train(ROOT / "data")
     corner.report("bounds")
 
@@ -136,15 +140,18 @@ def test_the_newest_libraries_on_an_old_torch_are_one_line(corner):
     said = corner.course("generate", "--prompt", "a cat", status=2)
     assert re.fullmatch(r"error: .*too new for torch 2\.3\.1.*make notebook-setup.*\n", said)
     assert "!!  transformers" in corner.course("doctor")
-    assert "UnfitLibraries" in corner.run("-c", "import kolors_course.kolors", status=1).splitlines()[-1]
+    assert (
+        "UnfitLibraries"
+        in corner.run("-c", "from kolors_course.kolors import generate", status=1).splitlines()[-1]
+    )
 
 
 def test_a_wheel_works_outside_the_checkout(corner):
-    corner.pip_install("build")
-    corner.run("-m", "build", "--wheel", "--outdir", corner.folder, ROOT)
     install_torch(corner, TORCHES[-1])
-    corner.pip_install("-c", SETS / "torch-2.6.txt", *corner.folder.glob("*.whl"), "jupyterlab", "ipywidgets")
-    for command in ("generate --prompt cat", "demo", "evaluate", "story x.yaml", "train-mini"):
+    measured = torch_set(corner.version("torch"))
+    corner.pip_install("-c", measured, ROOT, "jupyterlab", "ipywidgets", "ipykernel")
+    for command in ("generate --prompt cat", "demo", "evaluate", "train-mini"):
         said = corner.course(*command.split(), status=2)
-        assert said.count("\n") == 1
-    os.symlink(ROOT / "data", corner.folder / "data")
+        assert re.fullmatch(r"error: no folder .*set KOLORS_COURSE_DATA.*\n", said)
+    corner.course("inspect-lora", ROOT / "data" / "loras" / "ink.safetensors")
+    corner.course("generate", "--prompt", "a cat", "--steps", "2", "-o", "cat.png", data=ROOT / "data")

@@ -16,7 +16,7 @@ from kolors_course.platform import doctor
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "scripts" / "notebook_setup.py"
 LIBRARIES = {"accelerate", "diffusers", "peft", "transformers"}
-BOUNDS = ["torch>=2.3", "transformers>=4.56", "peft>=0.17", 'pytest>=8; extra == "dev"']
+BOUNDS = ["torch>=2.3", "transformers>=4.56", "peft>=0.18", 'pytest>=8; extra == "dev"']
 
 
 @pytest.fixture
@@ -111,10 +111,10 @@ def test_no_torch_and_an_old_one_are_said_in_one_line(machine, capsys, packages,
 @pytest.mark.parametrize(
     ("packages", "said"),
     [
-        ({"torch": "2.3.1", "transformers": "5.24.0", "peft": "0.17.0"}, "5.24.0 is too new for torch 2.3.1"),
-        ({"torch": "2.5.1", "transformers": "5.19.0", "peft": "0.17.0"}, "5.19.0 is too new for torch 2.5.1"),
+        ({"torch": "2.3.1", "transformers": "5.24.0", "peft": "0.18.0"}, "5.24.0 is too new for torch 2.3.1"),
+        ({"torch": "2.5.1", "transformers": "5.19.0", "peft": "0.18.0"}, "5.19.0 is too new for torch 2.5.1"),
         (
-            {"torch": "2.10.0", "transformers": "4.40.0", "peft": "0.17.0"},
+            {"torch": "2.10.0", "transformers": "4.40.0", "peft": "0.18.0"},
             "4.40.0 is too old (the course needs 4.56",
         ),
         ({"torch": "2.10.0", "transformers": "5.8.1"}, "peft is not installed"),
@@ -130,7 +130,7 @@ def test_an_unfit_set_is_one_line_with_the_remedy(machine, capsys, packages, sai
 
 
 def test_a_notebook_sees_the_same_line_and_no_traceback(machine):
-    machine(torch="2.3.1", transformers="5.24.0", peft="0.17.0")
+    machine(torch="2.3.1", transformers="5.24.0", peft="0.18.0")
     with pytest.raises(UnfitLibraries) as caught:
         require_fit()
     assert caught.value._render_traceback_() == [f"error: {caught.value}"]
@@ -145,7 +145,7 @@ def test_many_faults_still_fit_into_one_line(machine):
 @pytest.mark.parametrize(
     "packages",
     [
-        {"torch": "2.3.1", "transformers": "4.56.0", "peft": "0.17.1"},
+        {"torch": "2.3.1", "transformers": "4.56.0", "peft": "0.18.1"},
         {"torch": "2.3.1+cu121", "transformers": "5.0.9", "peft": "0.21.9"},
         {"torch": "2.4.0", "transformers": "4.57.6", "peft": "0.18.0"},
         {"torch": "2.6.0", "transformers": "9.1", "peft": "1.0"},
@@ -159,7 +159,7 @@ def test_fit_sets_pass(machine, packages):
 
 
 def test_the_remedy_outside_a_checkout_is_a_pip_line(machine, monkeypatch, tmp_path):
-    machine(torch="2.3.1", transformers="5.24.0", peft="0.17.0")
+    machine(torch="2.3.1", transformers="5.24.0", peft="0.18.0")
     monkeypatch.setattr(libraries, "CHECKOUT", tmp_path)
     with pytest.raises(UnfitLibraries, match=r"pip install -U -c .*torch-2\.3\.txt transformers`"):
         require_fit()

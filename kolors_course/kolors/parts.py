@@ -167,13 +167,15 @@ def _pickled(folder: Path) -> dict[str, Any]:
     tensors = {}
     for file in sorted(folder.glob("pytorch_model*.bin")):
         tensors |= load_pickle(file, mmap=True)
-    return {"state_dict": tensors}
+    config = ChatGLMModel.config_class.from_pretrained(folder, local_files_only=True)
+    return {"state_dict": tensors, "config": config}
 
 
 def _load(cls: Any, folder: Any, variant: str | None, options: dict[str, Any]) -> Any:
     """`cls.from_pretrained`, refusing files that leave a weight unset: it would be whatever was in memory."""
+    files = None if "state_dict" in options else folder
     part, info = cls.from_pretrained(
-        folder, variant=variant, output_loading_info=True, local_files_only=True, **options
+        files, variant=variant, output_loading_info=True, local_files_only=True, **options
     )
     unset = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
     if unset:
