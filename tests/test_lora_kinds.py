@@ -11,6 +11,7 @@ from kolors_course.cli import main
 from kolors_course.errors import CourseError
 from kolors_course.kolors import load_model
 from kolors_course.kolors.skeleton import kolors_skeleton
+from kolors_course.libraries import installed, numbers
 from kolors_course.lora import (
     LoraSettings,
     add_lora,
@@ -217,6 +218,8 @@ def test_stock_diffusers_takes_a_lokr_by_the_way_that_the_report_names(unet, fil
         assert verdicts["diffusers KolorsPipeline"] == "no"
         return
     assert verdicts["diffusers KolorsPipeline"] == "set"
+    if numbers(installed("diffusers")) < (0, 42, 0):
+        pytest.skip("diffusers reads LoKr files from 0.42 on")
     unet.load_lora_adapter(file, prefix="unet", use_safetensors=True)
     torch.testing.assert_close(noise(unet), ours, atol=1e-5, rtol=1e-5)
 

@@ -10,7 +10,7 @@ from kolors_course.platform.device import limit_threads
 
 def run(arguments: argparse.Namespace) -> int:
     limit_threads()
-    model = str(arguments.model or current_profile().folder)
+    model = str(arguments.model or current_profile().present_folder())
     loras = []
     for text in arguments.loras:
         path, strength = parse_lora_argument(text)

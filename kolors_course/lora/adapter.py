@@ -196,7 +196,8 @@ def lora_layers(unet: nn.Module) -> list[tuple[str, BaseTunerLayer]]:
 def layer_tensors(wrapper: BaseTunerLayer, adapter_name: str) -> dict[str, nn.Parameter]:
     """The tensors of one adapter in one layer, by the names of `lora.kinds`; empty if it does not adapt it."""
     tensors = {}
-    for part in wrapper.adapter_layer_names:
+    # peft 0.19 does not list the magnitudes of convolutions among its own names.
+    for part in dict.fromkeys((*wrapper.adapter_layer_names, "lora_magnitude_vector")):
         holder = getattr(wrapper, part, None)
         if holder is None or adapter_name not in holder:
             continue

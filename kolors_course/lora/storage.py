@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -22,6 +21,7 @@ from torch import Tensor
 from kolors_course.errors import CourseError
 from kolors_course.lora.layouts import recognise
 from kolors_course.lora.origin import telling_origin
+from kolors_course.platform.pickles import load_pickle
 
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 # What torch.load raises on damaged pickles.
@@ -123,10 +123,10 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a torch checkpoint, without running any code that a pickle can carry."""
     try:
         _check_archive(path)
-        # By a path, torch would go by the ending of its name. Its warnings are of tensors that are refused below.
-        with path.open("rb") as file, warnings.catch_warnings():
+        # Torch's warnings are of tensors that are refused below.
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            content = load_pickle(path)
     except (*_DAMAGED, RecursionError) as error:
         # "Unsupported class" is what torch before 2.4 says. Of damaged files it says "Unsupported operand".
         if re.search("unsupported (global|class)", str(error), re.IGNORECASE):

@@ -15,6 +15,7 @@ import torch
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.platform.device import autocast_dtype
+from kolors_course.platform.pickles import load_pickle
 
 
 def autocast(device: torch.device) -> torch.autocast:
@@ -87,7 +88,7 @@ class RunFolder:
             return None
         try:
             # To the CPU: it may have been written on another device. Whoever loads the state moves it.
-            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            state = load_pickle(self.checkpoint)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise CourseError(
                 f"{self.checkpoint} is damaged and cannot be resumed; remove it to start anew"
