@@ -16,7 +16,7 @@ PIP_INSTALL := $(VENV_PYTHON) -m pip install --disable-pip-version-check -c cons
 UNATTENDED := KOLORS_COURSE_FAST=1 TQDM_DISABLE=1 HF_HUB_OFFLINE=1 \
 	MPLBACKEND=module://matplotlib_inline.backend_inline
 
-.PHONY: help demo test lab render mini bench lint
+.PHONY: help notebook-setup demo test lab render mini bench lint
 
 help:
 	@echo "make demo    train a style LoRA on Kolors-mini and draw the 8-picture story"
@@ -26,6 +26,9 @@ help:
 	@echo "make mini    train Kolors-mini again from scratch (hours on a CPU; can be resumed)"
 	@echo "make bench   measure speed and memory"
 	@echo "make lint    check code style only"
+	@echo
+	@echo "make notebook-setup    on a GPU notebook: install around the torch of its image, not into $(VENV);"
+	@echo "                       ARGS=--dry-run only tells what would be installed"
 	@echo
 	@echo "The first run sets up $(VENV); later runs reuse it. Options, written as NAME=value:"
 	@echo "  ARGS='...'           passed on to the command (make test: to pytest on tests/)"
@@ -56,6 +59,10 @@ bench: $(READY)
 lint: $(READY)
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
+
+# Into $(PYTHON) itself, whose torch stays; ARGS=--dry-run.
+notebook-setup:
+	@$(PYTHON) scripts/notebook_setup.py $(ARGS)
 
 # pip >= 22 for editable installs. torch first and alone, so that its index serves nothing else; the pins
 # in constraints.txt decide its version.

@@ -96,6 +96,7 @@ def write_foreign(
     if alpha is not None and layout == "peft":
         (folder / "adapter_config.json").write_text(json.dumps(entry), encoding="utf-8")
     elif alpha is not None and layout.startswith("diffusers"):
+        entry |= {"rank_pattern": {}, "alpha_pattern": {}}  # diffusers up to 0.39 reads no entry without them
         prefixed = {f"unet.{key}": value for key, value in entry.items()}
         metadata["lora_adapter_metadata"] = json.dumps(prefixed)
     save_file(foreign_names(layout, unet, state, alpha), path, metadata=metadata)

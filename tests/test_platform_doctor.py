@@ -41,7 +41,7 @@ def test_installed_and_missing_packages(here, monkeypatch):
     monkeypatch.setattr(doctor, "PACKAGES", ("no-such-package-anywhere",))
     missing = here("no-such-package-anywhere")
     assert not missing.ok
-    assert "pip install" in missing.advice
+    assert "make notebook-setup" in missing.advice
 
 
 def test_memory_and_mini_agree(here, monkeypatch):

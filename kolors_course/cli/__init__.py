@@ -7,11 +7,13 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from kolors_course import __version__
 from kolors_course.cli.parsing import Parser
 from kolors_course.errors import CourseError, enough_memory, printable
+from kolors_course.libraries import present_torch, remedy, require_fit
 
 # name -> (module, one line of help)
 COMMANDS = {
@@ -95,12 +97,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     name = build_parser().parse_args(argv[:1] or ["--help"]).command
-    arguments = subparser(name).parse_args(argv[1:])
+    with _missing_modules_explained():
+        arguments = subparser(name).parse_args(argv[1:])
     arguments.command_line = printable(shlex.join(["kolors-course", *argv]))
+    if name == "doctor":
+        present_torch()  # what else is wrong, it reports
+    else:
+        require_fit()
     _quiet_libraries()
-    module = importlib.import_module(f"kolors_course.cli.{COMMANDS[name][0]}")
+    with _missing_modules_explained():
+        module = importlib.import_module(f"kolors_course.cli.{COMMANDS[name][0]}")
     with enough_memory(_memory_advice(arguments)):
         return module.run(arguments) or 0
+
+
+@contextmanager
+def _missing_modules_explained() -> Iterator[None]:
+    """Name the remedy where a library is missing that came after this checkout was installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise CourseError(f"{error}: {remedy([str(error.name)])}") from error
 
 
 def _memory_advice(arguments: argparse.Namespace) -> str:

@@ -29,7 +29,7 @@ from kolors_course.platform.device import limit_threads, pick_device
 def _token_counter(model: str | None) -> Callable[[str], int]:
     folder = Path(model) if model else current_profile().folder
     if not model and not folder.is_dir():
-        folder = current_profile("mini").folder
+        folder = current_profile("mini").present_folder()
     path = diffusers_layout(folder).tokenizer
     try:
         tokenizer = ChatGLMTokenizer.from_pretrained(path, local_files_only=True)

@@ -6,13 +6,15 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from kolors_course.cli import lora_files
 from kolors_course.cli.comfyui import device_flags, ready_installation, tell
-from kolors_course.comfyui.camp import import_camp, is_camp_workflow
+from kolors_course.comfyui.camp import TrainedAlpha, import_camp, is_camp_workflow
 from kolors_course.comfyui.client import ComfyClient, Picture, Step
 from kolors_course.comfyui.convert import to_api
 from kolors_course.comfyui.graph import ApiGraph, format_of, read_ui, read_workflow
@@ -21,6 +23,7 @@ from kolors_course.comfyui.validate import require_valid
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.kolors import current_profile
+from kolors_course.lora.reading import open_lora
 
 
 def run_workflow(arguments: argparse.Namespace) -> int:
@@ -30,6 +33,8 @@ def run_workflow(arguments: argparse.Namespace) -> int:
         read_ui(workflow, str(arguments.workflow))  # damage is found before a server starts
     if arguments.lora and not arguments.lora.is_file():
         raise CourseError(f"--lora {arguments.lora}: there is no such file")
+    if arguments.lora and is_camp_workflow(workflow):  # what it lacks is asked for before a server is started
+        _alpha_of(str(arguments.lora), arguments.alpha)
     ensure_folder(arguments.output)
     with _server_for(arguments) as url:
         client = ComfyClient(url)
@@ -56,7 +61,8 @@ def _prepare(workflow: dict, client: ComfyClient, arguments: argparse.Namespace)
     """The workflow in API format, valid on that server; the camp's becomes one of ours."""
     schemas = client.schemas()
     if is_camp_workflow(workflow):
-        imported = import_camp(workflow, schemas, current_profile().name, arguments.lora)
+        alpha_of = partial(_alpha_of, alpha=arguments.alpha)
+        imported = import_camp(workflow, schemas, current_profile().name, arguments.lora, alpha_of)
         for note in imported.notes:
             print(f"note: {note}")
         api = imported.api
@@ -66,6 +72,19 @@ def _prepare(workflow: dict, client: ComfyClient, arguments: argparse.Namespace)
         api = to_api(workflow, schemas) if format_of(workflow) == "ui" else workflow
     require_valid(api, schemas)
     return api
+
+
+def _alpha_of(path: str, alpha: float | None) -> TrainedAlpha | None:
+    """What the file says, or else the alpha given.
+
+    Raises:
+        CourseError: the file lies here and does not say its alpha, and none was given; or it cannot be read.
+    """
+    if not Path(path).is_file():  # it may be the server's
+        return None if alpha is None else TrainedAlpha(alpha, in_file=False)
+    lora, unet = lora_files.read_fitting(path, None, alpha)
+    in_file = open_lora(path, unet).alphas is not None
+    return TrainedAlpha(lora.settings.plain_alpha, in_file)
 
 
 def _offer_lora(name: str, path: Path, arguments: argparse.Namespace) -> bool:

@@ -48,7 +48,8 @@ def model_of(arguments: argparse.Namespace) -> KolorsModel:
         model = load_profile(profile, arguments.device)
     for path, strength in loras:
         report = load_lora(model.unet, path, strength, text_encoder=model.text_encoder)
-        print(f"LoRA {path}: {report.matched} of {report.expected} tensors, strength {strength:g}")
+        origin = f", made for {report.made_for}" if report.made_for not in ("", "Kolors") else ""
+        print(f"LoRA {path}: {report.matched} of {report.expected} tensors, strength {strength:g}{origin}")
     return model
 
 

@@ -77,7 +77,7 @@ def _load(
         return load_model(layout, device, profile.dtype, **options)
     if arguments.model:
         return load_model(arguments.model, device, profile.dtype, **options)
-    return load_model(profile.folder, device, profile.dtype, profile.variant, **options)
+    return load_model(profile.present_folder(), device, profile.dtype, profile.variant, **options)
 
 
 def _dtype(profile: Profile, mixed: str) -> torch.dtype:

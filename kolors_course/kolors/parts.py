@@ -19,6 +19,7 @@ from kolors_course.kolors.compact import enable_text_bias
 from kolors_course.kolors.configs import KOLORS_UNET, KOLORS_VAE
 from kolors_course.kolors.layouts import ModelPaths, find_weights, read_config
 from kolors_course.kolors.quantize import quantize_unet
+from kolors_course.platform.pickles import load_pickle
 
 PARTS = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": ChatGLMModel}
 FULL_KOLORS = {"unet": KOLORS_UNET, "vae": KOLORS_VAE}  # for weight files that come without a config.json
@@ -31,6 +32,7 @@ LOAD_ERRORS = (
     ArithmeticError,
     AttributeError,
     AssertionError,
+    ImportError,  # transformers 5.0 asks for protobuf where a tokenizer is damaged
     RuntimeError,
     EOFError,
     SafetensorError,
@@ -72,12 +74,13 @@ class PartLoader:
         return module.to(self.device)
 
     def _load_described(self, part: str) -> nn.Module:
-        if part == "text_encoder":  # the older layout has only .bin files of it: read with weights_only=True
-            options: dict[str, Any] = {"dtype": self.dtype, "ignore_mismatched_sizes": True}
-        else:
-            options = {"torch_dtype": self._dtype(part), "use_safetensors": True}
         with explained(self.paths.name):
-            return _load(PARTS[part], *find_weights(getattr(self.paths, part), self.variant), options)
+            folder, variant = find_weights(getattr(self.paths, part), self.variant)
+            if part != "text_encoder":
+                options = {"torch_dtype": self._dtype(part), "use_safetensors": True}
+                return _load(PARTS[part], folder, variant, options)
+            options = {"dtype": self.dtype, "ignore_mismatched_sizes": True} | _pickled(folder)
+            return _load(PARTS[part], folder, variant, options)
 
     def _is_bare(self, part: str) -> bool:
         """Whether it is a weight file without a config.json beside it."""
@@ -155,10 +158,25 @@ def _load_bare(part: str, file: Path) -> nn.Module:
     return module
 
 
+def _pickled(folder: Path) -> dict[str, Any]:
+    """Options for `from_pretrained` where a text encoder has only .bin files, as in the older layout.
+
+    transformers itself reads those with torch 2.6 and newer only.
+    """
+    if any(folder.glob("*.safetensors")):
+        return {}
+    tensors = {}
+    for file in sorted(folder.glob("pytorch_model*.bin")):
+        tensors |= load_pickle(file, mmap=True)
+    config = ChatGLMModel.config_class.from_pretrained(folder, local_files_only=True)
+    return {"state_dict": tensors, "config": config}
+
+
 def _load(cls: Any, folder: Any, variant: str | None, options: dict[str, Any]) -> Any:
     """`cls.from_pretrained`, refusing files that leave a weight unset: it would be whatever was in memory."""
+    files = None if "state_dict" in options else folder
     part, info = cls.from_pretrained(
-        folder, variant=variant, output_loading_info=True, local_files_only=True, **options
+        files, variant=variant, output_loading_info=True, local_files_only=True, **options
     )
     unset = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
     if unset:

@@ -9,7 +9,7 @@ import torch
 from kolors_course.errors import CourseError
 from kolors_course.kolors.model import KolorsModel, load_model
 from kolors_course.platform.device import pick_device
-from kolors_course.platform.paths import data_dir, kolors_folder
+from kolors_course.platform.paths import data_dir, data_path, kolors_folder
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,16 @@ class Profile:
     learning_rate: float
     steps: int
 
+    def present_folder(self) -> Path:
+        """`folder`, to load the model from.
+
+        Raises:
+            CourseError: it is that of the course's own data, and there is no data/ at all.
+        """
+        if self.folder.parent == data_path():
+            data_dir()
+        return self.folder
+
 
 def current_profile(name: str | None = None) -> Profile:
     """The profile called `name`, or $KOLORS_PROFILE, or "mini". $KOLORS_MODEL overrides the folder.
@@ -38,7 +48,7 @@ def current_profile(name: str | None = None) -> Profile:
     name = name or os.environ.get("KOLORS_PROFILE") or "mini"
     chosen = os.environ.get("KOLORS_MODEL")
     if name == "mini":
-        folder = Path(chosen or data_dir() / "kolors-mini")
+        folder = Path(chosen or data_path() / "kolors-mini")
         return Profile("mini", folder, torch.float32, None, 128, 8, 1e-3, 300)
     if name == "kolors":
         folder = Path(chosen or kolors_folder())
@@ -53,4 +63,4 @@ def load_profile(profile: Profile | None = None, device: str | None = None) -> K
         CourseError: see `load_model` and `pick_device`.
     """
     profile = profile or current_profile()
-    return load_model(profile.folder, pick_device(device), profile.dtype, profile.variant)
+    return load_model(profile.present_folder(), pick_device(device), profile.dtype, profile.variant)

@@ -171,6 +171,7 @@ def encode_prompts_padded(
         attention_mask=inputs["attention_mask"],
         position_ids=inputs["position_ids"],
         output_hidden_states=True,
+        use_cache=False,
         return_dict=True,
     ).hidden_states
     embeds = hidden_states[-2].transpose(0, 1)

@@ -8,7 +8,7 @@ from peft import LoHaConfig, LoKrConfig, LoraConfig, PeftConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, brief
 from kolors_course.lora.config import ATTENTION_TARGETS, LoraSettings
 
 
@@ -213,7 +213,8 @@ def lora_layers(unet: nn.Module) -> list[tuple[str, BaseTunerLayer]]:
 def layer_tensors(wrapper: BaseTunerLayer, adapter_name: str) -> dict[str, nn.Parameter]:
     """The tensors of one adapter in one layer, by the names of `lora.kinds`; empty if it does not adapt it."""
     tensors = {}
-    for part in wrapper.adapter_layer_names:
+    # peft 0.19 does not list the magnitudes of convolutions among its own names.
+    for part in dict.fromkeys((*wrapper.adapter_layer_names, "lora_magnitude_vector")):
         holder = getattr(wrapper, part, None)
         if holder is None or adapter_name not in holder:
             continue
@@ -225,10 +226,25 @@ def layer_tensors(wrapper: BaseTunerLayer, adapter_name: str) -> dict[str, nn.Pa
     return tensors
 
 
+def reshape_lokr(unet: nn.Module, state: Mapping[str, Tensor], adapter_name: str) -> None:
+    """Give the layers of an attached LoKr the shapes of `state`, where other programs cut its matrices otherwise."""
+    for name, wrapper in lora_layers(unet):
+        if adapter_name not in getattr(wrapper, "lokr_w1", ()):
+            continue
+        like = wrapper.lokr_w1[adapter_name]
+        for part in ("lokr_w1", "lokr_w2", "lokr_w2_a", "lokr_w2_b"):
+            holder, tensor = getattr(wrapper, part), state.get(f"{name}.{part}")
+            if adapter_name in holder:
+                del holder[adapter_name]
+            if tensor is not None:
+                empty = torch.empty(tensor.shape, dtype=like.dtype, device=like.device)
+                holder[adapter_name] = nn.Parameter(empty, requires_grad=like.requires_grad)
+
+
 def first_few(names: Iterable[str], count: int = 3) -> str:
-    """The first `count` names, comma-separated, with "…" where some were left out."""
+    """The first `count` names, comma-separated, with "…" where some were left out; very long ones are cut."""
     names = list(names)
-    return ", ".join(names[:count]) + (", …" if len(names) > count else "")
+    return ", ".join(brief(name, 160) for name in names[:count]) + (", …" if len(names) > count else "")
 
 
 def _explain_no_match(unet: nn.Module, target: str) -> str:

@@ -4,13 +4,13 @@ import os
 import platform
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
 from kolors_course.errors import CourseError
 from kolors_course.kolors.download import download_command, faults
+from kolors_course.libraries import installed, problems, remedy
 from kolors_course.platform.device import autocast_dtype, pick_device
 from kolors_course.platform.fonts import cjk_font_path
 from kolors_course.platform.machine import available_cores, free_disk, memory
@@ -45,7 +45,7 @@ def examine() -> list[Check]:
     profile = os.environ.get("KOLORS_PROFILE") or "mini"
     return [
         Check("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        *(_package(name) for name in PACKAGES),
+        *_libraries(),
         _device(),
         Check("CPU cores", f"{available_cores()}, torch uses {torch.get_num_threads()}"),
         _memory(),
@@ -79,11 +79,16 @@ def report_dict(checks: Iterable[Check]) -> dict:
     return {"ok": all(check["ok"] for check in found), "checks": found}
 
 
-def _package(name: str) -> Check:
-    try:
-        return Check(name, version(name))
-    except PackageNotFoundError:
-        return Check(name, "not installed", False, "pip install -e '.[notebooks]'")
+def _libraries() -> list[Check]:
+    """The large libraries, and every other that keeps the course from running."""
+    wrong = problems()
+    return [_package(name, wrong.get(name, "")) for name in dict.fromkeys((*PACKAGES, *wrong))]
+
+
+def _package(name: str, fault: str = "") -> Check:
+    here = installed(name)
+    fault = fault or ("" if here else f"{name} is not installed")
+    return Check(name, here or "not installed", not fault, f"{fault}: {remedy([name])}" if fault else "")
 
 
 def _device() -> Check:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 
@@ -44,6 +44,12 @@ class Meter(TorchDispatchMode):
         kwargs = kwargs or {}
         for tensor in _tensors((args, kwargs)):
             self._note(tensor.untyped_storage(), is_new=False)
+        if func._overloadpacket not in flop_registry:
+            # In inference mode torch up to 2.5 hands over whole layers: look at what they are made of.
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
         result = func(*args, **kwargs)
         self.calls += 1
         for tensor in _tensors(result):
@@ -85,4 +91,4 @@ class FusedAttention(TorchFunctionMode):
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
-    return (leaf for leaf in tree_iter(tree) if isinstance(leaf, Tensor))
+    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))

@@ -9,15 +9,23 @@ from kolors_course.files import ensure_folder
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+def data_path() -> Path:
+    """Where the folder `data/` should be: $KOLORS_COURSE_DATA, or in this checkout."""
+    return Path(os.environ.get("KOLORS_COURSE_DATA") or REPOSITORY / "data")
+
+
 def data_dir() -> Path:
-    """The folder `data/`: $KOLORS_COURSE_DATA, or the one of this checkout.
+    """The folder `data/`.
 
     Raises:
-        CourseError: it does not exist.
+        CourseError: it does not exist, as where the library was installed without its checkout.
     """
-    folder = Path(os.environ.get("KOLORS_COURSE_DATA") or REPOSITORY / "data")
+    folder = data_path()
     if not folder.is_dir():
-        raise CourseError(f"no folder {folder}; set KOLORS_COURSE_DATA to the repository's data/ folder")
+        raise CourseError(
+            f"no folder {folder}: the course's data is not in its package; clone the course's repository "
+            "and set KOLORS_COURSE_DATA to the data/ folder in it"
+        )
     return folder
 
 

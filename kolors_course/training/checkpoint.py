@@ -17,6 +17,7 @@ import torch
 
 from kolors_course.errors import CourseError, is_out_of_memory
 from kolors_course.files import atomic_path
+from kolors_course.platform.pickles import load_pickle
 
 FORMAT = 2  # of what is in a checkpoint; raise it when that changes
 _SEAL = 64  # hex digits of SHA-256
@@ -61,7 +62,7 @@ def read_checkpoint(path: Path, contents: Contents) -> dict[str, Any] | None:
         with path.open("rb") as file:
             whole = _is_whole(file)
         # To the CPU: it may have been written on another device. Whoever loads the state moves it.
-        state = torch.load(path, map_location="cpu", weights_only=True) if whole else None
+        state = load_pickle(path) if whole else None
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -12,6 +12,7 @@ interrupts it, and leaves no half-written picture. The exit status is then 130, 
 import argparse
 from pathlib import Path
 
+from kolors_course.cli.flags import shared
 from kolors_course.cli.flags.numbers import number
 from kolors_course.cli.flags.outputs import output_folder
 from kolors_course.comfyui.install import SOURCES
@@ -66,6 +67,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="JSON in UI or API format, a picture that ComfyUI saved, or the camp's workflow",
     )
     parser.add_argument("--lora", type=Path, metavar="FILE", help="LoRA file for the camp's workflow")
+    shared.add_alpha(parser)
     parser.add_argument(
         "--server", metavar="URL", help="a ComfyUI that runs elsewhere (default: that of --folder)"
     )

@@ -68,5 +68,6 @@ def add_alpha(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alpha",
         type=number(POSITIVE),
-        help="alpha of training, for a file that does not say it; the camp's command used --lora_alpha 4.0",
+        help="alpha of training, for a file that does not say it; the camp's command used --lora_alpha 4.0; it is "
+        "the rank where the program multiplied alpha into the tensors (OneTrainer's diffusers format, ai-toolkit)",
     )

@@ -1,0 +1,157 @@
+"""The corners of what the course installs on: a new environment for each torch, and the main path run in it.
+
+Run on demand (CONTRIBUTING.md): each takes minutes and downloads gigabytes. $KOLORS_CORNERS names other versions
+of torch than these, $TORCH_INDEX another package index for torch alone.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kolors_course.libraries import numbers, torch_set
+
+pytestmark = pytest.mark.corners
+
+ROOT = Path(__file__).resolve().parents[1]
+TORCHES = os.environ.get("KOLORS_CORNERS", "2.3.1 2.4.1 2.5.1 2.6.0 2.10.0 2.15.0").split()
+SHOWN = ("accelerate", "diffusers", "peft", "transformers", "numpy")
+# What depends most on the versions of the libraries.
+UNIT_TESTS = sorted(
+    str(path)
+    for room in (
+        "diffusion",
+        "kolors",
+        "libraries",
+        "lora",
+        "platform",
+        "story",
+        "training_lora",
+        "training_resume",
+    )
+    for path in ROOT.glob(f"tests/test_{room}*.py")
+    if path.name
+    != "test_lora_stock.py"  # what the stock pipeline does with files differs between its versions
+)
+
+
+@dataclass(frozen=True)
+class Corner:
+    """A virtual environment and a folder to work in."""
+
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "venv" / "bin" / "python"
+
+    def run(self, *command: str | Path, status: int = 0, data: Path | None = None) -> str:
+        """The output of a command of the environment's Python, which must end with this status."""
+        hidden = ("PYTHONPATH", "KOLORS_COURSE_DATA", "KOLORS_PROFILE")
+        environment = {name: value for name, value in os.environ.items() if name not in hidden}
+        environment |= {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
+        environment |= {"KOLORS_COURSE_DATA": str(data)} if data else {}
+        done = subprocess.run(
+            [self.python, *command],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == status, f"{shlex.join(map(str, command))}\n{done.stdout[-4000:]}"
+        return done.stdout
+
+    def course(self, *arguments: str | Path, status: int = 0, data: Path | None = None) -> str:
+        return self.run("-m", "kolors_course", *arguments, status=status, data=data)
+
+    def pip_install(self, *arguments: str | Path) -> None:
+        self.run("-m", "pip", "install", "--quiet", *arguments)
+
+    def version(self, package: str) -> str:
+        return self.run("-c", f"from importlib.metadata import version; print(version({package!r}))").strip()
+
+    def draw_and_train(self, data: Path) -> None:
+        """Doctor, two steps of training, a picture with the LoRA, and what is in its file."""
+        assert "!!  " not in self.course("doctor")
+        dataset = data / "datasets" / "ink"
+        flags = "--lora_rank 4 --lora_alpha 4 --steps_per_epoch 2 --max_epochs 1 --center_crop"
+        self.course("train-lora", "--dataset_path", dataset, "--output_path", "out", *flags.split())
+        lora = "out/lora.safetensors"
+        self.course("generate", "--prompt", "a cat", "--steps", "3", "--lora", lora, "-o", "cat.png")
+        assert (self.folder / "cat.png").stat().st_size > 5000
+        assert "rank" in self.course("inspect-lora", lora)
+
+    def report(self, torch: str) -> None:
+        """One row of the table in docs/installation.md; shown by pytest -s."""
+        python = sys.version.split()[0]
+        print(f"\n| {torch} | " + " | ".join(self.version(name) for name in SHOWN) + f" | {python} | works |")
+
+
+@pytest.fixture
+def corner(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    yield Corner(tmp_path)
+    subprocess.run(["rm", "-r", tmp_path / "venv"], check=True)  # five gigabytes
+
+
+def install_torch(corner: Corner, torch: str) -> None:
+    index = os.environ.get("TORCH_INDEX")
+    corner.pip_install(f"torch=={torch}", *(["--index-url", index] if index else []))
+
+
+@pytest.mark.parametrize("torch", TORCHES)
+def test_notebook_setup_fits_what_it_finds(corner, torch):
+    install_torch(corner, torch)
+    # Images with a torch before 2.5 have packages that were compiled for numpy 1.
+    corner.pip_install("numpy<2" if numbers(torch) < (2, 5, 0) else "numpy>=2")
+    before = [corner.version(name) for name in ("torch", "numpy")]
+    corner.run(ROOT / "scripts" / "notebook_setup.py")
+    after = [corner.version(name) for name in ("torch", "numpy")]
+    assert after[0] == before[0]
+    assert numbers(after[1])[0] == numbers(before[1])[0]
+    corner.draw_and_train(ROOT / "data")
+    corner.pip_install("pytest", "fonttools")
+    corner.run("-m", "pytest", "-x", "-p", "no:cacheprovider", f"--rootdir={ROOT}", *UNIT_TESTS)
+    corner.report(torch)
+
+
+def test_lower_bounds_work_together(corner):
+    lines = re.findall(
+        r'^    "([\w-]+)>=([\w.]+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE
+    )
+    bounds = dict(lines) | {"torch": "2.3.1"}
+    (corner.folder / "bounds.txt").write_text("".join(f"{name}=={least}\n" for name, least in bounds.items()))
+    install_torch(corner, bounds["torch"])
+    corner.pip_install("-c", "bounds.txt", "-e", f"{ROOT}[notebooks]")
+    assert corner.version("diffusers").startswith(bounds["diffusers"])
+    corner.draw_and_train(ROOT / "data")
+    corner.report("bounds")
+
+
+def test_the_newest_libraries_on_an_old_torch_are_one_line(corner):
+    install_torch(corner, "2.3.1")
+    corner.pip_install("-e", f"{ROOT}[notebooks]")
+    said = corner.course("generate", "--prompt", "a cat", status=2)
+    assert re.fullmatch(r"error: .*too new for torch 2\.3\.1.*make notebook-setup.*\n", said)
+    assert "!!  transformers" in corner.course("doctor")
+    assert (
+        "UnfitLibraries"
+        in corner.run("-c", "from kolors_course.kolors import generate", status=1).splitlines()[-1]
+    )
+
+
+def test_a_wheel_works_outside_the_checkout(corner):
+    install_torch(corner, TORCHES[-1])
+    measured = torch_set(corner.version("torch"))
+    corner.pip_install("-c", measured, ROOT, "jupyterlab", "ipywidgets", "ipykernel")
+    for command in ("generate --prompt cat", "demo", "evaluate", "train-mini"):
+        said = corner.course(*command.split(), status=2)
+        assert re.fullmatch(r"error: no folder .*set KOLORS_COURSE_DATA.*\n", said)
+    corner.course("inspect-lora", ROOT / "data" / "loras" / "ink.safetensors")
+    corner.course("generate", "--prompt", "a cat", "--steps", "2", "-o", "cat.png", data=ROOT / "data")
