@@ -5,7 +5,7 @@ import re
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kolors_course.errors import CourseError
@@ -20,8 +20,52 @@ def ensure_folder(folder: str | Path) -> Path:
     Raises:
         CourseError: the folder cannot be made, is a file, or cannot be written to.
     """
-    _new_file_mode(Path(folder))
+    _new_file_mode(Path(folder) / f".write-{uuid.uuid4().hex}")
     return Path(folder)
+
+
+def check_output(path: str | Path) -> None:
+    """Prove that a file can be written to `path`, before the work whose result it holds; nothing is left behind.
+
+    Raises:
+        CourseError: `path` is a folder or a device, its folder cannot be made or written to, or its name is too long.
+    """
+    path = Path(path)
+    missing = [folder for folder in path.absolute().parents if not os.path.exists(folder)]
+    try:
+        _check_target(path)
+        _new_file_mode(_temporary(path))
+    finally:
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def read_text(path: str | Path, limit: int, example: str) -> str:
+    """The text of a small file that somebody else wrote: UTF-8, with or without a byte order mark.
+
+    Args:
+        limit: in bytes; a larger file is not read at all.
+        example: what to give instead of a file that does not exist, such as "a YAML file such as story.yaml".
+
+    Raises:
+        CourseError: no such file, not an ordinary one, unreadable, larger than `limit`, not UTF-8.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            fault = "is a folder, not a file" if path.is_dir() else "does not exist"
+            if path.exists() and not path.is_dir():
+                fault = "is not an ordinary file"
+            raise CourseError(f"{path} {fault}; give {example}")
+        if (size := path.stat().st_size) > limit:
+            raise CourseError(f"{path} has {size} bytes, and at most {limit} are read; give {example}")
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise CourseError(f"cannot read {path}: {error.strerror or error}; mend its permissions") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise CourseError(f"{path} line {line} is not UTF-8; save the file again as UTF-8") from error
 
 
 @contextmanager
@@ -32,11 +76,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     files may read this one, although safetensors makes its files private.
 
     Raises:
-        CourseError: the folder of `path` cannot be written to.
+        CourseError: `path` is a folder or a device, or its folder cannot be written to.
     """
     path = Path(path)
-    mode = _new_file_mode(path.parent)
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
+    _check_target(path)
+    temporary = _temporary(path)
+    mode = _new_file_mode(temporary)
     try:
         yield temporary
         if not temporary.is_symlink():  # it would be the mode of somebody else's file
@@ -46,12 +91,24 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _new_file_mode(folder: Path) -> int:
-    """Make `folder` and a file in it for a moment, and return its permissions.
+def _temporary(path: Path) -> Path:
+    return path.parent / f".{path.stem}-{uuid.uuid4().hex}{path.suffix}"
+
+
+def _check_target(path: Path) -> None:
+    # Unlike Path's own, these say no where a name is too long or a folder may not be looked into.
+    if os.path.isdir(path):
+        raise CourseError(f"{path} is a folder; give the name of a file to write")
+    if os.path.exists(path) and not os.path.isfile(path):  # it would be replaced, as any file
+        raise CourseError(f"{path} is a device, not a file; give the name of a file to write")
+
+
+def _new_file_mode(probe: Path) -> int:
+    """Make the file `probe`, and its folder, for a moment, and return its permissions.
 
     They follow from the process's umask, which cannot be asked for without changing it for a moment.
     """
-    probe = folder / f".write-{uuid.uuid4().hex}"
+    folder = probe.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()

@@ -68,7 +68,7 @@ def installed() -> Installation:
         pytest.skip(f"no ComfyUI: {error}")
 
 
-def start_real_server(base: Path) -> RealServer:
+def start_real_server(base: Path, flags: tuple[str, ...] = (), welcome: tuple[str, ...] = ()) -> RealServer:
     installation = replace(installed(), base=base)
     prepare_base(base)
     pack = base / "custom_nodes" / "test_nodes"
@@ -76,7 +76,7 @@ def start_real_server(base: Path) -> RealServer:
     (pack / "__init__.py").write_text(TEST_NODES, encoding="utf-8")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("OMP_NUM_THREADS", "1")
-        return RealServer(installation, start_server(installation, flags=("--cpu",)))
+        return RealServer(installation, start_server(installation, flags=("--cpu", *flags), welcome=welcome))
 
 
 def slow(label: str, steps: int = 3, pause: float = 0.1) -> dict:

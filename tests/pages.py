@@ -83,6 +83,83 @@ def node(identity, kind, *values, mode=0, outputs=(), title=None):
     return entry | ({"title": title} if title else {})
 
 
+def subgraph(identity, *nodes, links=(), inputs=(), outputs=()):
+    """A definition of a subgraph. links: as of `page`; from -10 come its inputs, to -20 with a slot go its outputs.
+
+    inputs, outputs: (name, type) each.
+    """
+    entries = {entry["id"]: entry for entry in nodes}
+    rows = []
+    for number, (source, slot, target, name, kind) in enumerate(links, start=1):
+        place = name
+        if target != -20:
+            known = entries[target]["inputs"]
+            known.append({"name": name, "type": kind, "link": number})
+            if kind in ("STRING", "INT", "FLOAT"):
+                known[-1]["widget"] = {"name": name}
+            place = len(known) - 1
+        ends = {"origin_id": source, "origin_slot": slot, "target_id": target, "target_slot": place}
+        rows.append({"id": number, "type": kind, **ends})
+    ports = {"inputs": [], "outputs": []}
+    for side, end, names in (("inputs", "origin", inputs), ("outputs", "target", outputs)):
+        border = -10 if side == "inputs" else -20
+        for place, (name, kind) in enumerate(names):
+            own = [row["id"] for row in rows if (row[f"{end}_id"], row[f"{end}_slot"]) == (border, place)]
+            ports[side].append(
+                {"id": f"{identity}-{side}-{place}", "name": name, "type": kind, "linkIds": own}
+            )
+    borders = {
+        "inputNode": {"id": -10, "bounding": [0, 0, 9, 9]},
+        "outputNode": {"id": -20, "bounding": [0, 0, 9, 9]},
+    }
+    return {
+        "id": identity,
+        "name": identity,
+        "version": 1,
+        "nodes": list(nodes),
+        "links": rows,
+        **ports,
+        **borders,
+    }
+
+
+def subgraph_page():
+    """The good page with Encode in a subgraph, that and Sample in another, whose fields show on the node outside."""
+    words = subgraph(
+        "words",
+        node(2, "Encode", "inside", "ink", outputs=["EMBEDS"], title="提示词"),
+        inputs=[("pipe", "PIPE"), ("text", "STRING")],
+        outputs=[("EMBEDS", "EMBEDS")],
+        links=[
+            (-10, 0, 2, "pipe", "PIPE"),
+            (-10, 1, 2, "text", "STRING"),
+            (2, 0, -20, 0, "EMBEDS"),
+        ],
+    )
+    drawing = subgraph(
+        "drawing",
+        node(5, "words", "middle", outputs=["EMBEDS"]),
+        node(3, "Sample", 7, "fixed", 25, 5.0, True, 3, outputs=["IMAGE", "LATENT"]),
+        inputs=[("pipe", "PIPE"), ("steps", "INT"), ("text", "STRING")],
+        outputs=[("IMAGE", "IMAGE")],
+        links=[
+            (-10, 0, 5, "pipe", "PIPE"),
+            (-10, 2, 5, "text", "STRING"),
+            (-10, 0, 3, "pipe", "PIPE"),
+            (5, 0, 3, "embeds", "EMBEDS"),
+            (-10, 1, 3, "steps", "INT"),
+            (3, 0, -20, 0, "IMAGE"),
+        ],
+    )
+    return page(
+        node(1, "Load", "mini", outputs=["PIPE"]),
+        node(9, "drawing", 30, "一只兔子", outputs=["IMAGE"]),
+        node(4, "Save", "rabbit"),
+        links=[(1, 0, 9, "pipe", "PIPE"), (9, 0, 4, "images", "IMAGE")],
+        definitions={"subgraphs": [words, drawing]},
+    )
+
+
 def good_page():
     """Load -> Encode -> Sample -> Save."""
     return page(

@@ -86,7 +86,7 @@ def test_sheet_and_data_juicer(capsys, pictures, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "fault"),
     [
-        (("--min-side", 0), "smallest side 0"),
+        (("--min-side", 0), "--min-side: must be a whole number from 1"),
         (("--aspect", 2, 0.5), "aspect 2 to 0.5"),
         (("--aspect", 2), "expected 2 arguments"),
         (("--juicer", "{tmp}/out"), "nothing to filter by"),
@@ -132,3 +132,19 @@ def test_full_kolors_falls_back_on_the_tokenizer_of_kolors_mini(capsys, pictures
     out = capsys.readouterr().out
     assert "kolors-mini" in out.splitlines()[0]
     assert "smaller than the training size 1024x1024" in out
+
+
+@pytest.mark.parametrize("flags", [(), ("--fix", "{tmp}/new")])
+def test_a_filter_that_leaves_nothing_is_one_error(capsys, pictures, tmp_path, flags):
+    flags = [flag.format(tmp=tmp_path) for flag in flags]
+    assert main(command("check-dataset", pictures, "--min-side", 500, *flags)) == 2
+    out, error = capsys.readouterr()
+    assert error == ""
+    told = [line for line in out.splitlines() if line.startswith("error: ")]
+    assert told == [
+        "error: no picture passes the filter: the largest of 3 is 128x128, but both sides must have 500; give "
+        "--min-side 128 or less"
+    ]
+    assert not (tmp_path / "new").exists()
+    assert main(command("check-dataset", pictures, "--aspect", 3, 4, *flags)) == 2
+    assert "and width / height is 1 to 2; give other bounds to --aspect" in capsys.readouterr().out

@@ -1,6 +1,11 @@
 """The command `kolors-course comfyui` against a real server: one for a run only, one that stays, and errors."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -74,4 +79,26 @@ def test_mistakes_are_one_line(comfyui, tmp_path, capsys, workflow, message):
     path = write(tmp_path / "workflow.json", workflow)
     line = refused(capsys, "comfyui", "run", path, "--server", comfyui.server.url, "-o", tmp_path / "out")
     assert message in line
+    assert tree(tmp_path / "out") == set()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+def test_an_ended_run_takes_its_work_from_the_server(comfyui, tmp_path):
+    """Two runs: one is interrupted, and one waits in the queue still."""
+    workflow = write(tmp_path / "workflow.json", slow("ended", steps=1000))
+    command = [sys.executable, "-m", "kolors_course", "comfyui", "run", workflow, "-o", tmp_path / "out"]
+    runs = [
+        subprocess.Popen([*command, "--server", comfyui.server.url], stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    while not comfyui.client.get("/queue")["queue_pending"]:
+        assert [run.poll() for run in runs] == [None, None]
+        time.sleep(0.05)
+    for run, number in zip(runs, (signal.SIGTERM, signal.SIGINT), strict=True):
+        run.send_signal(number)
+        _, said = run.communicate(timeout=60)
+        assert run.returncode == 128 + number
+        assert said.splitlines()[-1].startswith("stopped")
+        assert "Traceback" not in said
+    assert comfyui.client.get("/queue") == {"queue_running": [], "queue_pending": []}
     assert tree(tmp_path / "out") == set()

@@ -40,7 +40,9 @@ def test_unknown_commands_and_flags_are_refused_in_one_line(capsys):
     assert "invalid choice: 'paint'" in refused(capsys, "paint")
     assert "--colour" in refused(capsys, "generate", "--prompt", "a", "--colour", "red")
     assert "--prompt" in refused(capsys, "generate")
-    assert "invalid int value: 'many'" in refused(capsys, "generate", "--prompt", "a", "--steps", "many")
+    assert "--steps: must be a whole number from 1 to 1,000, not many" in refused(
+        capsys, "generate", "--prompt", "a", "--steps", "many"
+    )
     assert "--dataset_path" in refused(capsys, "train-lora")
 
 
@@ -56,6 +58,17 @@ def test_an_interrupt_is_told(capsys, monkeypatch):
     monkeypatch.setattr("kolors_course.cli.doctor.run", interrupt)
     assert main(["doctor"]) == 130
     assert "stopped" in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_is_one_line_that_says_what_to_lower(capsys, monkeypatch):
+    def run_out(arguments):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has ...")
+
+    monkeypatch.setattr("kolors_course.cli.generate.run", run_out)
+    monkeypatch.setattr("kolors_course.cli.doctor.run", run_out)
+    error = refused(capsys, "generate", "--prompt", "a")
+    assert "the GPU's memory is not enough (it wanted 20.00 GiB more): lower --batch_size or --size" in error
+    assert "take a machine with more memory" in refused(capsys, "doctor")
 
 
 def test_check_dataset_reports_and_fails_on_faults(capsys, tmp_path, tiny_pictures):

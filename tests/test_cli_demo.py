@@ -25,5 +25,5 @@ def test_the_demo_trains_and_draws_a_story(tmp_path, capsys):
 
 def test_nothing_is_measured_on_no_scene(tmp_path, capsys):
     error = refused(capsys, "demo", "--scenes", 0, "-o", tmp_path / "story")
-    assert error == "error: --scenes must be at least 1, not 0\n"
+    assert "--scenes: must be a whole number from 1" in error
     assert not (tmp_path / "story").exists()

@@ -72,9 +72,17 @@ def test_generate_from_a_picture_keeps_some_of_it_and_says_which(tmp_path):
 
 BAD_FLAGS = {
     "--size 33x32": "33x32",
-    "--size 32": "size '32'",
+    "--size 32": "--size: must be width x height in pixels, each a whole number from 1 to 65,536",
     "--size ²x32": "size",
     "--size 0x0": "0x0",
+    "--size 65536x65536": "of memory, and",
+    "--size 100000x100000": "--size",
+    "--count 9999999999": "--count: must be a whole number from 1 to 10,000",
+    "--count 2 --seed 4294967295": "seed 4294967296 is out of range",
+    "--scale 9999999999": "--scale: must be a whole number",
+    "--scale 256 --count 10000": "of memory, and",
+    "--negative dog --guidance 1": "--negative has no effect",
+    "--batch_size 1000000000": "batch_size",
     "--steps 0": "steps",
     "--steps 2000": "2000",
     "--guidance nan": "guidance",

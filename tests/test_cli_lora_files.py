@@ -24,6 +24,7 @@ from kolors_course.lora import (
     target_layers,
     write_lora,
 )
+from kolors_course.platform.paths import data_dir
 
 pytestmark = pytest.mark.usefixtures("tiny_profile")
 
@@ -83,6 +84,16 @@ def test_the_camps_file_on_a_laptop_without_full_kolors(capsys, tmp_path, camp_f
     ours, theirs = (torch.load(path, weights_only=True) for path in (back, camp_file))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+def test_running_the_camps_workflow_asks_for_the_alpha_of_its_file(capsys, tmp_path, camp_file):
+    """Before anything is installed or started: a file trained at alpha 16 would show nothing at alpha 4."""
+    workflow = data_dir() / "workflows" / "kolors_with_lora_example.json"
+    said = refused(capsys, "comfyui", "run", workflow, "--lora", camp_file, "--folder", tmp_path / "comfyui")
+    assert "does not say its alpha" in said
+    assert "--alpha" in said
+    assert "trained strength" not in said
+    assert tree(tmp_path) == set()
 
 
 def test_what_is_said_about_the_camps_tools(camp_file):
@@ -177,8 +188,8 @@ def test_the_error_is_that_of_the_unet_that_the_file_belongs_to(capsys, tmp_path
     tensors = load_file(path)
     tensors[next(name for name in tensors if name.endswith(".alpha"))] = torch.tensor(1.0)
     save_file(tensors, path)
-    for arguments in (("inspect-lora", path), (*convert, path, out)):
-        assert "different alphas (0.5 to 1)" in refused(capsys, *arguments)
+    assert "its layers differ (ranks 1)" in say(capsys, "inspect-lora", path)
+    assert "rank 1, alpha 0.5, scale 0.5" in say(capsys, *convert, path, out)
 
 
 def test_weights_that_are_not_merged_are_told(capsys, tmp_path, lora_file, tiny_folder):
@@ -262,7 +273,7 @@ def test_bad_input_is_one_line_and_writes_nothing(capsys, tmp_path, lora_file, t
         ((*convert, folder / "code.ckpt", out), "objects or code"),
         ((*convert, other, out), "layers are not in this U-Net"),
         ((*convert, lora_file, tmp_path / "out.ckpt"), "something.safetensors"),
-        ((*convert, lora_file, out, "--alpha", "nan"), "leave alpha out"),
+        ((*convert, lora_file, out, "--alpha", "nan"), "--alpha: must be a number above 0"),
         ((*convert, lora_file, out, "--model", tmp_path), "no folder unet"),
         (("convert-lora", lora_file, out), "--to"),
         (("convert-lora", lora_file, out, "--to", "onnx"), "onnx"),
@@ -275,7 +286,10 @@ def test_bad_input_is_one_line_and_writes_nothing(capsys, tmp_path, lora_file, t
         (("combine-lora", lora_file, lora_file, "-o", out, "--rank", "4"), "from 1 to 3"),
         (("extract-lora", tiny_folder, tiny_folder, "-o", out), "changed: nothing"),
         (("extract-lora", tiny_folder, "none", "-o", out), "no model folder none"),
-        (("extract-lora", tiny_folder, tiny_folder, "-o", out, "--rank", "0"), "rank must be"),
+        (
+            ("extract-lora", tiny_folder, tiny_folder, "-o", out, "--rank", "0"),
+            "--rank: must be a whole number from 1",
+        ),
         (("extract-lora", tiny_folder, tiny_folder, "-o", out, "--lora_target_modules", "to_x"), "to_x"),
     ):
         assert message in refused(capsys, *arguments)

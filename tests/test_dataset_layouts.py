@@ -189,7 +189,7 @@ def test_captions_without_a_picture_are_told(tmp_path):
     for name in ("a", "lost", "readme"):
         (folder / f"{name}.txt").write_text(name)
     assert check_dataset(folder).warnings == (
-        f"2 .txt files have no picture of the same name in {folder}, the first is lost.txt",
+        f"2 caption files have no picture of the same name in {folder}, the first is lost.txt",
     )
 
 
@@ -221,7 +221,7 @@ def test_folders_that_are_no_classes(tmp_path, names):
     pictures(tmp_path, *names)
     message = complaint(tmp_path)
     assert message.startswith(f"metadata.csv is missing: neither {tmp_path / 'train' / 'metadata.csv'} nor ")
-    assert "nor a .txt file beside any picture" in message
+    assert "nor a .txt or .caption file beside any picture" in message
 
 
 # What lies there and is not read

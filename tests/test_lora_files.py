@@ -141,9 +141,9 @@ def test_not_a_lora_file(tmp_path):
         read_lora(tmp_path / "none.safetensors")
     with pytest.raises(CourseError, match="there is no LoRA file"):
         read_lora(tmp_path)
-    torch.save(lora_state(), tmp_path / "pickle.safetensors")
+    (tmp_path / "text.safetensors").write_text("not a LoRA")
     with pytest.raises(CourseError, match="not a safetensors file"):
-        read_lora(tmp_path / "pickle.safetensors")
+        read_lora(tmp_path / "text.safetensors")
     save_file({"conv_in.weight": torch.zeros(2)}, tmp_path / "unet.safetensors")
     with pytest.raises(CourseError, match=r"holds no LoRA tensors \(it holds: conv_in\.weight\)"):
         read_lora(tmp_path / "unet.safetensors")
@@ -212,8 +212,15 @@ def test_broken_tensors_are_neither_read_nor_written(tmp_path, state, message):
         ({"r": 2, "lora_alpha": 0}, "alpha must be"),
         ({"r": 2, "lora_alpha": 1, "target_modules": []}, "target_modules"),
         ({"r": 2, "lora_alpha": 1, "use_dora": True}, r"incomplete.*\(lora_magnitude_vector\)"),
-        ({"r": 2, "lora_alpha": 1, "alpha_pattern": {"conv": 3}}, "alpha_pattern of peft"),
-        ({"r": 2, "lora_alpha": 1, "rank_pattern": {"conv": 3}}, "rank_pattern of peft"),
+        ({"r": 2, "lora_alpha": 1, "alpha_pattern": {"conv": "3"}}, "alpha must be"),
+        ({"r": 2, "lora_alpha": 1, "alpha_pattern": {"(a+)+$": 3}}, "too intricate"),
+        ({"r": 2, "lora_alpha": 1, "alpha_pattern": [1]}, "not a table of layers"),
+        ({"r": 2, "lora_alpha": 1, "rank_pattern": {"conv": 3}}, "not of rank 3"),
+        ({"r": 10**9, "lora_alpha": 1}, "rank must be"),
+        ({"r": 2, "lora_alpha": math.nan}, "alpha must be"),
+        ({"r": 2, "lora_alpha": math.inf}, "alpha must be"),
+        ({"r": 2, "lora_alpha": 10**400}, "alpha must be"),
+        ({"r": 2, "lora_alpha": 1, "trainable_token_indices": [1]}, "trainable_token_indices of peft"),
         ({"r": 2, "lora_alpha": 1, "lora_bias": True}, "lora_bias of peft"),
         ({"r": 2, "lora_alpha": 1, "init_lora_weights": "pissa"}, "init_lora_weights=pissa of peft"),
     ],
@@ -247,11 +254,11 @@ def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     path = save_lora(tmp_path / "ink.safetensors", lora_state(), SETTINGS, **ORIGIN)
     before = path.read_bytes()
 
-    def disk_full(tensors, filename, metadata):
-        Path(filename).write_bytes(b"half")
+    def disk_full(tensors, path, metadata):
+        path.write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("kolors_course.lora.files.save_file", disk_full)
+    monkeypatch.setattr("kolors_course.lora.files.write_safetensors", disk_full)
     with pytest.raises(CourseError, match="No space left on device"):
         save_lora(path, lora_state(), SETTINGS, **ORIGIN, extra={"steps": 2})
     assert path.read_bytes() == before

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tiny import QUICK, train_interrupted
 
 from kolors_course.cli import main
@@ -224,14 +224,32 @@ def test_stock_diffusers_takes_a_lokr_by_the_way_that_the_report_names(unet, fil
     torch.testing.assert_close(noise(unet), ours, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("layout", ["kohya", "diffsynth"])
-def test_what_other_layouts_cannot_hold_is_said_in_one_line(capsys, file, unet, tmp_path, layout):
-    target = tmp_path / f"out.{'ckpt' if layout == 'diffsynth' else 'safetensors'}"
-    with pytest.raises(CourseError, match="merge it into a model"):
-        write_lora(target, read_lora(file), layout, unet)
-    assert not target.exists()
+def test_what_other_layouts_cannot_hold_is_said_in_one_line(file, unet, tmp_path):
+    with pytest.raises(CourseError, match="convert it to kohya, or merge it into a model"):
+        write_lora(tmp_path / "out.ckpt", read_lora(file), "diffsynth", unet)
+    assert not (tmp_path / "out.ckpt").exists()
     with pytest.raises(CourseError, match="merge it into a model"):
         combine_loras([(read_lora(file), 1.0), (read_lora(file), 1.0)])
+
+
+def test_in_kohyas_names_the_scale_is_in_the_tensors(file, unet, tmp_path):
+    """ComfyUI and LyCORIS ignore `.alpha` where W₂ of a LoKr is whole: 1 is what all of them take."""
+    lora = read_lora(file)
+    kind, layers = lora.settings.adapter, dict.fromkeys(name.rsplit(".", 1)[0] for name in lora.state_dict)
+    path = write_lora(tmp_path / "out.safetensors", lora, "kohya", unet)
+    tensors, back = load_file(path), read_lora(path, unet=unet)
+    alphas = {float(tensor) for name, tensor in tensors.items() if name.endswith(".alpha")}
+    assert (alphas, back.settings.scale, lora.settings.scale) == ({3.0}, 1.0, 2.0)
+    assert f"lora_unet_mid_block_resnets_0_conv1.{'lokr_w1' if kind == 'lokr' else 'hada_w1_a'}" in tensors
+    for layer in layers:
+        torch.testing.assert_close(
+            weight_change(back.state_dict, layer, kind), 2 * weight_change(lora.state_dict, layer, kind)
+        )
+    load_lora(unet, path)
+    one = noise(unet)
+    unload_lora(unet)
+    load_lora(unet, file)
+    torch.testing.assert_close(noise(unet), one, atol=1e-4, rtol=1e-4)
 
 
 def test_rslora_and_dora_are_of_loras_only():

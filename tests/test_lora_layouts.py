@@ -179,9 +179,23 @@ ALPHA = {f"{KOHYA}.alpha": torch.tensor(1.0)}
 OTHER = "lora_unet_mid_block_attentions_0_proj_out"
 OTHER_PAIR = {f"{OTHER}.lora_down.weight": torch.ones(2, 64), f"{OTHER}.lora_up.weight": torch.ones(64, 2)}
 ODD = {
-    "a LoHa": (PAIR | {f"{OTHER}.hada_w1_a": torch.ones(2)}, "LoHa of LyCORIS"),
-    "a LoKr": ({"lycoris_mid_block.lokr_w1": torch.ones(2)}, "LyCORIS"),
+    "half a LoHa": (
+        {f"{OTHER}.hada_w1_a": torch.ones(64, 2)} | {f"{OTHER}.alpha": torch.tensor(1.0)},
+        "is incomplete",
+    ),
+    "half a LoKr": (
+        {f"{OTHER}.lokr_w1": torch.ones(2, 2)} | {f"{OTHER}.alpha": torch.tensor(1.0)},
+        "is incomplete",
+    ),
+    "a LoKr elsewhere": ({"lycoris_mid_block.lokr_w1": torch.ones(2)}, "1 of 1 layers are not in this U-Net"),
     "a DoRA of kohya": (PAIR | {f"{KOHYA}.dora_scale": torch.ones(64, 1)}, "DoRA of kohya"),
+    "a DoRA of ai-toolkit": (PAIR | {f"{KOHYA}.magnitude": torch.ones(64)}, "DoRA of ai-toolkit"),
+    "an OFT": ({f"{KOHYA}.oft_blocks": torch.ones(2, 4, 4)}, "an OFT"),
+    "a BOFT": ({"lycoris_x.boft_blocks": torch.ones(2, 4, 4)}, "an OFT"),
+    "whole differences": (PAIR | {f"{OTHER}.diff": torch.ones(64, 64)}, "difference of whole weights"),
+    "norms": (PAIR | {f"{OTHER}.w_norm": torch.ones(64)}, "norm layers"),
+    "biases": ({"unet.conv_in.lora_B.bias": torch.ones(64)}, "biases"),
+    "new words": (PAIR | {"bundle_emb.x.string_to_param.*": torch.ones(2)}, "new words"),
     "a text encoder": (
         PAIR | {"lora_te1_x.lora_down.weight": torch.ones(2)},
         "text encoder too .*lora_te1_x",
@@ -191,22 +205,11 @@ ODD = {
     "half a pair": ({f"{KOHYA}.lora_up.weight": torch.ones(64, 2)} | ALPHA, "is incomplete"),
     "no up": (PAIR | OTHER_PAIR | ALPHA | {f"{OTHER}.alpha": torch.tensor(1.0)}, None),
     "alpha missing once": (PAIR | OTHER_PAIR | ALPHA, "only 1 of 2 layers have an .alpha"),
-    "two alphas": (
-        PAIR | OTHER_PAIR | ALPHA | {f"{OTHER}.alpha": torch.tensor(2.0)},
-        r"different alphas \(1 to 2\)",
-    ),
     "alpha not a number": (PAIR | {f"{KOHYA}.alpha": torch.ones(2)}, "should be one number"),
     "alpha not finite": (PAIR | {f"{KOHYA}.alpha": torch.tensor(math.nan)}, "alpha must be"),
     "a layer twice": (
         PAIR | {name.replace("mid_block_attentions_0", "middle_block_1"): t + 1 for name, t in PAIR.items()},
         "names some layers twice",
-    ),
-    "mixed ranks": (
-        PAIR
-        | {f"{OTHER}.lora_down.weight": torch.ones(4, 64), f"{OTHER}.lora_up.weight": torch.ones(64, 4)}
-        | ALPHA
-        | {f"{OTHER}.alpha": torch.tensor(1.0)},
-        "not of rank 2; the course loads LoRAs of one rank",
     ),
 }
 

@@ -11,6 +11,7 @@ from loras import ATTENTION, WIDE, random_state, small_unet, write_foreign
 from peft.tuners.lora import LoraLayer
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
+from test_lora_schemes import SCHEMES, spelled
 
 from kolors_course.errors import CourseError
 from kolors_course.kolors import Sampling, generate, initial_latents
@@ -124,6 +125,19 @@ def test_what_we_say_about_stock_diffusers_is_so(tmp_path, layout):
     assert verdicts(path, 3.0)[STOCK] == ("yes" if scales else "no")  # alpha is the rank, by luck
 
 
+@pytest.mark.parametrize("alpha", [1.5, None])
+@pytest.mark.parametrize("pattern", [pattern for pattern, _ in SCHEMES])
+@pytest.mark.filterwarnings("ignore:While injecting the PEFT adapters:RuntimeWarning")
+def test_what_we_say_about_other_spellings_is_so(tmp_path, pattern, alpha):
+    path = tmp_path / "x.safetensors"
+    save_file(spelled(pattern, random_state(UNET, ATTENTION), alpha), path)
+    said, scales = verdicts(path, None if alpha else 1.5)[STOCK], stock_scales(path)
+    if said == "no":  # it may attach layers, and then leaves them without their numbers
+        assert scales != {0.5}
+    else:
+        assert scales == ({0.5} if said == "yes" else {1.0})
+
+
 @pytest.mark.parametrize("settings", [ATTENTION, LoraSettings(4, 1.0, use_rslora=True)])
 def test_what_we_say_about_our_own_files_is_so(tmp_path, settings):
     state = random_state(UNET, settings)
@@ -158,7 +172,7 @@ def test_files_that_stock_diffusers_writes(tmp_path):
     assert read.state_dict.keys() == state.keys()
     assert all(torch.equal(tensor, state[name]) for name, tensor in read.state_dict.items())
     theirs = convert_state_dict_to_kohya({f"unet.{name}": tensor for name, tensor in state.items()})
-    ours = encode("kohya", state, adaptable_layers(UNET), WIDE.alpha)
+    ours = encode("kohya", state, adaptable_layers(UNET), WIDE.alpha, WIDE.rank)
     assert ours.keys() == theirs.keys()
 
 

@@ -27,6 +27,7 @@ from kolors_course.lora import (
     save_lora,
     unload_lora,
 )
+from kolors_course.lora.kinds import weight_change
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -119,6 +120,19 @@ def test_every_variant_and_shard_is_merged_in_its_own_format(folder, tmp_path, t
     assert any(not torch.equal(merged[name], half[name]) for name in half)
 
 
+def test_weights_of_eight_bits_are_merged_too(folder, tmp_path, tiny_model):
+    lora = random_lora(tiny_model.unet, ATTENTION)
+    small = {name: tensor.to(torch.float8_e5m2) for name, tensor in load_file(folder / UNET).items()}
+    (folder / UNET).unlink()
+    save_file(small, folder / UNET, metadata={"format": "pt"})
+    layers = merge_into_model(folder, [(lora, 1.0)], tmp_path / "merged").layers
+    merged, name = load_file(tmp_path / "merged" / UNET), f"{layers[0]}.weight"
+    change = lora.settings.scale * weight_change(lora.state_dict, layers[0], "lora")
+    right = (small[name].float() + change.reshape(small[name].shape)).to(torch.float8_e5m2)
+    assert torch.equal(merged[name].float(), right.float())
+    assert {tensor.dtype for tensor in merged.values()} == {torch.float8_e5m2}
+
+
 def test_refusals_leave_nothing(folder, tmp_path, tiny_model):
     lora = random_lora(tiny_model.unet, ATTENTION)
     tensors, output = load_file(folder / UNET), tmp_path / "out"
@@ -178,7 +192,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(folder, tmp_path, tiny_model
         Path(filename).write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr("kolors_course.lora.weights.save_file", disk_full)
+    monkeypatch.setattr("kolors_course.lora.weights.write_safetensors", disk_full)
     before = {*tmp_path.iterdir()}
     with pytest.raises(CourseError, match=r"cannot write .*out: .*No space left on device; free some disk"):
         merge_into_model(folder, [(random_lora(tiny_model.unet, ATTENTION), 1.0)], tmp_path / "out")

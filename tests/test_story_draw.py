@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, replace
 from unittest.mock import create_autospec
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -24,6 +25,10 @@ def pictures(count, colour="red"):
     return [Image.new("RGB", (4, 4), colour) for _ in range(count)]
 
 
+def difference(a, b) -> int:
+    return int(np.abs(np.asarray(a, np.int16) - np.asarray(b, np.int16)).max())
+
+
 def tree(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
@@ -34,16 +39,34 @@ def numbered(folder, count):
 
 def test_panels_are_drawn_from_their_prompts_and_seeds(moon_rabbit, monkeypatch):
     drawn = create_autospec(generate, return_value=pictures(8))
-    monkeypatch.setattr("kolors_course.kolors.sampling", drawn)
+    monkeypatch.setattr("kolors_course.kolors.generate", drawn)
     sampling, model, progress, watch = Sampling(steps=3), object(), print, repr
     assert draw_story(model, moon_rabbit, sampling, progress, watch) == drawn.return_value
     prompts = [panel.prompt for panel in moon_rabbit.panels]
     seeds = [panel.seed for panel in moon_rabbit.panels]
-    drawn.assert_called_once_with(model, prompts, seeds, sampling, progress, watch=watch)
+    drawn.assert_called_once_with(model, prompts, seeds, sampling, progress, negatives=[""] * 8, watch=watch)
+
+
+def test_each_panel_keeps_away_from_its_own_and_is_what_generate_draws(moon_rabbit, tiny_model):
+    first, second, third = moon_rabbit.panels[:3]
+    panels = (first, replace(second, negative="a dog"), replace(third, negative=""))
+    story = replace(moon_rabbit, panels=panels, negative="night")
+    drawn = draw_story(tiny_model, story, Sampling(steps=2))
+    for panel, negative, picture in zip(panels, ("night", "a dog", ""), drawn, strict=True):
+        alone = Sampling(steps=2, negative_prompt=negative)
+        assert difference(picture, generate(tiny_model, [panel.prompt], [panel.seed], alone)[0]) <= 1
+        other = Sampling(steps=2, negative_prompt="a whale in the daytime")
+        assert difference(picture, generate(tiny_model, [panel.prompt], [panel.seed], other)[0]) > 1
+    given = draw_story(tiny_model, story, Sampling(steps=2, negative_prompt="a whale in the daytime"))
+    changed = [difference(a, b) > 1 for a, b in zip(drawn, given, strict=True)]
+    assert changed == [True, False, False]
 
 
 def test_the_folder_holds_pictures_page_and_facts(moon_rabbit, tmp_path):
-    sampling, scores = Sampling(steps=3, size=(64, 64)), {"style": 0.97, "prompt": {"place": 1.0}}
+    sampling, scores = (
+        Sampling(steps=3, size=(64, 64), negative_prompt="snow"),
+        {"style": 0.97, "prompt": {"place": 1.0}},
+    )
     folder = tmp_path / "new" / "story"
     page = write_story(
         folder,
@@ -70,6 +93,7 @@ def test_the_folder_holds_pictures_page_and_facts(moon_rabbit, tmp_path):
     panel = moon_rabbit.panels[6]
     assert facts["panels"][6] == {
         "prompt": panel.prompt,
+        "negative": "snow",
         "seed": panel.seed,
         "caption_zh": panel.caption_zh,
         "caption_en": panel.caption_en,

@@ -29,6 +29,15 @@ def draw(model):
     return pixels(generate(model, ["a red cat", "夜晚"], [0, 1], Sampling(2)))
 
 
+def test_equal_runs_write_equal_files(tiny_model, tiny_pictures, tmp_path):
+    """Byte by byte, metadata included."""
+    runs = [
+        train_lora(tiny_model, tiny_pictures, tmp_path / name, replace(QUICK, steps=1)) for name in ("a", "b")
+    ]
+    one, two = (run.path.read_bytes() for run in runs)
+    assert one == two
+
+
 def test_training_lowers_the_loss_on_its_pictures(tiny_model, tiny_pictures, tmp_path):
     everywhere = (*ATTENTION_TARGETS, "conv_in", "conv_out")  # attention alone cannot mend a random network
     settings = LoraSettings(rank=4, alpha=8.0, target_modules=everywhere)

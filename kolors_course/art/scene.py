@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from kolors_course.art.backdrop import PLACES, TIMELESS, TIMES, Backdrop, draw_backdrop
 from kolors_course.art.subject import Subject, rasterise, silhouette, sprite, subjects
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, brief
 
 SIZES = ("small", "normal", "big")
 POSITIONS = ("left", "middle", "right")
@@ -36,7 +36,9 @@ class Scene:
         allowed = {"place": PLACES, "time": (*TIMES, TIMELESS), "size": SIZES, "position": POSITIONS}
         for key, values in allowed.items():
             if getattr(self, key) not in values:
-                raise CourseError(f"scene: {key} '{getattr(self, key)}' is not one of {', '.join(values)}")
+                raise CourseError(
+                    f"scene: {key} '{brief(getattr(self, key))}' is not one of {', '.join(values)}"
+                )
         if (self.place == "space") != (self.time == TIMELESS):
             raise CourseError(f"scene: only place 'space' goes with time '{TIMELESS}'")
         if len(self.subjects) not in (1, 2):

@@ -12,7 +12,7 @@ import resvg_py
 from PIL import Image
 from scipy import ndimage
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, brief
 from kolors_course.platform.paths import data_dir
 
 PACKS = ("colour", "line300", "line400", "bold")
@@ -24,7 +24,7 @@ class Subject:
     """One row of data/art/subjects.csv.
 
     `habitat` (land, item, air, water) decides the height at which the subject is placed; `classifier` is the
-    Chinese measure word.
+    Chinese measure word; `group` (animals, plants, …) is for lists.
     """
 
     hex: str
@@ -35,6 +35,7 @@ class Subject:
     zh_synonym: str
     classifier: str
     habitat: str
+    group: str
 
 
 @cache
@@ -60,7 +61,7 @@ def find_subject(name: str) -> Subject:
         if name and name in (subject.en, subject.zh, subject.en_synonym, subject.zh_synonym):
             return subject
     raise CourseError(
-        f"unknown subject '{name}'; data/art/subjects.csv lists the {len(subjects())} known ones"
+        f"unknown subject '{brief(name)}'; data/art/subjects.csv lists the {len(subjects())} known ones"
     )
 
 

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 
 from kolors_course import __version__
 from kolors_course.cli.parsing import Parser
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, enough_memory, printable
 from kolors_course.libraries import present_torch, remedy, require_fit
 
 # name -> (module, one line of help)
 COMMANDS = {
     "doctor": ("doctor", "what this machine can run, and what is missing"),
     "generate": ("generate", "draw a picture from a prompt"),
+    "words": ("words", "the words that Kolors-mini knows"),
     "check-dataset": ("check_dataset", "check a folder of pictures and captions"),
     "train-lora": ("train_lora", "train a LoRA, with the flags of the camp's trainer"),
     "inspect-lora": ("inspect_lora", "what is in a LoRA file, and where it works at the right strength"),
@@ -32,6 +33,7 @@ COMMANDS = {
     "demo": ("demo", "the main job: train a style LoRA and draw a story before and after"),
     "train-mini": ("train_mini", "train Kolors-mini from scratch (resumable)"),
 }
+MEMORY_FLAGS = ("batch_size", "size", "height", "width", "count", "scale", "lora_rank", "rank")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -97,7 +99,7 @@ def _run(argv: list[str]) -> int:
     name = build_parser().parse_args(argv[:1] or ["--help"]).command
     with _missing_modules_explained():
         arguments = subparser(name).parse_args(argv[1:])
-    arguments.command_line = shlex.join(["kolors-course", *argv])
+    arguments.command_line = printable(shlex.join(["kolors-course", *argv]))
     if name == "doctor":
         present_torch()  # what else is wrong, it reports
     else:
@@ -105,7 +107,8 @@ def _run(argv: list[str]) -> int:
     _quiet_libraries()
     with _missing_modules_explained():
         module = importlib.import_module(f"kolors_course.cli.{COMMANDS[name][0]}")
-    return module.run(arguments) or 0
+    with enough_memory(_memory_advice(arguments)):
+        return module.run(arguments) or 0
 
 
 @contextmanager
@@ -115,3 +118,9 @@ def _missing_modules_explained() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise CourseError(f"{error}: {remedy([str(error.name)])}") from error
+
+
+def _memory_advice(arguments: argparse.Namespace) -> str:
+    """What to lower: those of the flags that memory grows with which this command has."""
+    flags = [f"--{name}" for name in MEMORY_FLAGS if name in vars(arguments)]
+    return f"lower {' or '.join(flags)}" if flags else "take a machine with more memory"

@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
 from PIL import Image
+from tqdm.auto import tqdm
 
 from kolors_course.cli.options import write_json
 from kolors_course.dataset import (
@@ -19,8 +21,9 @@ from kolors_course.dataset import (
 from kolors_course.dataset.juicer import data_juicer_config
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
-from kolors_course.kolors import current_profile
+from kolors_course.kolors import RoundTrip, current_profile, load_round_trip
 from kolors_course.kolors.model import diffusers_layout
+from kolors_course.platform.device import limit_threads, pick_device
 
 
 def _token_counter(model: str | None) -> Callable[[str], int]:
@@ -40,11 +43,42 @@ def _token_counter(model: str | None) -> Callable[[str], int]:
     return lambda text: len(tokenizer(text)["input_ids"]) - prefix
 
 
-def _check(folder: Path, count_tokens: Callable[[str], int], wanted: Filter) -> Report:
-    side = current_profile().size
-    report = check_dataset(folder, training_size=(side, side), count_tokens=count_tokens, wanted=wanted)
-    print("\n".join(report.lines()))
-    return report
+def _round_trip(model: str | None) -> RoundTrip | None:
+    """The VAE of the model at hand; the check goes on without it where there is none."""
+    limit_threads()
+    try:
+        return load_round_trip(model or current_profile().folder, pick_device())
+    except CourseError as error:
+        print(f"the pictures are not sent through a VAE: {error}")
+        return None
+
+
+@dataclass(frozen=True)
+class _Checker:
+    """What every folder of a run is checked with."""
+
+    count_tokens: Callable[[str], int]
+    round_trip: RoundTrip | None
+    wanted: Filter
+
+    def check(self, folder: Path) -> Report:
+        side = current_profile().size
+        with tqdm(desc="through the VAE", unit="picture", disable=None, leave=False) as bar:
+
+            def progress(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            report = check_dataset(
+                folder,
+                training_size=(side, side),
+                count_tokens=self.count_tokens,
+                wanted=self.wanted,
+                redraw=self.round_trip and self.round_trip.psnr,
+                progress=progress,
+            )
+        print("\n".join(report.lines()))
+        return report
 
 
 def _refuse_early(arguments: argparse.Namespace, wanted: Filter) -> None:
@@ -59,18 +93,25 @@ def _refuse_early(arguments: argparse.Namespace, wanted: Filter) -> None:
             )
 
 
+def _nothing_passes(report: Report) -> bool:
+    """Whether the report says that the filter leaves nothing to write."""
+    return any((finding.topic, finding.verdict) == ("filter", "error") for finding in report.findings)
+
+
 def run(arguments: argparse.Namespace) -> int:
     wanted = Filter(arguments.min_side, tuple(arguments.aspect) if arguments.aspect else None)
     _refuse_early(arguments, wanted)
     count_tokens = _token_counter(arguments.model)
-    report = _check(arguments.dataset, count_tokens, wanted)
+    round_trip = None if arguments.no_vae else _round_trip(arguments.model)
+    checker = _Checker(count_tokens, round_trip, wanted)
+    report = checker.check(arguments.dataset)
     facts = report.to_dict()
     write_json(arguments.json, facts)  # before anything that can fail
-    if arguments.fix:
+    if arguments.fix and not _nothing_passes(report):
         repair = fix_dataset(arguments.dataset, arguments.fix, wanted)
         print("\n".join(repair.actions))
         print(f"wrote {repair.folder} with {repair.pictures} pictures")
-        report = _check(repair.folder, count_tokens, wanted)
+        report = checker.check(repair.folder)
         facts["fixed"] = {"actions": repair.actions, **report.to_dict()}
         write_json(arguments.json, facts)
     if arguments.juicer:

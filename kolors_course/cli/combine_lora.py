@@ -6,6 +6,7 @@ from kolors_course import __version__
 from kolors_course.cli import lora_files
 from kolors_course.cli.options import write_json
 from kolors_course.lora import LoraFile, combine_loras, parse_lora_argument, write_lora
+from kolors_course.lora.combine import combined_metadata
 from kolors_course.platform.device import limit_threads
 
 
@@ -16,13 +17,11 @@ def run(arguments: argparse.Namespace) -> int:
         path, strength = parse_lora_argument(text)
         loras.append((lora_files.read_fitting(path, arguments.model)[0], strength))
     result = combine_loras(loras, arguments.rank)
-    report = {
-        "version": __version__,
-        "base_model": " + ".join(dict.fromkeys(lora.base_model for lora, _ in loras)),
-        "combined": [{"file": lora.path.name, "strength": strength} for lora, strength in loras],
-        "energy": result.energy,
-    }
-    write_lora(arguments.output, LoraFile(arguments.output, result.state, result.settings, report))
+    origin, foreign = combined_metadata(loras)
+    report = {"version": __version__, **origin, "energy": result.energy}
+    file = LoraFile(arguments.output, result.state, result.settings, report, foreign=foreign)
+    lora_files.warn_of_family(file)
+    write_lora(arguments.output, file)
     write_json(arguments.json, report | {"rank": result.settings.rank, "alpha": result.settings.alpha})
     print(
         f"wrote {arguments.output}: rank {result.settings.rank}, alpha {result.settings.alpha:g}, "

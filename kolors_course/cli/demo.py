@@ -83,8 +83,6 @@ def run(arguments: argparse.Namespace) -> int:
     style, style_name = arguments.style, (STYLE_ZH[arguments.style], arguments.style)
     storyboard = read_storyboard(data_dir() / "stories" / "moon_rabbit.yaml")
     recipe = _recipe(arguments.steps, storyboard)
-    if arguments.scenes < 1:
-        raise CourseError(f"--scenes must be at least 1, not {arguments.scenes}")
     lay_out_page(storyboard, style_name=style_name)  # finds missing fonts before any work is done
     dataset, folder = data_dir() / "datasets" / style, ensure_folder(arguments.output)
     _check_data(dataset)

@@ -4,18 +4,17 @@ import argparse
 
 from kolors_course.art import BASE_STYLE, style_test_subjects
 from kolors_course.cli import options
-from kolors_course.errors import CourseError
 from kolors_course.evaluation import evaluate, held_out_prompts, load_probe, picture_sheet, score_table
 from kolors_course.files import atomic_path, ensure_folder
+from kolors_course.kolors.sampling import check_drawing
 from kolors_course.platform.paths import data_dir
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.scenes < 1:
-        raise CourseError(f"--scenes must be at least 1, not {arguments.scenes}")
     sampling = options.sampling_of(arguments)
     probe = load_probe(data_dir() / "probes" / "probe.safetensors")
     model = options.model_of(arguments)
+    check_drawing(model, sampling, 2 * arguments.scenes)  # a prompt in each language
     folder = ensure_folder(arguments.output)
     pool = None if arguments.style == BASE_STYLE else style_test_subjects()
     prompts = held_out_prompts(arguments.scenes, pool)

@@ -8,29 +8,41 @@ from PIL.PngImagePlugin import PngInfo
 from kolors_course.cli import options
 from kolors_course.dataset.pixels import open_picture
 from kolors_course.errors import CourseError
-from kolors_course.files import atomic_path, ensure_folder
-from kolors_course.kolors import generate
-from kolors_course.kolors.sampling import check_size
+from kolors_course.files import atomic_path
+from kolors_course.kolors import KolorsModel, Sampling, generate
+from kolors_course.kolors.sampling import check_drawing, check_size
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+# Sides in pixels that the formats can hold.
+LIMITS = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    for name in ("count", "scale"):
-        if getattr(arguments, name) < 1:
-            raise CourseError(f"--{name} must be at least 1, not {getattr(arguments, name)}")
-    if arguments.output.suffix.lower() not in SUFFIXES or arguments.output.is_dir():
-        raise CourseError(f"--output {arguments.output}: give a file that ends in {', '.join(SUFFIXES)}")
+def _check(arguments: argparse.Namespace, model: KolorsModel, sampling: Sampling) -> None:
+    """Whether model, memory and file format hold what is asked for.
+
+    Raises:
+        CourseError: they do not.
+    """
+    count, factor, suffix = arguments.count, arguments.scale, arguments.output.suffix.lower()
+    width, height = check_size(model, sampling)
+    sheet = (width * count * factor, height * factor)
+    limit = LIMITS.get(suffix)
+    if limit and max(sheet) > limit:
+        raise CourseError(
+            f"--output {arguments.output}: the sheet would have {sheet[0]}x{sheet[1]} pixels, and a {suffix} has at "
+            f"most {limit} on a side; write a .png, or lower --size, --count or --scale"
+        )
+    # The sheet, and the enlarged one with what resizing takes besides.
+    sheet_bytes = 3 * width * count * height * (1 + (2 * factor**2 if factor > 1 else 0))
+    check_drawing(model, sampling, count, sheet_bytes)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    _check(arguments)
     sampling = options.sampling_of(arguments)
     picture = open_picture(arguments.image) if arguments.image else None
     model = options.model_of(arguments)
-    check_size(model, sampling)
-    ensure_folder(arguments.output.parent)
-    count = arguments.count
+    _check(arguments, model, sampling)
+    options.tell_unknown_words(model, arguments, [arguments.prompt])
+    count, factor = arguments.count, arguments.scale
     seeds = range(arguments.seed, arguments.seed + count)
     prompts, progress = [arguments.prompt] * count, options.picture_progress(count, "drawing")
     pictures = generate(model, prompts, seeds, sampling, progress, picture=picture)
@@ -38,8 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     sheet = Image.new("RGB", (width * count, height))
     for i, picture in enumerate(pictures):
         sheet.paste(picture, (i * width, 0))
-    if arguments.scale > 1:
-        factor = arguments.scale
+    if factor > 1:
         sheet = sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.LANCZOS)
     facts = PngInfo()
     facts.add_itxt("model", model.name)

@@ -15,6 +15,7 @@ def run(arguments: argparse.Namespace) -> int:
     for text in arguments.loras:
         path, strength = parse_lora_argument(text)
         loras.append((lora_files.read_fitting(path, model)[0], strength))
+        lora_files.warn_of_family(loras[-1][0])
     merge = merge_into_model(model, loras, arguments.output)
     print(f"wrote {arguments.output}: {len(merge.layers)} layers changed by {len(loras)} LoRA(s)")
     if merge.left_out:

@@ -2,37 +2,35 @@
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, printable
 from kolors_course.files import atomic_path
 from kolors_course.kolors import KolorsModel, Sampling, current_profile, load_model, load_profile
+from kolors_course.kolors.words import unknown_note
 from kolors_course.lora import load_lora, parse_lora_argument
+from kolors_course.lora.triggers import trigger_words
 from kolors_course.platform.device import limit_threads, pick_device
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """ "64x64" -> (64, 64), width first.
+def sampling_of(arguments: argparse.Namespace) -> Sampling:
+    """The sampling that the flags ask for.
 
     Raises:
-        CourseError: it is not two whole numbers.
+        CourseError: numbers that do not go together, or a flag that would have no effect.
     """
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise CourseError(f"size '{text}': write width x height in pixels, such as 64x64")
-    return int(parts[0]), int(parts[1])
-
-
-def sampling_of(arguments: argparse.Namespace) -> Sampling:
+    if getattr(arguments, "negative", "") and arguments.guidance <= 1:
+        raise CourseError("--negative has no effect at a --guidance of 1 or less; give more guidance")
     return Sampling(
         steps=arguments.steps,
         guidance_scale=arguments.guidance,
         sampler=arguments.sampler,
         spacing=arguments.spacing,
-        size=parse_size(arguments.size) if getattr(arguments, "size", None) else None,
+        size=getattr(arguments, "size", None),
         negative_prompt=getattr(arguments, "negative", ""),
         denoise=getattr(arguments, "denoise", 1.0),
         batch_size=arguments.batch_size,
@@ -50,8 +48,16 @@ def model_of(arguments: argparse.Namespace) -> KolorsModel:
         model = load_profile(profile, arguments.device)
     for path, strength in loras:
         report = load_lora(model.unet, path, strength, text_encoder=model.text_encoder)
-        print(f"LoRA {path}: {report.matched} of {report.expected} tensors, strength {strength:g}")
+        origin = f", made for {report.made_for}" if report.made_for not in ("", "Kolors") else ""
+        print(f"LoRA {path}: {report.matched} of {report.expected} tensors, strength {strength:g}{origin}")
     return model
+
+
+def tell_unknown_words(model: KolorsModel, arguments: argparse.Namespace, prompts: Iterable[str]) -> None:
+    """Say which words of the prompts neither Kolors-mini knows nor a --lora calls its own."""
+    known = [word for lora in arguments.lora for word in trigger_words(parse_lora_argument(lora)[0])]
+    if note := unknown_note(model, prompts, known):
+        print(note)
 
 
 def picture_progress(total: int, description: str):
@@ -68,5 +74,6 @@ def picture_progress(total: int, description: str):
 
 def write_json(path: Path | None, report: dict[str, Any]) -> None:
     if path:
+        text = printable(json.dumps(report, indent=2, ensure_ascii=False), backslash="\\\\")
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.write_text(text + "\n", encoding="utf-8")

@@ -10,11 +10,12 @@ from pathlib import PurePath, PureWindowsPath
 from typing import Any
 
 from kolors_course.comfyui.convert import is_link, to_api
-from kolors_course.comfyui.graph import ApiGraph, format_of
+from kolors_course.comfyui.graph import ApiGraph, format_of, read_api, read_ui, subgraphs_of
 from kolors_course.comfyui.schema import NodeSchema, read_schemas
 from kolors_course.comfyui.validate import title_of
 from kolors_course.errors import CourseError
 from kolors_course.kolors.sampling import SEEDS
+from kolors_course.untrusted import shorten
 
 MODEL, LORA, TEXT, SAMPLER = (
     "DownloadAndLoadKolorsModel",
@@ -24,9 +25,10 @@ MODEL, LORA, TEXT, SAMPLER = (
 )
 TEXT_ENCODERS = ("DownloadAndLoadChatGLM3", "LoadChatGLM3")
 
-# The camp trained with --lora_rank 16 --lora_alpha 4.0, and its node applies alpha/rank.
-TRAINED_ALPHA = 4.0
-NODE_ALPHA = 2.0  # what the camp's node is set to
+# What the camp's node is set to, which applies alpha/rank; its command trained with --lora_alpha 4.0.
+NODE_ALPHA = 2.0
+
+MAX_NAME = 200  # characters of a file's name
 
 SAMPLERS = {
     "EulerDiscreteScheduler": "euler",
@@ -82,24 +84,37 @@ CAMP_SCHEMAS = read_schemas(
 )
 
 
+@dataclass(frozen=True)
+class TrainedAlpha:
+    """The alpha that a LoRA was trained with, and whether its file says it."""
+
+    value: float
+    in_file: bool
+
+
 @dataclass
 class CampImport:
     """A workflow for our nodes, what the importer wants to say about it, and the LoRA files it names.
 
-    `loras` maps the name under which ComfyUI must list a file to the path that the workflow gave.
+    `loras` maps the name under which ComfyUI must list a file to the path that the workflow gave; for `alpha_of` see
+    `import_camp`.
     """
 
     api: ApiGraph
     notes: list[str] = field(default_factory=list)
     loras: dict[str, str] = field(default_factory=dict)
+    alpha_of: Callable[[str], TrainedAlpha | None] = field(
+        default=lambda path: None, repr=False, compare=False
+    )
 
 
 def is_camp_workflow(workflow: dict[str, Any]) -> bool:
     """Whether a workflow, in either format, has nodes of the camp's packs."""
     if format_of(workflow) == "ui":
-        types = {node.get("type") for node in workflow["nodes"] if isinstance(node, dict)}
+        page = read_ui(workflow)
+        types = {node.type for graph in (page, *subgraphs_of(page)) for node in graph.nodes}
     else:
-        types = {node["class_type"] for node in workflow.values()}
+        types = {node["class_type"] for node in read_api(workflow).values()}
     return not types.isdisjoint(CAMP_SCHEMAS)
 
 
@@ -108,6 +123,7 @@ def import_camp(
     schemas: dict[str, NodeSchema],
     model_name: str = "kolors",
     lora: str | PurePath | None = None,
+    alpha_of: Callable[[str], TrainedAlpha | None] = lambda path: None,
 ) -> CampImport:
     """Map the camp's nodes to ours; other nodes stay as they are.
 
@@ -116,25 +132,29 @@ def import_camp(
         schemas: of the server that will run it.
         model_name: "kolors", or "mini" to try the workflow out; then pictures take the model's own size.
         lora: a file to use in place of the one that the workflow names.
+        alpha_of: the alpha that the LoRA at a path was trained with, if it is known. The camp's files do not say it,
+            and the strength of a LoRA depends on it. Where it is not known, our node asks for it when it runs.
 
     Raises:
         CourseError: a node type is known neither here nor to the server, or a needed link is missing.
     """
     known = {**schemas, **CAMP_SCHEMAS}
-    api = to_api(workflow, known) if format_of(workflow) == "ui" else workflow
+    api = to_api(workflow, known) if format_of(workflow) == "ui" else read_api(workflow)
     if lora:
         path = {"lora_path": str(lora)}
         api = {
             key: {**node, "inputs": {**node["inputs"], **path}} if node["class_type"] == LORA else node
             for key, node in api.items()
         }
-    result = CampImport({})
+    result = CampImport({}, alpha_of=alpha_of)
     for identity, node in api.items():
         converter = _CONVERTERS.get(node["class_type"])
         try:
             inputs = converter(identity, api, result, model_name) if converter else None
         except (KeyError, TypeError, ValueError) as error:
-            raise CourseError(f"{_name(identity, api)}: a value is missing or wrong: {error}") from error
+            raise CourseError(
+                f"{_name(identity, api)}: a value is missing or wrong: {shorten(error)}"
+            ) from error
         if inputs is not None:
             node = {
                 "class_type": _NEW_TYPES[node["class_type"]],
@@ -155,25 +175,28 @@ def _lora(identity: str, api: ApiGraph, result: CampImport, model_name: str) -> 
     inputs = api[identity]["inputs"]
     path, alpha = str(inputs["lora_path"]), float(inputs["lora_alpha"])
     name = PureWindowsPath(path).name  # splits at both kinds of slashes
-    if not name:
-        raise CourseError(f"{_name(identity, api)}: lora_path is empty; name the LoRA file")
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        fault = "no name of a file" if name else "empty"
+        raise CourseError(f"{_name(identity, api)}: lora_path is {fault}; name the LoRA file")
     result.loras[name] = path
-    strength = 1.0
-    if alpha == NODE_ALPHA:
+    trained = result.alpha_of(path)
+    converted = {"model": inputs["kolors_model"], "lora_name": name, "strength": 1.0, "alpha": 0.0}
+    if trained is None:
         result.notes.append(
-            f"{_name(identity, api)}: lora_alpha {alpha:g} is half of the {TRAINED_ALPHA:g} that the camp trains "
-            "with, so the LoRA worked at half its strength; here it has its trained strength (strength 0.5 gives "
-            "the camp's picture)"
+            f"{_name(identity, api)}: lora_alpha {alpha:g} is left out, because the alpha that the LoRA was "
+            "trained with is not known here; strength 1 is the trained one, and a file that does not say its alpha "
+            "needs it (--alpha)"
         )
-    else:
-        strength = alpha / TRAINED_ALPHA
-    return {
-        "model": inputs["kolors_model"],
-        "lora_name": name,
-        "strength": strength,
-        # The camp's files hold no alpha; LoRA files of today do.
-        "alpha": 0.0 if name.endswith(".safetensors") else TRAINED_ALPHA,
-    }
+        return converted
+    if alpha == NODE_ALPHA != trained.value:
+        result.notes.append(
+            f"{_name(identity, api)}: lora_alpha {alpha:g} is {alpha / trained.value:g} of the {trained.value:g} "
+            "that the LoRA was trained with, so there it worked at that part of its strength; here at strength 1 "
+            f"(strength {alpha / trained.value:g} gives the camp's picture)"
+        )
+    elif alpha != NODE_ALPHA:
+        converted["strength"] = alpha / trained.value
+    return converted | {"alpha": 0.0 if trained.in_file else trained.value}
 
 
 def _prompt(identity: str, api: ApiGraph, result: CampImport, model_name: str) -> dict[str, Any]:
@@ -201,7 +224,7 @@ def _sampler(identity: str, api: ApiGraph, result: CampImport, model_name: str) 
     if not is_link(seed) and seed >= SEEDS:
         seed %= SEEDS
         result.notes.append(
-            f"{_name(identity, api)}: seeds end below {SEEDS}; {inputs['seed']} became {seed}"
+            f"{_name(identity, api)}: seeds end below {SEEDS}; {shorten(inputs['seed'])} became {seed}"
         )
     own_size = model_name == "mini"
     if own_size:
@@ -282,4 +305,4 @@ def _drop_idle_vaes(api: ApiGraph) -> None:
 
 
 def _name(identity: str, api: ApiGraph) -> str:
-    return f"node {identity} {title_of(api[identity])!r}"
+    return f"node {shorten(identity)} {shorten(title_of(api[identity]))!r}"

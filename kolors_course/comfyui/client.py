@@ -7,97 +7,112 @@ the history is written.
 
 import json
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
 from typing import Any
 
 import websocket
 
+from kolors_course.comfyui.answers import (
+    Over,
+    Picture,
+    Preview,
+    Step,
+    explain_refusal,
+    not_ours,
+    read_history,
+    read_json,
+    read_message,
+    read_queue,
+    read_submission,
+)
+from kolors_course.comfyui.connection import FILE_LIMIT, START, BoundedSocket, Connection, Reply, one_line
 from kolors_course.comfyui.graph import ApiGraph
 from kolors_course.comfyui.schema import NodeSchema, read_schemas
-from kolors_course.comfyui.validate import title_of
 from kolors_course.errors import CourseError
 
-START = "start one with `kolors-course comfyui start`"
-QUIET = 5  # seconds without a message, after which the server is asked whether the run goes on
+__all__ = ["ComfyClient", "Picture", "Preview", "Step", "explain_refusal"]
+
+QUIET = 5  # seconds without a word of the run, after which the server is asked whether it goes on
 STOP_ATTEMPTS = 20
-PREVIEW_MESSAGE = 1
-
-
-@dataclass(frozen=True)
-class Step:
-    """A node has done `value` of `total` steps."""
-
-    node: str
-    title: str
-    value: int
-    total: int
-
-
-@dataclass(frozen=True)
-class Preview:
-    """A look at an unfinished picture, as the bytes of a PNG or JPEG file."""
-
-    data: bytes
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture that a node has saved on the server; `kind` is output, temp or input."""
-
-    node: str
-    filename: str
-    subfolder: str
-    kind: str
+FILES = ("image", "video", "audio")  # kinds of content that a server may send for a picture
 
 
 class ComfyClient:
-    """One server, by its address."""
+    """One server, by its address.
+
+    Args:
+        timeout: seconds that it may be silent.
+
+    Raises:
+        CourseError: the address is none.
+    """
 
     def __init__(self, url: str, timeout: float = 30):
         self.url = url.rstrip("/")
         self.timeout = timeout
-        # The server is on this machine; a proxy from the environment would not find it.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._connection = Connection(self.url, timeout)
 
     def answers(self) -> bool:
-        """Whether a server is there and ready."""
+        """Whether a ComfyUI is there and ready."""
         try:
-            self.get("/system_stats")
+            answer = self.get("/system_stats")
         except CourseError:
             return False
-        return True
+        return isinstance(answer, dict) and "system" in answer
 
     def schemas(self) -> dict[str, NodeSchema]:
-        """The node types it has."""
-        return read_schemas(self.get("/object_info"))
+        """The node types it has.
+
+        Raises:
+            CourseError: no server answers, it refuses, or it is no ComfyUI.
+        """
+        answer = self.get("/object_info")
+        try:
+            schemas = read_schemas(answer)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise not_ours(self._where("/object_info")) from error
+        if not schemas:
+            raise not_ours(self._where("/object_info"))
+        return schemas
 
     def get(self, path: str) -> Any:
         """The JSON answer to a GET request.
 
         Raises:
-            CourseError: no server answers, or it refuses.
+            CourseError: no server answers, it refuses, or it answers something else.
         """
-        return json.loads(self._request(path))
+        return read_json(self._accepted(path, self._connection.request(path)).body, self._where(path))
 
     def post(self, path: str, body: Any) -> Any:
         """The JSON answer to a POST request, None where it is empty.
 
         Raises:
-            CourseError: no server answers, or it refuses.
+            CourseError: no server answers, it refuses, or it answers something else.
         """
-        answer = self._request(path, json.dumps(body).encode())
-        return json.loads(answer) if answer else None
+        reply = self._accepted(path, self._connection.request(path, json.dumps(body).encode()))
+        return read_json(reply.body, self._where(path)) if reply.body else None
 
     def picture_bytes(self, picture: Picture) -> bytes:
-        """The file of a picture, with the workflow that made it inside."""
+        """The file of a picture, with the workflow that made it inside.
+
+        Raises:
+            CourseError: no server answers, it refuses, or what it sends is no picture.
+        """
         query = {"filename": picture.filename, "subfolder": picture.subfolder, "type": picture.kind}
-        return self._request("/view?" + urllib.parse.urlencode(query))
+        try:
+            path = "/view?" + urllib.parse.urlencode(query)
+        except UnicodeEncodeError as error:  # half a character
+            raise not_ours(f"the name of a picture at {self.url}") from error
+        reply = self._accepted(path, self._connection.request(path, limit=FILE_LIMIT))
+        known = reply.kind.split("/")[0] in FILES or reply.kind == "application/octet-stream"
+        if not (known and reply.body):
+            raise CourseError(
+                f"{self._where(path)} is no picture, but {len(reply.body)} bytes of {reply.kind}"
+            )
+        return reply.body
 
     def run(self, api: ApiGraph, page: dict[str, Any] | None = None) -> Iterator[Step | Preview | Picture]:
         """Run a workflow and tell how it goes; at the end come the pictures. Closing the iterator stops the run.
@@ -108,15 +123,10 @@ class ComfyClient:
 
         Raises:
             CourseError: the server refuses the workflow, a node fails, somebody stops the run, or the
-                server goes away.
+                server goes away or does not speak as ComfyUI does.
         """
         client = uuid.uuid4().hex
-        address = f"ws{self.url.removeprefix('http')}/ws?clientId={client}"
-        try:
-            socket = websocket.create_connection(address, timeout=QUIET, http_no_proxy=["*"])
-        except (OSError, websocket.WebSocketException) as error:
-            raise CourseError(f"no ComfyUI answers at {self.url}: {error}; {START}") from error
-        with closing(socket):
+        with closing(self._connection.events(f"/ws?clientId={client}", QUIET)) as socket:
             run = self._submit(api, page, client)
             finished = False
             try:
@@ -125,61 +135,67 @@ class ComfyClient:
             finally:
                 if not finished:
                     self._stop(run)
-        yield from self._pictures(run)
+        pictures = self._pictures(run)
+        if pictures is None:
+            raise CourseError(f"ComfyUI at {self.url} has forgotten this run: was its history cleared?")
+        yield from pictures
 
-    def _request(self, path: str, body: bytes | None = None) -> bytes:
-        request = urllib.request.Request(self.url + path, body, {"Content-Type": "application/json"})
-        try:
-            with self._opener.open(request, timeout=self.timeout) as answer:
-                return answer.read()
-        except urllib.error.HTTPError as error:
-            raise CourseError(f"ComfyUI refused {path.split('?')[0]}: {error.code} {error.reason}") from error
-        except (OSError, ValueError) as error:
-            raise CourseError(f"no ComfyUI answers at {self.url}: {error}; {START}") from error
+    def _where(self, path: str) -> str:
+        return f"what {self.url} answers to {path.split('?')[0]}"
+
+    def _accepted(self, path: str, reply: Reply) -> Reply:
+        """The reply, if it is the one that was asked for."""
+        if 200 <= reply.status < 300:
+            return reply
+        where = path.split("?")[0]
+        if reply.target and 300 <= reply.status < 400:
+            raise CourseError(
+                f"{self.url} leads on to {one_line(reply.target, 120)}: give that server's address, or log in first"
+            )
+        said = one_line(reply.body.decode("utf-8", "replace")) if reply.kind == "text/plain" else ""
+        raise CourseError(
+            f"ComfyUI refused {where}: {reply.status} {reply.reason}" + (f": {said}" if said else "")
+        )
 
     def _submit(self, api: ApiGraph, page: dict[str, Any] | None, client: str) -> str:
         body: dict[str, Any] = {"prompt": api, "client_id": client}
         if page:
             body["extra_data"] = {"extra_pnginfo": {"workflow": page}}
-        try:
-            answer = self.post("/prompt", body)
-        except CourseError as error:
-            refusal = error.__cause__
-            if isinstance(refusal, urllib.error.HTTPError) and refusal.code == 400:
-                raise CourseError(explain_refusal(json.loads(refusal.read()), api)) from error
-            raise
-        if answer["node_errors"]:  # it runs the outputs that are right and leaves out the others
-            self._stop(answer["prompt_id"])
+        reply = self._connection.request("/prompt", json.dumps(body).encode())
+        where = self._where("/prompt")
+        if reply.status == 400:
+            raise CourseError(explain_refusal(read_json(reply.body, where), api))
+        answer = read_json(self._accepted("/prompt", reply).body, where)
+        run, refused = read_submission(answer, where)
+        if refused:  # it runs the outputs that are right and leaves out the others
+            self._stop(run)
             raise CourseError(explain_refusal(answer, api))
-        return answer["prompt_id"]
+        return run
 
-    def _follow(self, socket: websocket.WebSocket, api: ApiGraph, run: str) -> Iterator[Step | Preview]:
+    def _follow(self, socket: BoundedSocket, api: ApiGraph, run: str) -> Iterator[Step | Preview]:
+        heard = time.monotonic()
         while True:
             try:
                 message = socket.recv()
             except websocket.WebSocketTimeoutException:
+                message = ""
+            except (OSError, ValueError, websocket.WebSocketException) as error:
+                raise CourseError(
+                    f"ComfyUI at {self.url} went away in the middle of the run ({one_line(error, 100)}); "
+                    f"see its server.log, then {START}"
+                ) from error
+            event = read_message(message, run, api, f"a message of {self.url}")
+            if isinstance(event, Over):
+                return
+            if isinstance(event, Step | Preview):
+                yield event
+            if event and not isinstance(event, Preview):  # a preview does not say of which run it is
+                heard = time.monotonic()
+            # Its last message may be lost, and those of other runs go on.
+            elif time.monotonic() - heard >= QUIET:
                 if self._is_over(run):
                     return
-                continue
-            except (OSError, websocket.WebSocketException) as error:
-                raise CourseError(
-                    f"ComfyUI at {self.url} went away in the middle of the run; see its server.log, then {START}"
-                ) from error
-            if isinstance(message, bytes):
-                # Numbers of 4 bytes each: the kind of message, the kind of picture. Other kinds are texts in nodes.
-                if int.from_bytes(message[:4], "big") == PREVIEW_MESSAGE:
-                    yield Preview(message[8:])
-                continue
-            event = json.loads(message) if message else {}
-            data = event.get("data") or {}
-            if data.get("prompt_id") != run:
-                continue
-            _raise_failure(event["type"], data, api)
-            if event["type"] == "progress":
-                node = str(data["node"])
-                yield Step(node, title_of(api[node]) if node in api else node, data["value"], data["max"])
-            if event["type"] == "executing" and data["node"] is None:
-                return
+                heard = time.monotonic()
 
     def _is_over(self, run: str) -> bool:
         """Whether a run is in the history.
@@ -189,61 +205,28 @@ class ComfyClient:
         """
         if self._is_queued(run):
             return False
-        if run not in self.get(f"/history/{run}"):
+        if self._pictures(run) is None:
             raise CourseError(
                 f"ComfyUI at {self.url} no longer knows this run: was its queue cleared, or it restarted?"
             )
         return True
 
     def _is_queued(self, run: str) -> bool:
-        queue = self.get("/queue")
-        return any(item[1] == run for item in queue["queue_running"] + queue["queue_pending"])
+        return run in read_queue(self.get("/queue"), self._where("/queue"))
 
     def _stop(self, run: str) -> None:
         """Take a run out of the queue, or interrupt it; nothing to do where the server is gone."""
-        for _ in range(STOP_ATTEMPTS):  # a run that is just about to start forgets that it was interrupted
-            if not self.answers() or not self._is_queued(run):
-                return
-            self.post("/queue", {"delete": [run]})
-            self.post("/interrupt", {"prompt_id": run})
-            time.sleep(0.1)
+        quick = ComfyClient(self.url, timeout=min(self.timeout, QUIET))
+        with suppress(CourseError):  # what ended the run is the error to tell
+            for _ in range(
+                STOP_ATTEMPTS
+            ):  # a run that is just about to start forgets that it was interrupted
+                if not quick._is_queued(run):
+                    return
+                quick.post("/queue", {"delete": [run]})
+                quick.post("/interrupt", {"prompt_id": run})
+                time.sleep(0.1)
 
-    def _pictures(self, run: str) -> Iterator[Picture]:
-        history = self.get(f"/history/{run}")[run]
-        for kind, data in history["status"]["messages"]:
-            _raise_failure(kind, data, {})
-        for node, output in history["outputs"].items():
-            for entry in output.get("images", ()):
-                yield Picture(
-                    node, entry["filename"], entry.get("subfolder", ""), entry.get("type", "output")
-                )
-
-
-def _raise_failure(kind: str, data: dict[str, Any], api: ApiGraph) -> None:
-    """Turn the server's message about the end of a failed run into an error."""
-    node = str(data.get("node_id"))
-    where = (
-        f"node {node} {title_of(api[node])!r}" if node in api else f"node {node} {data.get('node_type')!r}"
-    )
-    if kind == "execution_error":
-        reason = " ".join(str(data["exception_message"]).split())
-        raise CourseError(f"{where} failed: {reason or data.get('exception_type')}")
-    if kind == "execution_interrupted":
-        raise CourseError(f"the run was stopped at {where}")
-
-
-def explain_refusal(answer: dict[str, Any], api: ApiGraph) -> str:
-    """One line out of the server's answer to a workflow that it will not run."""
-    lines = []
-    for node, report in (answer.get("node_errors") or {}).items():
-        for error in report["errors"]:
-            name = (error.get("extra_info") or {}).get("input_name")
-            where = f"node {node} {title_of(api[node])!r}" + (f", input '{name}'" if name else "")
-            details = str(error.get("details") or "").removeprefix(str(name or "")).lstrip(" -,:")
-            lines.append(f"{where}: {error['message']}" + (f" ({details})" if details else ""))
-    if lines:
-        return "; ".join(lines)
-    error = answer.get("error") or {}
-    return " ".join(
-        f"ComfyUI refuses the workflow: {error.get('message')} {error.get('details') or ''}".split()
-    )
+    def _pictures(self, run: str) -> Iterator[Picture] | None:
+        path = "/history/" + urllib.parse.quote(run, safe="", errors="replace")
+        return read_history(self.get(path), run, self._where("/history"))

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from kolors_course.errors import CourseError
+from kolors_course.untrusted import shorten
 
+NAMED = 20  # files in one message
 DEPTH = ("*", "*/*")  # of a model folder below the folders that are searched
 
 
@@ -44,10 +46,11 @@ def look_up(name: str, listed: Mapping[str, Path], what: str, folder: str) -> Pa
         CourseError: `name` is not one of them; the message says where to put it.
     """
     if name not in listed:
-        known = ", ".join(sorted(listed)) or "none"
+        known = ", ".join(sorted(listed)[:NAMED]) or "none"
+        more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
         raise CourseError(
-            f"there is no {what} '{name}' (there are: {known}); put it into {folder}, press R in the browser and "
-            "choose it"
+            f"there is no {what} '{shorten(name)}' (there are: {known}{more}); put it into {folder}, press R in the "
+            "browser and choose it"
         )
     return listed[name]
 

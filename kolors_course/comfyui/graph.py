@@ -2,49 +2,145 @@
 
 The page saves the *UI format*: nodes with positions, links as a table, widget values in a row without names. The
 server runs the *API format*: node id -> class_type and named inputs, where [node id, slot] is a link.
+
+The dataclasses below are the schema of both; whatever a file holds beside them is of no concern to a run.
 """
 
-import json
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from PIL import Image, UnidentifiedImageError
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
+from kolors_course.comfyui.embedded import PICTURES, PNG, workflow_in
+from kolors_course.comfyui.schema import ANY
 from kolors_course.errors import CourseError
+from kolors_course.untrusted import MAX_BYTES, Id, Integer, Text, null_means, parse_json, read_as, shorten
 
 # Node id -> {"class_type": ..., "inputs": {...}, "_meta": {"title": ...}}
 ApiGraph = dict[str, dict[str, Any]]
-PICTURES = (".png", ".webp")
 MUTED, BYPASSED = 2, 4  # values of a UI node's "mode"
+SAVE_AGAIN = "save it again from ComfyUI"
 
 
-@dataclass(frozen=True)
-class UiInput:
-    """An input slot of a node on the page; `link` is None while nothing is connected."""
+def _type_name(value: Any) -> str:
+    if value is None or value == "" or value == 0:  # three more ways to say "any"
+        return ANY
+    if isinstance(value, list):  # old pages wrote the choices where the type stands
+        return "COMBO"
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise PydanticCustomError("type", "a type is a text")
+    return str(value)
 
-    name: str
-    type: str
-    link: int | None
+
+def _link_fields(value: Any) -> Any:
+    """Links are rows in most files, and objects in subgraphs and in files of other programs."""
+    if isinstance(value, list):
+        return dict(zip(("id", "origin_id", "origin_slot", "target_id", "target_slot"), value, strict=False))
+    return value
 
 
-@dataclass(frozen=True)
+def _values(value: Any) -> Any:
+    if value is None or isinstance(value, list | dict):
+        return value or []
+    raise PydanticCustomError("values", "values are a list or an object")
+
+
+TypeName = Annotated[str, BeforeValidator(_type_name)]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """An input or output of a node on the page; `link` is None while nothing is connected to that input."""
+
+    name: Annotated[Text, null_means("")] = ""
+    type: TypeName = ANY
+    link: Id | None = None
+    widget: Any = None  # not None where the input is a field to fill in, too
+    links: Annotated[tuple[Id, ...], null_means(()), Field(alias="linkIds")] = ()  # of a subgraph's own
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """Of what else a node keeps: where the values of a subgraph's fields come from, (node id, field) each."""
+
+    proxies: Annotated[list[list[Any]], null_means([]), Field(alias="proxyWidgets")] = field(
+        default_factory=list
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class UiNode:
-    id: str
-    type: str
-    title: str  # empty unless somebody renamed the node
-    mode: int
-    inputs: tuple[UiInput, ...]
-    outputs: tuple[str, ...]  # types
-    widgets: list[Any] | dict[str, Any]
+    """A node on the page; the title is empty unless somebody renamed it."""
+
+    id: Id
+    type: Text
+    title: Annotated[Text, null_means("")] = ""
+    mode: Annotated[Integer, null_means(0)] = 0
+    inputs: Annotated[tuple[Slot, ...], null_means(())] = ()
+    outputs: Annotated[tuple[Slot, ...], null_means(())] = ()
+    widgets: Annotated[Any, BeforeValidator(_values), Field(alias="widgets_values")] = ()
+    properties: Annotated[Properties, null_means({})] = Properties()
+
+    @property
+    def first_value(self) -> Any:
+        """What a node of one field says; None where it says nothing."""
+        values = list(self.widgets.values()) if isinstance(self.widgets, dict) else self.widgets
+        return values[0] if values else None
+
+    @property
+    def label(self) -> str:
+        """How a message names it."""
+        return f"{shorten(self.title or self.type)!r}"
 
 
-@dataclass(frozen=True)
-class UiGraph:
-    """A page: nodes by id, and where each link comes from (node id, output slot)."""
+@dataclass(frozen=True, slots=True)
+class Link:
+    id: Id
+    origin_id: Id
+    origin_slot: Integer
+    target_id: Annotated[Id, null_means("")] = ""
+    target_slot: Annotated[Integer, null_means(0)] = 0
 
-    nodes: dict[str, UiNode]
-    links: dict[int, tuple[str, int]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What a file in UI format holds."""
+
+    nodes: tuple[UiNode, ...] = ()
+    links: tuple[Annotated[Link, BeforeValidator(_link_fields)], ...] = ()
+    definitions: Annotated["Definitions", null_means({})] = field(default_factory=lambda: Definitions())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subgraph(Page):
+    """What stands behind all nodes whose type is its id; it has inputs and outputs as a node has."""
+
+    id: Id
+    name: Annotated[Text, null_means("")] = ""
+    inputs: Annotated[tuple[Slot, ...], null_means(())] = ()
+    outputs: Annotated[tuple[Slot, ...], null_means(())] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    subgraphs: Annotated[tuple[Subgraph, ...], null_means(())] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    title: Annotated[Text, null_means("")] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiNode:
+    """A node as the server runs it."""
+
+    class_type: Text
+    inputs: dict[str, Any] = field(default_factory=dict)
+    meta: Annotated[Meta, Field(alias="_meta")] = Meta()
 
 
 def read_workflow(path: str | Path) -> dict[str, Any]:
@@ -55,35 +151,30 @@ def read_workflow(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        text = _text_in_picture(path) if path.suffix.lower() in PICTURES else path.read_text("utf-8-sig")
-        workflow = json.loads(text)
+        workflow = workflow_in(path) if _is_picture(path) else _workflow_of_json(path)
     except FileNotFoundError as error:
         raise CourseError(
             f"no workflow {path}; give a JSON file saved by ComfyUI, or one of its pictures"
         ) from error
-    except json.JSONDecodeError as error:
-        raise CourseError(
-            f"{path}, line {error.lineno}: not JSON ({error.msg}); save it again from ComfyUI"
-        ) from error
-    except (UnicodeDecodeError, OSError) as error:
-        raise CourseError(f"{path} cannot be read as a workflow: {error}") from error
-    if format_of(workflow, str(path)) == "api":
-        for node in workflow.values():
-            # The server's own note of the state of files then; it would believe it now.
-            node.pop("is_changed", None)
-    return workflow
+    except OSError as error:
+        raise CourseError(f"{path} cannot be read as a workflow: {error.strerror or error}") from error
+    # Of a workflow for the server only what the schema names is kept: the server would believe, too, what another
+    # one once noted in it about the state of files ("is_changed").
+    return workflow if format_of(workflow, str(path)) == "ui" else read_api(workflow, str(path))
 
 
-def _text_in_picture(path: Path) -> str:
-    try:
-        with Image.open(path) as picture:
-            picture.load()  # text may follow the pixels
-            text = picture.info.get("workflow") or picture.info.get("prompt")
-    except UnidentifiedImageError as error:
-        raise CourseError(f"{path} is not a picture") from error
-    if not text:
-        raise CourseError(f"{path} carries no workflow: only pictures that ComfyUI itself saved do")
-    return text
+def _is_picture(path: Path) -> bool:
+    """Whether a file is a picture by its content, or by its name if the content is no JSON either."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    named = path.suffix.lower() in PICTURES
+    return head.startswith((PNG, b"\xff\xd8\xff", b"RIFF", b"<")) or (named and b"{" not in head.lstrip()[:4])
+
+
+def _workflow_of_json(path: Path) -> Any:
+    with path.open("rb") as file:
+        text = file.read(MAX_BYTES + 1)
+    return parse_json(text, str(path))
 
 
 def format_of(workflow: Any, where: str = "the workflow") -> str:
@@ -92,61 +183,48 @@ def format_of(workflow: Any, where: str = "the workflow") -> str:
     Raises:
         CourseError: it is neither.
     """
-    if isinstance(workflow, dict) and workflow:
-        if isinstance(workflow.get("nodes"), list) and isinstance(workflow.get("links"), list):
-            return "ui"
-        if all(_is_api_node(node) for node in workflow.values()):
+    if isinstance(workflow, dict) and all(isinstance(workflow.get(key), list) for key in ("nodes", "links")):
+        return "ui"
+    try:
+        if read_as(dict[str, ApiNode], workflow, "it"):
             return "api"
+        reason = "it is empty"
+    except CourseError as error:
+        reason = str(error)
     raise CourseError(
         f"{where} is no ComfyUI workflow: a saved one has 'nodes' and 'links', an exported one (API) has a "
-        "'class_type' in every node"
+        f"'class_type' in every node ({reason})"
     )
 
 
-def _is_api_node(node: Any) -> bool:
-    return (
-        isinstance(node, dict)
-        and isinstance(node.get("class_type"), str)
-        and isinstance(node.get("inputs", {}), dict)
-        and isinstance(node.get("_meta", {}), dict)
-    )
-
-
-def read_ui(workflow: dict[str, Any]) -> UiGraph:
-    """The nodes and links of a workflow in UI format, of old and new versions of the page.
+def read_api(workflow: Any, where: str = "the workflow") -> ApiGraph:
+    """A workflow in API format, with inputs and _meta in every node.
 
     Raises:
-        CourseError: it has a shape that no version writes, or subgraphs.
+        CourseError: it is not of that shape.
     """
-    subgraphs = {graph["id"] for graph in (workflow.get("definitions") or {}).get("subgraphs") or []}
-    try:
-        nodes = [_read_node(node) for node in workflow["nodes"]]
-        links = {int(link[0]): (str(link[1]), int(link[2])) for link in map(_link_row, workflow["links"])}
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise CourseError(f"the workflow is damaged ({error!r}); save it again from ComfyUI") from error
-    for node in nodes:
-        if node.type in subgraphs:
-            raise CourseError(
-                f"node {node.id} {node.title!r} is a subgraph: unpack it in ComfyUI, or export the workflow (API)"
-            )
-    return UiGraph({node.id: node for node in nodes}, links)
+    nodes = read_as(dict[str, ApiNode], workflow, where, SAVE_AGAIN)
+    return {
+        key: {"class_type": node.class_type, "inputs": node.inputs}
+        | ({"_meta": {"title": node.meta.title}} if node.meta.title else {})
+        for key, node in nodes.items()
+    }
 
 
-def _read_node(node: dict[str, Any]) -> UiNode:
-    return UiNode(
-        id=str(node["id"]),
-        type=node["type"],
-        title=node.get("title") or "",
-        mode=node.get("mode", 0),
-        inputs=tuple(
-            UiInput(slot["name"], str(slot["type"]), slot.get("link")) for slot in node.get("inputs") or ()
-        ),
-        outputs=tuple(str(slot["type"]) for slot in node.get("outputs") or ()),
-        widgets=node.get("widgets_values") or [],
-    )
+def read_ui(workflow: Any, where: str = "the workflow") -> Page:
+    """The nodes, links and subgraphs of a workflow in UI format, of old and new versions of the page.
+
+    Raises:
+        CourseError: it has a shape that no version writes.
+    """
+    page = read_as(Page, workflow, where, SAVE_AGAIN)
+    for graph in (page, *subgraphs_of(page)):
+        counts = Counter(node.id for node in graph.nodes)
+        if counts and max(counts.values()) > 1:
+            raise CourseError(f"{where} has two nodes {shorten(max(counts, key=counts.get))}; {SAVE_AGAIN}")
+    return page
 
 
-def _link_row(link: list | dict[str, Any]) -> list:
-    if isinstance(link, dict):
-        return [link["id"], link["origin_id"], link["origin_slot"]]
-    return link
+def subgraphs_of(page: Page) -> list[Subgraph]:
+    """All subgraphs that are defined in a page; one may be defined inside another."""
+    return [entry for graph in page.definitions.subgraphs for entry in (graph, *subgraphs_of(graph))]

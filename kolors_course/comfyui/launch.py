@@ -1,4 +1,6 @@
-"""Run ComfyUI's main.py in this process: python -m kolors_course.comfyui.launch FOLDER/main.py [FLAGS].
+"""Run ComfyUI's main.py in this process: python -m kolors_course.comfyui.launch [HOSTS] FOLDER/main.py [FLAGS].
+
+Its server answers this machine only, and the HOSTS: each `--welcome NAME`, the name of a proxy (see guard.py).
 
 ComfyUI imports torchvision and torchaudio when it starts, although only a few of its nodes use them. The wheels
 that fit a CPU build of torch come from another index than PyPI, and wheels that do not fit break every
@@ -15,6 +17,8 @@ from pathlib import Path
 
 import diffusers.utils.import_utils
 import transformers.utils.import_utils
+
+from kolors_course.comfyui.guard import guard_applications
 
 # Every module that ComfyUI imports by name while it starts.
 STAND_INS = {
@@ -66,8 +70,13 @@ def _stand_in(name: str, package: str) -> types.ModuleType:
 
 
 def main(arguments: list[str]) -> None:
+    welcome = set()
+    while arguments[0] == "--welcome":
+        _, host, *arguments = arguments
+        welcome.add(host)
     script = Path(arguments[0]).resolve()
     register_stand_ins()
+    guard_applications(welcome)
     sys.argv = [str(script), *arguments[1:]]
     sys.path[0] = str(script.parent)  # as if the script had been started itself
     runpy.run_path(str(script), run_name="__main__")

@@ -5,6 +5,9 @@ from graphlib import CycleError, TopologicalSorter
 from kolors_course.comfyui.convert import is_link
 from kolors_course.comfyui.graph import ApiGraph
 from kolors_course.errors import CourseError
+from kolors_course.untrusted import shorten
+
+SHOWN = 20  # nodes of a circle in a message
 
 
 def sources(api: ApiGraph) -> dict[str, list[str]]:
@@ -22,7 +25,9 @@ def execution_order(api: ApiGraph) -> list[str]:
     try:
         return list(TopologicalSorter(sources(api)).static_order())
     except CycleError as error:
-        raise CourseError(f"the links run in a circle: {' -> '.join(error.args[1])}") from error
+        raise CourseError(
+            f"the links run in a circle: {' -> '.join(map(shorten, error.args[1][:SHOWN]))}"
+        ) from error
 
 
 def downstream(api: ApiGraph, changed: str) -> set[str]:

@@ -1,9 +1,13 @@
 """What a server says about its node types at /object_info, in one form for old (V1) and new (V3) nodes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
+from kolors_course.untrusted import Text, null_means, read_as
+
+ANY = "*"
+FOLLOWS = "COMFY_MATCHTYPE_V3"  # the type of an output that is that of some input
 # Types that the page draws as a field to fill in, rather than as a socket only.
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 SEEDS = ("seed", "noise_seed")
@@ -34,6 +38,11 @@ class InputSchema:
             asked if asked is not None else self.type == "INT" and self.name in SEEDS
         )
 
+    def bound(self, name: str) -> float | None:
+        """The "min" or "max" of a number; None where the server sets none."""
+        bound = self.settings.get(name)
+        return bound if isinstance(bound, int | float) else None
+
     @property
     def default(self) -> Any:
         """What the page fills in: the stated default, the first option, or the type's zero."""
@@ -62,33 +71,76 @@ class NodeSchema:
         return next((entry for entry in self.inputs if entry.name == name), None)
 
 
-def read_schemas(object_info: dict[str, Any]) -> dict[str, NodeSchema]:
-    """The node types in a server's answer to /object_info, by name."""
-    return {name: _read_node(name, node) for name, node in object_info.items()}
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The inputs of a node type as the server writes them: [type, settings], [type] or [choices, settings]."""
+
+    required: Annotated[dict[str, Any], null_means({})] = field(default_factory=dict)
+    optional: Annotated[dict[str, Any], null_means({})] = field(default_factory=dict)
 
 
-def _read_node(name: str, node: dict[str, Any]) -> NodeSchema:
-    # An output that is a choice from a list is written as that list.
-    outputs = tuple(kind if isinstance(kind, str) else "COMBO" for kind in node.get("output") or ())
+@dataclass(frozen=True, slots=True)
+class Order:
+    required: Annotated[list[str], null_means([])] = field(default_factory=list)
+    optional: Annotated[list[str], null_means([])] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """A node type in a server's answer to /object_info."""
+
+    input: Annotated[Groups, null_means({})] = field(default_factory=Groups)
+    input_order: Annotated[Order, null_means({})] = field(default_factory=Order)
+    output: Annotated[list[Any], null_means([])] = field(default_factory=list)
+    display_name: Annotated[Text, null_means("")] = ""
+    output_node: Annotated[bool, null_means(False)] = False
+
+
+def read_schemas(object_info: Any) -> dict[str, NodeSchema]:
+    """The node types in a server's answer to /object_info, by name.
+
+    Raises:
+        CourseError: it is none.
+    """
+    nodes = read_as(dict[str, NodeInfo], object_info, "the server's list of node types", "is it a ComfyUI?")
+    return {name: _read_node(name, node) for name, node in nodes.items()}
+
+
+def _read_node(name: str, node: NodeInfo) -> NodeSchema:
     return NodeSchema(
         name=name,
-        display_name=node.get("display_name") or name,
+        display_name=node.display_name or name,
         inputs=tuple(_read_inputs(node)),
-        outputs=outputs,
-        is_output=bool(node.get("output_node")),
+        outputs=tuple(_kind(output) for output in node.output),
+        is_output=node.output_node,
     )
 
 
-def _read_inputs(node: dict[str, Any]) -> Iterator[InputSchema]:
-    order = node.get("input_order") or {}
+def _read_inputs(node: NodeInfo) -> Iterator[InputSchema]:
     for group in ("required", "optional"):
-        entries = node["input"].get(group) or {}
-        for name in order.get(group) or entries:
-            kind, *rest = entries[name]
-            settings = rest[0] if rest else {}
+        entries = getattr(node.input, group)
+        # What an order forgets comes behind.
+        for name in dict.fromkeys((*getattr(node.input_order, group), *entries)):
+            if name not in entries:
+                continue
+            kind, settings = _entry(entries[name])
             options = None
-            if not isinstance(kind, str):  # V1 writes the choices where the type stands
-                kind, options = "COMBO", tuple(kind)
-            elif kind == "COMBO" and "options" in settings:
-                options = tuple(settings["options"] or ())
-            yield InputSchema(name, kind, group == "required", options, settings)
+            if isinstance(kind, list):  # V1 writes the choices where the type stands
+                options = tuple(kind)
+            elif kind == "COMBO" and isinstance(settings.get("options"), list):
+                options = tuple(settings["options"])
+            yield InputSchema(name, _kind(kind), group == "required", options, settings)
+
+
+def _entry(entry: Any) -> tuple[Any, dict[str, Any]]:
+    """Type and settings of an input; of a node pack that writes them otherwise, what can be understood."""
+    parts = entry if isinstance(entry, list) else [entry]
+    settings = parts[1] if len(parts) > 1 else {}
+    return parts[0] if parts else ANY, settings if isinstance(settings, dict) else {}
+
+
+def _kind(kind: Any) -> str:
+    """A type's name: a list of choices is a COMBO, and a type that follows from another input may be any."""
+    if isinstance(kind, list):
+        return "COMBO"
+    return kind if isinstance(kind, str) and kind and kind != FOLLOWS else ANY

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kolors_course.comfyui.convert import ANY, fits, is_link
+from kolors_course.comfyui.convert import fits, is_link
 from kolors_course.comfyui.graph import ApiGraph
-from kolors_course.comfyui.schema import WIDGET_TYPES, InputSchema, NodeSchema
+from kolors_course.comfyui.schema import ANY, WIDGET_TYPES, InputSchema, NodeSchema
 from kolors_course.errors import CourseError
+from kolors_course.untrusted import shorten
 
+NAMED = 20  # problems in one message
+COMPARED = 200  # characters of a name when similar ones are looked for
 UPLOADS = ("image_upload", "video_upload", "audio_upload")
 
 
@@ -28,19 +31,24 @@ class Problem:
     input: str = ""
 
     def __str__(self) -> str:
-        where = f"node {self.node} {self.title!r}" if self.node else "workflow"
-        return f"{where}, input '{self.input}': {self.message}" if self.input else f"{where}: {self.message}"
+        where = f"node {shorten(self.node)} {shorten(self.title)!r}" if self.node else "workflow"
+        return (
+            f"{where}, input '{shorten(self.input)}': {self.message}"
+            if self.input
+            else f"{where}: {self.message}"
+        )
 
 
 def require_valid(api: ApiGraph, schemas: dict[str, NodeSchema]) -> None:
     """Let a workflow pass that a server with these node types would run.
 
     Raises:
-        CourseError: it has problems; all are named.
+        CourseError: it has problems; all are named, or the first of many.
     """
     problems = find_problems(api, schemas)
     if problems:
-        raise CourseError("; ".join(map(str, problems)))
+        more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+        raise CourseError("; ".join(map(str, problems[:NAMED])) + more)
 
 
 def find_problems(api: ApiGraph, schemas: dict[str, NodeSchema]) -> list[Problem]:
@@ -67,7 +75,9 @@ def _problems_of_node(identity: str, api: ApiGraph, schemas: dict[str, NodeSchem
     schema = schemas.get(node["class_type"])
     if schema is None:
         yield Problem(
-            f"no node type {node['class_type']!r}{_nearest(node['class_type'], schemas)}", identity, title
+            f"no node type {shorten(node['class_type'])!r}{_nearest(node['class_type'], schemas)}",
+            identity,
+            title,
         )
         return
     inputs = node.get("inputs") or {}
@@ -90,16 +100,16 @@ def _complaint_of_absence(entry: InputSchema) -> str:
 
 def _complaint_of_link(link: list, entry: InputSchema, api: ApiGraph, schemas: dict[str, NodeSchema]) -> str:
     if not is_link(link) or not isinstance(link[1], int):
-        return f'{link} is no link: write ["node id", slot]'
+        return f'{shorten(link)} is no link: write ["node id", slot]'
     source, slot = link
     if source not in api:
-        return f"it is linked to node {source}, which does not exist"
+        return f"it is linked to node {shorten(source)}, which does not exist"
     schema = schemas.get(api[source]["class_type"])
     if schema is None:
         return ""  # a problem of that node
-    whose = f"node {source} {title_of(api[source])!r}"
+    whose = f"node {shorten(source)} {shorten(title_of(api[source]))!r}"
     if not 0 <= slot < len(schema.outputs):
-        return f"{whose} has {len(schema.outputs)} outputs, counted from 0, so no output {slot}"
+        return f"{whose} has {len(schema.outputs)} outputs, counted from 0, so no output {shorten(slot)}"
     if not fits(schema.outputs[slot], entry.type):
         return f"it takes a {entry.type}; output {slot} of {whose} is a {schema.outputs[slot]}"
     return ""
@@ -115,32 +125,36 @@ def _complaint_of_value(value: Any, entry: InputSchema) -> str:
         if unlisted or value in entry.options:
             return ""
         if not entry.options:
-            return f"{value!r} is not there: the server offers nothing here; is a model or file missing?"
-        return f"{value!r} is none of its {len(entry.options)} choices{_nearest(value, entry.options)}"
+            return f"{shorten(repr(value))} is not there: the server offers nothing here; is a model or file missing?"
+        return f"{shorten(repr(value))} is none of its {len(entry.options)} choices{_nearest(value, entry.options)}"
     takes_values = {ANY, *WIDGET_TYPES} & set(entry.type.split(","))
-    return "" if takes_values else f"{value!r} is a value; connect a {entry.type} instead"
+    return "" if takes_values else f"{shorten(repr(value))} is a value; connect a {entry.type} instead"
 
 
 def _complaint_of_number(value: Any, entry: InputSchema) -> str:
     try:
         number = (int if entry.type == "INT" else float)(value)
     except (TypeError, ValueError, OverflowError):
-        return f"{value!r} is no number" if entry.type == "FLOAT" else f"{value!r} is no whole number"
-    low, high = entry.settings.get("min"), entry.settings.get("max")
+        return (
+            f"{shorten(repr(value))} is no number"
+            if entry.type == "FLOAT"
+            else f"{shorten(repr(value))} is no whole number"
+        )
+    low, high = (entry.bound(name) for name in ("min", "max"))
     if low is not None and number < low:
-        return f"{number} is less than {low}, the least it takes"
+        return f"{shorten(number)} is less than {low}, the least it takes"
     if high is not None and not number <= high:  # also not a number at all
-        return f"{number} is more than {high}, the most it takes"
+        return f"{shorten(number)} is more than {high}, the most it takes"
     return ""
 
 
 def _nearest(name: Any, known: Any) -> str:
     """A hint at what may have been meant: the most similar names, or all of a few."""
-    names = [str(entry) for entry in known]
-    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
+    names = [str(entry)[:COMPARED] for entry in known]
+    close = difflib.get_close_matches(str(name)[:COMPARED], names, n=3, cutoff=0.6)
     if not close and len(names) <= 8:
         close = names
-    return f"; there is {', '.join(close)}" if close else ""
+    return f"; there is {', '.join(map(shorten, close))}" if close else ""
 
 
 def _problems_of_circles(api: ApiGraph) -> Iterator[Problem]:
@@ -149,25 +163,26 @@ def _problems_of_circles(api: ApiGraph) -> Iterator[Problem]:
     for start in api:
         circle = _circle_from(start, api, done)
         if circle:
-            path = " -> ".join(f"{identity} {title_of(api[identity])!r}" for identity in circle)
+            path = " -> ".join(f"{shorten(key)} {shorten(title_of(api[key]))!r}" for key in circle[:NAMED])
             yield Problem(f"its links run in a circle: {path}", circle[0], title_of(api[circle[0]]))
 
 
 def _circle_from(start: str, api: ApiGraph, done: set[str]) -> list[str]:
     """The first circle met on the way up the links from `start`; nodes in `done` are known to lead to none."""
-    path: list[str] = []
+    path: dict[str, None] = {}  # a list that is quick to search
     pending = [iter([start])]
     while pending:
         identity = next(pending[-1], None)
         if identity is None:
             pending.pop()
             if path:
-                done.add(path.pop())
+                done.add(path.popitem()[0])
         elif identity in path:
             done.update(path)
-            return [*path[path.index(identity) :], identity][::-1]
+            way = list(path)
+            return [*way[way.index(identity) :], identity][::-1]
         elif identity in api and identity not in done:
-            path.append(identity)
+            path[identity] = None
             pending.append(iter(_sources(api[identity])))
     return []
 

@@ -1,6 +1,6 @@
 """What travels between the nodes: models and prompts of our own, pictures and latents as ComfyUI has them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from torch import Tensor
 
 from kolors_course.errors import CourseError
 from kolors_course.kolors import KolorsModel, PromptEmbeds, encode_prompts
+from kolors_course.kolors.words import unknown_note
 from kolors_course.lora import LoadReport, load_lora, share_weights
+from kolors_course.lora.triggers import trigger_words
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class StyledModel:
         report = load_lora(unet, path, strength, alpha=alpha, text_encoder=text_encoder)
         model = replace(self.model, unet=unet, text_encoder=text_encoder)
         return replace(self, model=model, loras=(*self.loras, (path, strength))), report
+
+    def unknown_words(self, prompts: Iterable[str]) -> str:
+        """One line about the words that neither Kolors-mini nor a LoRA here knows, or ""; see `unknown_note`."""
+        known = [word for path, _ in self.loras for word in trigger_words(path)]
+        return unknown_note(self.model, prompts, known)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Which pictures to keep by their size and shape, as the camp's two data-juicer filters do."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kolors_course.errors import CourseError
@@ -45,3 +46,14 @@ class Filter:
                 f"width / height {width / height:.3g} is not within {self.aspect[0]:g} to {self.aspect[1]:g}"
             )
         return ""
+
+    def leaves_nothing(self, sizes: Sequence[tuple[int, int]]) -> str:
+        """What to say if every one of these (width, height) is turned away, or ""."""
+        if not sizes or not all(map(self.fault, sizes)):
+            return ""
+        width, height = max(sizes, key=min)
+        told = f"no picture passes the filter: the largest of {len(sizes)} is {width}x{height}"
+        if self.min_side is not None and min(width, height) < self.min_side:
+            return f"{told}, but both sides must have {self.min_side}; give --min-side {min(width, height)} or less"
+        shapes = sorted(width / height for width, height in sizes)
+        return f"{told}, and width / height is {shapes[0]:.3g} to {shapes[-1]:.3g}; give other bounds to --aspect"

@@ -1,6 +1,7 @@
 """Mending what can be mended without guessing, into a new folder."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,13 +9,14 @@ from PIL import Image
 
 from kolors_course.dataset.duplicates import fingerprint
 from kolors_course.dataset.filters import Filter
-from kolors_course.dataset.layouts import READERS, mask_file
+from kolors_course.dataset.folders import mask_file
+from kolors_course.dataset.layouts import READERS, find_listing
 from kolors_course.dataset.metadata import Row
 from kolors_course.dataset.pixels import open_picture, storage_quirks
 from kolors_course.dataset.reader import Examination, Sample, examine
-from kolors_course.dataset.text import recover_text, tidy
+from kolors_course.dataset.text import Recovery, tidy
 from kolors_course.dataset.writer import picture_name, write_dataset
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, printable, short
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,10 @@ def fix_dataset(path: str | Path, target: str | Path, wanted: Filter | None = No
     if Path(target).resolve().is_relative_to(Path(path).resolve()):
         raise CourseError(f"{target} lies inside {path}, which must not be changed; choose another folder")
     actions: list[str] = []
+    recovery = Recovery(_text_files(path))
 
     def decode(file: Path) -> str:
-        text, encoding = recover_text(file)
+        text, encoding = recovery.read(file)
         if encoding == "utf-8-sig":
             actions.append(f"{file}: removed the byte-order mark")
         elif encoding != "utf-8":
@@ -56,11 +59,25 @@ def fix_dataset(path: str | Path, target: str | Path, wanted: Filter | None = No
 
     examination = examine(path, decode)
     if examination.listing.layout in READERS:
-        actions += [f"column names put right: {note}" for note in examination.listing.notes]
+        actions += [f"names put right: {note}" for note in examination.listing.notes]
     actions += [f"not read: {line}" for line in examination.listing.ignored]
+    if fault := wanted and wanted.leaves_nothing([sample.size for sample in examination.samples]):
+        raise CourseError(fault)
+    if len({sample.repeats for sample in examination.samples}) > 1:
+        actions.append(
+            "not kept: how often pictures come in each pass; train from the original folder to keep that"
+        )
     mender = _Mender(examination, wanted or Filter(), actions)
     folder = write_dataset(target, mender.items(), "utf-8")
-    return Repair(folder, mender.pictures, tuple(actions))
+    return Repair(folder, mender.pictures, tuple(map(printable, actions)))
+
+
+def _text_files(path: str | Path) -> list[Path]:
+    """The files that captions are read from, without reading them."""
+    files: list[Path] = []
+    with suppress(CourseError):  # an empty table is refused, and a missing one; `examine` says so
+        find_listing(path, lambda file: files.append(file) or "")
+    return files
 
 
 @dataclass
@@ -95,10 +112,8 @@ class _Mender:
             raise CourseError(f"nothing is left to keep; {self.actions[-1]}")
 
     def _fault(self, sample: Sample, caption: str, same: str | None) -> str:
-        if not caption:
-            return "its caption is empty"
         if same:
-            return f"the same picture as {same}; the caption {caption!r} goes with it"
+            return f"the same picture as {same}; the caption '{short(caption)}' goes with it"
         return self.wanted.fault(sample.size)
 
 
@@ -121,7 +136,7 @@ def _changes(row: Row, sample: Sample, caption: str, lost: str) -> str:
     changes = [f"was {quirk}" for quirk in storage_quirks(sample.path)]
     # The line break at the end of a caption file is no flaw of the caption.
     if caption != row.text.rstrip("\r\n"):
-        changes.append(f"caption tidied to {caption!r}")
+        changes.append(f"caption tidied to '{short(caption)}'")
     if lost:
         changes.append(lost)
     return f" ({'; '.join(changes)})" if changes else ""

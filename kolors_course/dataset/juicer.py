@@ -8,7 +8,7 @@ import yaml
 
 from kolors_course.dataset.filters import Filter
 from kolors_course.dataset.reader import Sample
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, is_whole
 from kolors_course.files import atomic_path
 
 INPUT_NAME, CONFIG_NAME, RESULT_NAME = "input.jsonl", "config.yaml", "result.jsonl"
@@ -18,10 +18,15 @@ def export_data_juicer(samples: Sequence[Sample], wanted: Filter, folder: str | 
     """Write `folder`/input.jsonl and config.yaml; `dj-process --config` with it writes result.jsonl beside them.
 
     Raises:
-        CourseError: there is nothing to filter by, or `folder` cannot be written to.
+        CourseError: there is nothing to filter by, a name is not UTF-8, or `folder` cannot be written to.
     """
     folder = Path(folder)
     config = data_juicer_config(wanted, folder)
+    for place in (folder, *(sample.path for sample in samples)):
+        if not is_whole(str(place)):
+            raise CourseError(
+                f"the name of {place} is not UTF-8, and data-juicer reads no other; rename it, or use --fix"
+            )
     lines = [
         json.dumps({"text": sample.text, "image": [str(sample.path.resolve())]}, ensure_ascii=False) + "\n"
         for sample in samples

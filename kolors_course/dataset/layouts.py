@@ -2,17 +2,28 @@
 
 1. `metadata.csv` with the columns file_name,text: the camp's.
 2. `metadata.jsonl` with the same two keys: Hugging Face's imagefolder, and what data-juicer users have.
-3. A `.txt` file beside each picture: kohya's, and Kolors' own dreambooth example.
+3. A `.txt` or `.caption` file beside each picture: kohya's, and Kolors' own dreambooth example.
 4. Pictures in folders whose names are the captions: imagefolder without metadata.
 
-Each may lie in the folder that is given, or in `train/` below it.
+Each may lie in the folder that is given, or in `train/` below it. In the last two, folders may have kohya's names:
+the pictures in `10_cat/` come ten times in each pass.
 """
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kolors_course.dataset.folders import (
+    CAPTION_SUFFIXES,
+    Captions,
+    NameIndex,
+    mask_file,
+    picture_files,
+    repeats_of,
+    visible_files,
+)
 from kolors_course.dataset.metadata import (
     COLUMNS,
     JSONL_NAME,
@@ -23,15 +34,9 @@ from kolors_course.dataset.metadata import (
     read_jsonl,
 )
 from kolors_course.dataset.text import Decode, read_utf8
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, printable
 
 CAPTION_FILES, CLASS_FOLDERS = "caption files", "class folders"
-# Some Pillow cannot read everywhere (.avif), or at all (.heic): better one clear error than a picture passed over.
-PICTURE_SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
-    *(".avif", ".heic", ".heif"),
-)
-MASK_SUFFIX = "-masklabel.png"  # loss masks, by the name that OneTrainer uses
 READERS = {METADATA_NAME: read_csv, JSONL_NAME: read_jsonl}
 
 
@@ -72,10 +77,10 @@ def find_listing(path: str | Path, decode: Decode = read_utf8) -> Listing:
             f"dataset folder {path} {fault}; give the folder that holds {TRAIN_FOLDER}/{METADATA_NAME}"
         )
     listing = _choose(path, decode)
-    pictures = picture_files(listing.folder)
-    shared = [*_shared(pictures, mask_file)]
+    pictures, captions = picture_files(listing.folder), Captions(listing.folder)
+    shared = [*_shared(mask_file(picture) for picture in pictures)]
     if listing.layout == CAPTION_FILES:
-        shared += _shared(pictures, _caption_file)
+        shared += _shared(files[0] for picture in pictures if (files := captions.of(picture)))
     ignored = (*listing.ignored, *_passed_over(path, listing.folder))
     return replace(listing, notes=(*listing.notes, *shared), ignored=ignored)
 
@@ -86,36 +91,23 @@ def _choose(path: Path, decode: Decode) -> Listing:
         if listing := _from_metadata(folder, decode):
             return listing
     folder = train if picture_files(train) else path
-    pictures = picture_files(folder)
-    if any(_caption_file(picture).is_file() for picture in pictures):
-        rows = tuple(_caption_rows(folder, pictures, decode))
-        lost = tuple(_captions_without_picture(folder, pictures))
-        return Listing(folder, folder, CAPTION_FILES, rows, (), lost)
+    pictures, captions = picture_files(folder), Captions(folder)
+    if any(captions.of(picture) for picture in pictures):
+        rows = tuple(_caption_rows(folder, pictures, captions, decode))
+        lost = tuple(_captions_without_picture(folder, pictures, captions))
+        listing = Listing(folder, folder, CAPTION_FILES, rows, tuple(_doubled(pictures, captions)), lost)
+        return _repeated(listing)
     classes = {picture.parent.name for picture in pictures}
-    # One folder, or pictures beside folders, are no classes: that is how imagefolder has it, too.
-    if len(classes) > 1 and all(picture.parent != folder for picture in pictures):
-        return Listing(folder, folder, CLASS_FOLDERS, _class_rows(folder, pictures), (_class_note(classes),))
+    # One folder, or pictures beside folders, are no classes: that is how imagefolder has it, too; kohya has one.
+    many = len(classes) > 1 or any(repeats_of(name)[1] != name for name in classes)
+    if many and all(picture.parent != folder for picture in pictures):
+        rows = _class_rows(folder, pictures)
+        return _repeated(Listing(folder, folder, CLASS_FOLDERS, rows, (_class_note(classes),)))
     raise CourseError(
         f"{METADATA_NAME} is missing: neither {train / METADATA_NAME} nor {path / METADATA_NAME} exists, nor a "
-        f"{JSONL_NAME}, nor a .txt file beside any picture; write a {METADATA_NAME} with the columns "
-        f"{','.join(COLUMNS)}"
+        f"{JSONL_NAME}, nor a {' or '.join(CAPTION_SUFFIXES)} file beside any picture; write a {METADATA_NAME} with "
+        f"the columns {','.join(COLUMNS)}"
     )
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """The pictures in a folder and below it, sorted; without masks, hidden files and hidden folders."""
-    files = (file for file in _visible_files(folder) if file.suffix.lower() in PICTURE_SUFFIXES)
-    return [file for file in files if not file.name.endswith(MASK_SUFFIX)]
-
-
-def mask_file(picture: Path) -> Path:
-    """Where the loss mask of a picture lies if it has one: cat-masklabel.png beside cat.jpg."""
-    return picture.with_name(picture.stem + MASK_SUFFIX)
-
-
-def _visible_files(folder: Path) -> list[Path]:
-    files = (file for file in folder.rglob("*") if file.is_file())
-    return sorted(f for f in files if not any(p.startswith(".") for p in f.relative_to(folder).parts))
 
 
 def _from_metadata(folder: Path, decode: Decode) -> Listing | None:
@@ -126,40 +118,81 @@ def _from_metadata(folder: Path, decode: Decode) -> Listing | None:
         return None
     (name,) = found
     table = READERS[name](folder / name, decode)
-    return Listing(folder, folder / name, name, table.rows, table.notes)
+    return _matched(Listing(folder, folder / name, name, table.rows, table.notes))
 
 
-def _caption_file(picture: Path) -> Path:
-    return picture.with_suffix(".txt")
+def _matched(listing: Listing) -> Listing:
+    """With the names that the files have on the disk, where a table writes them only a little differently."""
+    folder, rows, changed = listing.folder, [], []
+    index = NameIndex(folder, visible_files(folder))
+    for row in listing.rows:
+        name = row.file_name.strip().replace("\\", "/")
+        files = (
+            []
+            if row.fault or not name or os.path.isfile(folder / name)
+            else index.find(os.path.normpath(name))
+        )
+        if len(files) > 1:
+            fault = f"'{row.file_name}' may be any of {len(files)} files whose names differ only in letter case or "
+            row = replace(row, fault=fault + "in how characters are composed; rename them")
+        elif files:
+            changed.append(row.file_name)
+            row = replace(row, file_name=files[0].relative_to(folder).as_posix())
+        rows.append(row)
+    notes = listing.notes
+    if changed:
+        notes += (
+            f"{_count(changed, 'file has its name', 'files have their names')} written otherwise on the disk than in "
+            f"{listing.source} (letter case, composed characters, or bytes that are not UTF-8), the first is "
+            f"'{changed[0]}'; found here, but perhaps not by other trainers",
+        )
+    return replace(listing, rows=tuple(rows), notes=notes)
 
 
-def _caption_rows(folder: Path, pictures: Sequence[Path], decode: Decode) -> Iterator[Row]:
+def _caption_rows(
+    folder: Path, pictures: Sequence[Path], captions: Captions, decode: Decode
+) -> Iterator[Row]:
     for picture in pictures:
-        file, name = _caption_file(picture), picture.relative_to(folder).as_posix()
-        if not file.is_file():
-            yield Row(picture, 0, fault=f"has no caption; describe it in {file.name} beside it")
+        files, name = captions.of(picture), picture.relative_to(folder).as_posix()
+        if not files:
+            wanted = picture.with_suffix(CAPTION_SUFFIXES[0]).name
+            yield Row(picture, 0, fault=f"has no caption; describe it in {wanted} beside it")
             continue
+        file = files[0]
         try:
             yield Row(file, 0, name, decode(file))
         except CourseError as error:
-            yield Row(file, 0, fault=str(error).removeprefix(f"{file} "))
+            yield Row(file, 0, fault=str(error).removeprefix(f"{printable(str(file))} "))
 
 
-def _captions_without_picture(folder: Path, pictures: Sequence[Path]) -> Iterator[str]:
-    used = {_caption_file(picture) for picture in pictures}
-    lost = [file for file in _visible_files(folder) if file.suffix == ".txt" and file not in used]
+def _captions_without_picture(folder: Path, pictures: Sequence[Path], captions: Captions) -> Iterator[str]:
+    used = {file for picture in pictures for file in captions.of(picture)}
+    lost = [file for file in captions.files if file not in used]
     if lost:
-        files = "1 .txt file has" if len(lost) == 1 else f"{len(lost)} .txt files have"
-        yield f"{files} no picture of the same name in {folder}, the first is {lost[0].relative_to(folder)}"
+        yield (
+            f"{_count(lost, 'caption file has', 'caption files have')} no picture of the same name in {folder}, the "
+            f"first is {lost[0].relative_to(folder)}"
+        )
+
+
+def _doubled(pictures: Sequence[Path], captions: Captions) -> Iterator[str]:
+    double = [files for picture in pictures if len(files := captions.of(picture)) > 1]
+    if double:
+        read, other = double[0][:2]
+        yield (
+            f"{_count(double, 'picture has', 'pictures have')} two caption files; {read.name} is read and "
+            f"{other.name} is not: remove the one that is not meant"
+        )
 
 
 def _passed_over(path: Path, chosen: Path) -> Iterator[str]:
     """What says captions in the one of `path` and `path/train` that was not chosen."""
     train = path / TRAIN_FOLDER
     other = path if chosen == train else train
+    captions = Captions(other)
     pictures = [picture for picture in picture_files(other) if other == train or train not in picture.parents]
-    captions = [file for picture in pictures if (file := _caption_file(picture)).is_file()]
-    found = [other / name for name in READERS if (other / name).is_file()] + captions[:1]
+    files = [file for picture in pictures for file in captions.of(picture)]
+    found = [other / name for name in READERS if (other / name).is_file()] + files[:1]
     if found:
         yield (
             f"captions in {other} are not read, only those of {chosen} are (the first is "
@@ -167,27 +200,58 @@ def _passed_over(path: Path, chosen: Path) -> Iterator[str]:
         )
 
 
-def _shared(pictures: Sequence[Path], companion: Callable[[Path], Path]) -> Iterator[str]:
+def _shared(companions: Iterable[Path]) -> Iterator[str]:
     """What belongs to two pictures, because their names differ in the ending only."""
-    owners = Counter(companion(picture) for picture in pictures)
-    shared = [file for file, count in owners.items() if count > 1 and file.is_file()]
+    shared = [file for file, count in Counter(companions).items() if count > 1 and file.is_file()]
     if shared:
-        files = "1 file belongs" if len(shared) == 1 else f"{len(shared)} files belong"
         yield (
-            f"{files} to several pictures whose names differ in the ending only, the first is {shared[0]}; give each "
-            "picture a name of its own"
+            f"{_count(shared, 'file belongs', 'files belong')} to several pictures whose names differ in the ending "
+            f"only, the first is {shared[0]}; give each picture a name of its own"
         )
 
 
 def _class_rows(folder: Path, pictures: Sequence[Path]) -> tuple[Row, ...]:
     return tuple(
-        Row(picture, 0, picture.relative_to(folder).as_posix(), picture.parent.name.replace("_", " "))
+        Row(
+            picture,
+            0,
+            picture.relative_to(folder).as_posix(),
+            repeats_of(picture.parent.name)[1].replace("_", " "),
+        )
         for picture in pictures
     )
 
 
 def _class_note(classes: set[str]) -> str:
+    folders = (
+        "name of 1 folder, which says" if len(classes) == 1 else f"names of {len(classes)} folders, which say"
+    )
     return (
-        f"the captions are the names of {len(classes)} folders, which say little about a single picture; "
+        f"the captions are the {folders} little about a single picture; "
         f"write a {METADATA_NAME} that describes each one"
     )
+
+
+def _repeated(listing: Listing) -> Listing:
+    """With the repeats that kohya's folder names say; kohya leaves out what comes 0 times, and so do we."""
+    rows, found, unused = [], Counter(), Counter()
+    for row in listing.rows:
+        folder = (listing.folder / row.file_name if row.file_name else row.source).parent
+        times, name = (1, "") if folder == listing.folder else repeats_of(folder.name)
+        if times:
+            rows.append(replace(row, repeats=times))
+        if name != folder.name and folder != listing.folder:
+            (found if times else unused)[folder.name] += 1
+    notes, ignored = [], []
+    if found:
+        told = ", ".join(f"{name} ({count} x {repeats_of(name)[0]})" for name, count in found.items())
+        notes.append(f"the number before a folder's name is how often its pictures come in each pass: {told}")
+    if unused:
+        ignored.append(f"the pictures in {', '.join(unused)} come 0 times, so they are not read")
+    return replace(
+        listing, rows=tuple(rows), notes=(*listing.notes, *notes), ignored=(*listing.ignored, *ignored)
+    )
+
+
+def _count(things: Sequence, one: str, many: str) -> str:
+    return f"1 {one}" if len(things) == 1 else f"{len(things)} {many}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kolors_course.dataset.text import Decode
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, is_whole
 
 METADATA_NAME = "metadata.csv"
 JSONL_NAME = "metadata.jsonl"
@@ -29,6 +29,7 @@ class Row:
         file_name: the picture, relative to the dataset's folder.
         text: the caption.
         fault: why the row cannot be used, or "".
+        repeats: how often the picture comes in each pass over the data.
     """
 
     source: Path
@@ -36,6 +37,7 @@ class Row:
     file_name: str = ""
     text: str = ""
     fault: str = ""
+    repeats: int = 1
 
     @property
     def place(self) -> str:
@@ -184,7 +186,7 @@ def _json_row(path: Path, line: int, record: dict | str) -> Row:
             return Row(
                 path, line, fault=f"{name} is {json.dumps(value)[:40]}; it must be text in double quotes"
             )
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if not is_whole(value):
             return Row(
                 path, line, fault=f"{name} holds half a character; write it out instead of as \\u escapes"
             )

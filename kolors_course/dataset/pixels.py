@@ -1,8 +1,10 @@
 """From a picture file to the tensor and the micro-conditioning one training step needs."""
 
+import logging
 import os
-import struct
-import zlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,18 +19,8 @@ from kolors_course.errors import CourseError
 # 255 without a word, which makes most such pictures plain white.
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
 
-# What Pillow's decoders raise on damaged files, besides OSError.
-DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    IndexError,
-    KeyError,
-    EOFError,
-    struct.error,
-    zlib.error,
-)
+# More pixels than this must be there in the file: about so many fit into a byte of a picture of one colour.
+MOST_PIXELS_UNSEEN, MOST_PIXELS_A_BYTE = 32_000_000, 1000
 
 
 @dataclass(frozen=True)
@@ -60,7 +52,9 @@ def open_picture(path: str | Path) -> Image.Image:
     if not os.path.isfile(path):  # unlike Path.is_file, also False for a name the system finds too long
         raise CourseError(f"picture {path} does not exist; put it there, or correct its path")
     try:
-        with Image.open(path) as image:
+        with _quiet(), Image.open(path) as image:
+            _check_claim(image, path.stat().st_size)
+            _load(image)
             return upright_rgb(image)
     except CourseError as error:
         raise CourseError(f"picture {path}: {error}") from error
@@ -69,9 +63,13 @@ def open_picture(path: str | Path) -> Image.Image:
     except Image.DecompressionBombError as error:
         most = 2 * Image.MAX_IMAGE_PIXELS / 1e6
         raise CourseError(f"picture {path} has more than {most:.0f} million pixels; scale it down") from error
-    except DECODE_ERRORS as error:
+    except MemoryError as error:
+        raise CourseError(f"picture {path} needs more memory than there is; scale it down") from error
+    except Exception as error:
+        # On damaged files decoders raise whatever their libraries do: OSError, ValueError, RuntimeError, …
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CourseError(
-            f"picture {path} cannot be decoded ({error}); the file is damaged or cut short: copy it again"
+            f"picture {path} cannot be decoded ({reason}); the file is damaged or cut short: copy it again"
         ) from error
 
 
@@ -81,16 +79,72 @@ def storage_quirks(path: str | Path) -> tuple[str, ...]:
     Args:
         path: a picture that `open_picture` has opened before.
     """
-    with Image.open(path) as image:
+    with _quiet(), Image.open(path) as image:
         quirks = {
-            "to be turned (EXIF)": image.getexif().get(ExifTags.Base.Orientation, 1) != 1,
+            "to be turned (EXIF)": _is_to_be_turned(image),
             "transparent": image.has_transparency_data,
             "CMYK": image.mode == "CMYK",
             "in another colour space than sRGB": foreign_profile(image) is not None,
             # A phone's MPO holds further views of the same moment, and every reader shows the first.
-            "animated": image.format != "MPO" and getattr(image, "n_frames", 1) > 1,
+            "animated": image.format != "MPO" and _is_animated(image),
         }
     return tuple(name for name, present in quirks.items() if present)
+
+
+def _check_claim(image: Image.Image, size: int) -> None:
+    """Refuse a file of a few bytes that would take hundreds of megabytes of memory, before it takes them."""
+    pixels = image.width * image.height
+    if pixels > MOST_PIXELS_UNSEEN and pixels > MOST_PIXELS_A_BYTE * size:
+        raise CourseError(
+            f"claims {pixels / 1e6:.0f} million pixels in {size} bytes; replace it by a real picture"
+        )
+
+
+def _load(image: Image.Image) -> None:
+    """Decode. libtiff's own complaints, which it writes past Python, are kept from the screen: ours says enough."""
+    try:
+        screen = os.dup(2) if image.format == "TIFF" else None
+    except OSError:  # a program without a console
+        screen = None
+    if screen is None:
+        image.load()
+        return
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        image.load()
+    finally:
+        os.dup2(screen, 2)
+        os.close(screen)
+
+
+def _is_animated(image: Image.Image) -> bool:
+    try:
+        return getattr(image, "is_animated", False)
+    except Exception:  # a second picture that is damaged; nobody will show it
+        return False
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Pillow's warnings and complaints: what matters to us is an error or a quirk."""
+    logger = logging.getLogger("PIL")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _is_to_be_turned(image: Image.Image) -> bool:
+    """Whether the EXIF orientation is one of those that mean something: 2 to 8."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
+    except Exception:  # damaged EXIF says nothing, and other readers show such a picture, too
+        return False
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -106,7 +160,8 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         raise CourseError(
             f"pixel format {image.mode} cannot become 8-bit RGB without loss; save it as an 8-bit RGB PNG"
         )
-    image = ImageOps.exif_transpose(image)
+    if _is_to_be_turned(image):
+        image = ImageOps.exif_transpose(image)
     if not image.has_transparency_data:
         return to_srgb(image, "RGB")
     image = to_srgb(image, "RGBA")

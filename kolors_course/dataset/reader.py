@@ -12,8 +12,8 @@ from pathlib import Path, PureWindowsPath
 from kolors_course.dataset.layouts import READERS, Listing, find_listing
 from kolors_course.dataset.metadata import Row
 from kolors_course.dataset.pixels import open_picture
-from kolors_course.dataset.text import Decode, read_utf8
-from kolors_course.errors import CourseError
+from kolors_course.dataset.text import Decode, is_blank, read_utf8
+from kolors_course.errors import CourseError, is_whole, printable
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,14 @@ class Sample:
         text: the caption, without surrounding spaces, never empty.
         size: (width, height) in pixels, after the EXIF orientation.
         line: where the row starts in the metadata file, counted from 1; 0 where there is no such file.
+        repeats: how often it comes in each pass over the data.
     """
 
     path: Path
     text: str
     size: tuple[int, int]
     line: int
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def examine(path: str | Path, decode: Decode = read_utf8) -> Examination:
         try:
             results.append(_read_sample(row, folder, first_lines))
         except CourseError as error:
-            results.append(f"{row.place}: {error}")
+            results.append(printable(f"{row.place}: {error}"))
     return Examination(listing, tuple(results))
 
 
@@ -107,10 +109,14 @@ def _read_sample(row: Row, folder: Path, first_lines: dict[Path, int]) -> Sample
     path = _picture_path(folder, file_name)
     first_line = first_lines.setdefault(path, row.line)
     if first_line != row.line:
-        raise CourseError(f"{file_name!r} is already listed on line {first_line}; remove one of the two rows")
-    if not text:
-        raise CourseError(f"the caption of {file_name!r} is empty; describe the picture in 'text'")
-    return Sample(path, text, open_picture(path).size, row.line)
+        raise CourseError(f"'{file_name}' is already listed on line {first_line}; remove one of the two rows")
+    if not is_whole(text):
+        raise CourseError(
+            f"the caption of '{file_name}', the name of its folder, is not UTF-8; rename the folder"
+        )
+    if is_blank(text):
+        raise CourseError(f"the caption of '{file_name}' is empty; describe the picture in 'text'")
+    return Sample(path, text, open_picture(path).size, row.line, row.repeats)
 
 
 def _picture_path(folder: Path, file_name: str) -> Path:
@@ -125,14 +131,14 @@ def _picture_path(folder: Path, file_name: str) -> Path:
     windows = PureWindowsPath(relative)
     if windows.anchor or ".." in windows.parts:
         raise CourseError(
-            f"file_name {file_name!r} leaves the dataset folder; copy the picture beside the metadata "
+            f"file_name '{file_name}' leaves the dataset folder; copy the picture beside the metadata "
             f"file and give only its name"
         )
     return folder / relative
 
 
 def dataset_hash(dataset: Dataset) -> str:
-    """SHA-256 (64 hex digits) of the picture files' bytes with their captions.
+    """SHA-256 (64 hex digits) of the picture files' bytes with their captions, and their repeats if they have any.
 
     The same data gives the same hash on every machine: file names, folders and row order do not count.
 
@@ -140,7 +146,9 @@ def dataset_hash(dataset: Dataset) -> str:
         CourseError: a picture can no longer be read.
     """
     entries = sorted(
-        _file_sha256(sample.path) + hashlib.sha256(sample.text.encode()).hexdigest()
+        _file_sha256(sample.path)
+        + hashlib.sha256(sample.text.encode()).hexdigest()
+        + (f" {sample.repeats}" if sample.repeats > 1 else "")
         for sample in dataset.samples
     )
     return hashlib.sha256("".join(entries).encode()).hexdigest()

@@ -61,6 +61,7 @@ class Report:
         caption_tokens: tokens in a caption, without the prefix; None if no tokenizer was given.
         distinct_captions: how many different captions there are.
         chinese_captions: how many captions hold Chinese characters.
+        psnr: in dB, how like each picture is to itself once a model's VAE has drawn it; empty if that was not tried.
         findings: the worst last.
         samples: the good rows by file name, relative to the dataset's folder; not part of `to_dict`.
     """
@@ -76,6 +77,7 @@ class Report:
     caption_tokens: Spread | None = None
     distinct_captions: int = 0
     chinese_captions: int = 0
+    psnr: dict[str, float] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     samples: dict[str, Sample] = field(default_factory=dict)
 
@@ -126,6 +128,8 @@ class Report:
         lines.append(f"distinct captions: {self.distinct_captions}, in Chinese: {self.chinese_captions}")
         if self.buckets:
             lines.append(f"buckets (pictures): {_counts(self.buckets)}")
+        if self.psnr:
+            lines.append(f"through the VAE and back (dB): {Spread.of(list(self.psnr.values()))}")
         return lines
 
 

@@ -1,15 +1,28 @@
 """Text files: decoded strictly for reading, leniently only for mending."""
 
 import codecs
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from kolors_course.errors import CourseError
+from kolors_course.dataset.encodings import GBK, SURE, gbk_evidence, is_utf8
+from kolors_course.errors import CourseError, is_whole, short
 
 Decode = Callable[[Path], str]
-# Characters that take no room and that nobody typed: byte-order mark, zero-width space, word joiner.
-INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u2060"))
-COMMON_SHARE = 0.9
+# Characters that take no room and say nothing: zero-width space, word joiner, byte-order mark, soft hyphen, controls
+# of direction. Joiners and tags stay: they make up emoji.
+INVISIBLE = dict.fromkeys(
+    [
+        *map(ord, "\u00ad\u061c\u180e\u200b\u2060\ufeff"),
+        *range(0x200E, 0x2010),
+        *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+    ]
+)
+# Categories of characters that leave no ink alone: controls, formats (zero width, direction, tags), marks such as
+# variation selectors, spaces; and those that are blank although their category says otherwise.
+_INKLESS = ("Cc", "Cf", "Cs", "Mn", "Me", "Zl", "Zp", "Zs")
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\ufffc\U0001d159")
 
 
 def read_utf8(path: Path) -> str:
@@ -29,37 +42,71 @@ def read_utf8(path: Path) -> str:
             f"{path} line {line}: byte 0x{data[start]:02x} at position {start} of the file is not UTF-8; "
             f"save the file again as UTF-8 (in Excel: 'CSV UTF-8')"
         ) from error
+    if not is_utf8(data):
+        line = text.count("\n", 0, next(i for i, character in enumerate(text) if not character.isascii())) + 1
+        raise CourseError(
+            f"{path} line {line}: reads '{short(tidy(text))}' in UTF-8, but '{short(tidy(data.decode(GBK)))}' in "
+            "GBK, so it is most likely not UTF-8; save the file again as UTF-8"
+        )
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise CourseError(f"{path} line {line}: holds a NUL character; save the file again as UTF-8 text")
     return text
 
 
-def recover_text(path: Path) -> tuple[str, str]:
-    """The text of a file that may not be UTF-8, and the encoding it was in.
+class Recovery:
+    """Reads text files of one data set that may not be in UTF-8.
 
-    Knows UTF-8, UTF-16 with a byte-order mark (Windows' "Unicode") and GB18030, which contains GBK (Chinese
-    Windows and Excel). Bytes of many other encodings happen to be valid GB18030 too, but then they make rare
-    characters; so it is believed only if nine in ten of them are among the 6763 common ones of GB 2312.
+    Knows UTF-8, UTF-16 with a byte-order mark (Windows' "Unicode") and GBK (Chinese Windows and Excel), which must be
+    sure: by the file's own characters (see `gbk_evidence`), or in part by those of the other files, which most likely
+    were saved by the same program.
 
-    Raises:
-        CourseError: it is none of these; see `read_utf8`.
+    Args:
+        files: the text files of the data set; those that cannot be read count for nothing.
     """
-    data = _read_bytes(path)
-    if data.startswith(codecs.BOM_UTF8):
-        encodings = ["utf-8-sig"]
-    elif data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encodings = ["utf-16"]
-    else:
-        encodings = ["utf-8", "gb18030"]
-    for encoding in encodings:
+
+    def __init__(self, files: Iterable[Path] = ()):
+        contents = (data for data in map(_bytes_or_none, files) if data and _encoding_of(data) is None)
+        evidence = map(gbk_evidence, contents)
+        # One long file does not outweigh another that speaks against it.
+        self._together = sum(min(SURE, max(-2 * SURE, each)) for each in evidence)
+
+    def read(self, path: Path) -> tuple[str, str]:
+        """The text of a file, and the encoding it was in.
+
+        Raises:
+            CourseError: it is not surely any of these; see `read_utf8`.
+        """
+        data = _read_bytes(path)
+        doubt = SURE if self._together < SURE else -SURE
+        encoding = _encoding_of(data, doubt) or (GBK if self._is_gbk(data) else "utf-8")
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
-            continue
-        if "\0" not in text and (encoding != "gb18030" or _is_common_chinese(text)):
-            return text, encoding
-    return read_utf8(path), "utf-8"  # raises, and says where
+            text = "\0"
+        return (read_utf8(path) if "\0" in text else text), encoding  # `read_utf8` raises, and says where
+
+    def _is_gbk(self, data: bytes) -> bool:
+        evidence = gbk_evidence(data)
+        return evidence >= SURE or (evidence > 0 and self._together >= SURE)
+
+
+def check_text(what: str, text: str) -> None:
+    """Refuse a text from a shell or a program that was not UTF-8 before anything else reads it.
+
+    Raises:
+        CourseError: `text` holds half characters, as bytes of another encoding become, or is GBK that is valid as
+            UTF-8 by chance; the message calls it `what` and shows how it begins.
+    """
+    if not is_whole(text) or not is_utf8(text.encode()):
+        raise CourseError(
+            f"the {what} is not UTF-8: '{short(text)}'; give it from a terminal or a file that is in UTF-8"
+        )
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of `text` could be seen on paper."""
+    return all(unicodedata.category(c) in _INKLESS or c in _BLANK for c in text)
 
 
 def tidy(text: str) -> str:
@@ -76,7 +123,17 @@ def _read_bytes(path: Path) -> bytes:
         ) from error
 
 
-def _is_common_chinese(text: str) -> bool:
-    foreign = "".join(character for character in text if not character.isascii())
-    common = foreign.encode("gb2312", errors="ignore").decode("gb2312")
-    return len(common) >= COMMON_SHARE * len(foreign)
+def _bytes_or_none(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _encoding_of(data: bytes, doubt: float = SURE) -> str | None:
+    """The encoding that a byte-order mark tells, or UTF-8 if the bytes are that; None if it is neither."""
+    if data.startswith(codecs.BOM_UTF8):
+        return "utf-8-sig"
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return "utf-8" if is_utf8(data, doubt) else None

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from kolors_course.dataset.layouts import mask_file
+from kolors_course.dataset.folders import mask_file
 from kolors_course.dataset.metadata import COLUMNS, METADATA_NAME, TRAIN_FOLDER
 from kolors_course.dataset.pixels import upright_rgb
+from kolors_course.dataset.text import is_blank
 from kolors_course.errors import CourseError
 from kolors_course.files import ensure_folder
 
@@ -67,7 +68,7 @@ def _write_train(folder: Path, items: Iterable[tuple], encoding: str) -> None:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(COLUMNS)
         for count, (image, text, *masks) in enumerate(items, start=1):
-            if not text.strip():
+            if is_blank(text):
                 raise CourseError(f"the caption of item {count} is empty; describe the picture")
             name = picture_name(count - 1)
             try:

@@ -27,7 +27,7 @@ from kolors_course.art import (
     subject_index,
     subjects,
 )
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, brief
 from kolors_course.files import atomic_path
 
 CLASSES: dict[str, tuple[str, ...]] = {
@@ -213,6 +213,6 @@ def load_probe(path: Path) -> Probe:
         load_model(probe, str(path))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CourseError(
-            f"cannot read the probe {path}: {error}; restore it with git checkout or make mini"
+            f"cannot read the probe {path}: {brief(str(error), 160)}; restore it with git checkout or make mini"
         ) from error
     return probe.float().eval()

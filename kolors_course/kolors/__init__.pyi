@@ -8,6 +8,7 @@ from .latents import (
 from .model import KolorsModel, ModelPaths, diffusers_layout, load_model, three_paths
 from .profiles import Profile, current_profile, load_profile
 from .prompts import PromptEmbeds, encode_prompts, encode_prompts_padded
+from .roundtrip import RoundTrip, load_round_trip
 from .sampling import (
     Sampling,
     draw_latents,
@@ -23,6 +24,7 @@ __all__ = [
     "ModelPaths",
     "Profile",
     "PromptEmbeds",
+    "RoundTrip",
     "Sampling",
     "current_profile",
     "decode_latents",
@@ -35,6 +37,7 @@ __all__ = [
     "initial_latents",
     "load_model",
     "load_profile",
+    "load_round_trip",
     "preview_picture",
     "prompt_denoiser",
     "sample_latents",

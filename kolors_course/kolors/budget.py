@@ -95,7 +95,9 @@ def _order(name: str) -> tuple[int, str]:
 
 def _flops(unet: nn.Module, *arguments: Any, **keywords: Any) -> dict[str, int]:
     """Operations of one call by module name."""
-    named = unet if numbers(torch.__version__) < (2, 4, 0) else None  # torch 2.4 and newer find the modules alone
+    named = (
+        unet if numbers(torch.__version__) < (2, 4, 0) else None
+    )  # torch 2.4 and newer find the modules alone
     with FlopCounterMode(named, display=False) as counter, torch.no_grad():
         unet(*arguments, **keywords)
     prefix = f"{type(unet).__name__}."

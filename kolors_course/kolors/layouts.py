@@ -1,14 +1,22 @@
 """Where the parts of a Kolors model lie: a diffusers folder, the older Kolors layout, or the camp's three paths."""
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, brief
+from kolors_course.files import read_text
 
 WEIGHT_FILE = re.compile(
     r"(diffusion_pytorch_model|model|pytorch_model)(?:\.(?P<variant>\w+))?(-\d+-of-\d+)?\.(safetensors|bin)"
 )
+
+# No network of Kolors comes near these; one that does would be built for hours before its weights do not fit.
+LARGEST_CONFIG = 2**20  # bytes
+MOST_LAYERS, MOST_ENTRIES, LARGEST_NUMBER = 128, 256, 2**20
 
 
 @dataclass(frozen=True)
@@ -98,11 +106,10 @@ def find_weights(path: Path, variant: str | None) -> tuple[Path, str | None]:
     """Folder and variant to load: of the file `path`, or of the folder `path` the variant that suits best.
 
     Raises:
-        CourseError: there is no config.json or are no weights.
+        CourseError: there is no config.json that describes a network, or are no weights.
     """
     folder = path.parent if path.is_file() else path
-    if not (folder / "config.json").is_file():
-        raise CourseError(f"no config.json in {folder}; copy it from the model's folder")
+    read_config(folder)
     files = [path] if path.is_file() else folder.iterdir()
     matches = [match for file in files if (match := WEIGHT_FILE.fullmatch(file.name))]
     if not matches:
@@ -111,3 +118,39 @@ def find_weights(path: Path, variant: str | None) -> tuple[Path, str | None]:
     if variant not in variants:
         variant = None if None in variants else min(variants)
     return folder, variant
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What config.json in `folder` says of a network, before a library builds it.
+
+    Raises:
+        CourseError: there is none, it is no JSON object, or it holds a number or a list that no Kolors has.
+    """
+    file = folder / "config.json"
+    if not file.is_file():
+        raise CourseError(f"no config.json in {folder}; copy it from the model's folder")
+    try:
+        config = json.loads(read_text(file, LARGEST_CONFIG, "that of the model"))
+    except (ValueError, RecursionError) as error:
+        raise CourseError(f"{file} is not JSON ({brief(str(error))}); copy or download it again") from error
+    if not isinstance(config, dict):
+        raise CourseError(f"{file} does not describe a network; copy or download it again")
+    for key, value in _values("", config):
+        most = MOST_LAYERS if "layers" in key else LARGEST_NUMBER
+        long = isinstance(value, (list, dict)) and len(value) > MOST_ENTRIES
+        if long or (isinstance(value, (int, float)) and not abs(value) <= most):
+            raise CourseError(
+                f"{file}: '{brief(key)}' is {brief(value)}, which no Kolors has; copy or download it again"
+            )
+    return config
+
+
+def _values(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """All values inside `value`, each with the nearest name above it."""
+    yield key, value
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _values(name, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _values(key, inner)

@@ -17,18 +17,19 @@ from torch import nn
 from kolors_course.errors import CourseError
 from kolors_course.kolors.compact import enable_text_bias
 from kolors_course.kolors.configs import KOLORS_UNET, KOLORS_VAE
-from kolors_course.kolors.layouts import ModelPaths, find_weights
+from kolors_course.kolors.layouts import ModelPaths, find_weights, read_config
 from kolors_course.kolors.quantize import quantize_unet
 from kolors_course.platform.pickles import load_pickle
 
 PARTS = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": ChatGLMModel}
 FULL_KOLORS = {"unet": KOLORS_UNET, "vae": KOLORS_VAE}  # for weight files that come without a config.json
 # What diffusers, transformers, SentencePiece and torch raise on missing, damaged or foreign files.
-_LOAD_ERRORS = (
+LOAD_ERRORS = (
     OSError,
     ValueError,
     TypeError,
-    KeyError,
+    LookupError,
+    ArithmeticError,
     AttributeError,
     AssertionError,
     ImportError,  # transformers 5.0 asks for protobuf where a tokenizer is damaged
@@ -105,7 +106,7 @@ class PartLoader:
                 if part == "text_encoder":
                     config = cls.config_class.from_pretrained(folder, local_files_only=True)
                     return cls(config, empty_init=False)
-                return cls.from_config(cls.load_config(folder, local_files_only=True))
+                return cls.from_config(read_config(folder))
 
     def _dtype(self, part: str) -> torch.dtype:
         return self.vae_dtype or self.dtype if part == "vae" else self.dtype
@@ -132,7 +133,7 @@ def explained(name: str) -> Iterator[None]:
     """Turn what the libraries raise on missing, damaged or foreign files into one clear line about `name`."""
     try:
         yield
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
         raise CourseError(f"cannot load the model {name}: {reason}; copy or download it again") from error
 

@@ -12,6 +12,7 @@ from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
 from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
 from torch import Tensor
 
+from kolors_course.dataset.text import check_text
 from kolors_course.errors import CourseError
 from kolors_course.kolors.compact import additive_attention, compact_inputs, compact_rows
 
@@ -82,7 +83,12 @@ def join(batches: Sequence[PromptEmbeds]) -> PromptEmbeds:
 def token_ids(
     tokenizer: ChatGLMTokenizer, prompt: str, max_sequence_length: int = MAX_SEQUENCE_LENGTH
 ) -> list[int]:
-    """Ids of one prompt with the prefix [gMASK] sop, cut to `max_sequence_length`, without padding."""
+    """Ids of one prompt with the prefix [gMASK] sop, cut to `max_sequence_length`, without padding.
+
+    Raises:
+        CourseError: the prompt holds half characters, as bytes of another encoding than UTF-8 become.
+    """
+    check_text("prompt", prompt)
     return tokenizer(prompt, truncation=True, max_length=max_sequence_length)["input_ids"]
 
 
@@ -145,7 +151,13 @@ def encode_prompts_padded(
     prompts: Sequence[str],
     max_sequence_length: int = MAX_SEQUENCE_LENGTH,
 ) -> PromptEmbeds:
-    """Encode prompts in the plain way, with every pad row, as the stock pipeline does it."""
+    """Encode prompts in the plain way, with every pad row, as the stock pipeline does it.
+
+    Raises:
+        CourseError: see `token_ids`.
+    """
+    for prompt in prompts:
+        check_text("prompt", prompt)
     device = text_encoder.get_input_embeddings().weight.device
     inputs = tokenizer(
         list(prompts),

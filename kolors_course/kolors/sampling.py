@@ -21,9 +21,11 @@ from kolors_course.diffusion import (
 )
 from kolors_course.errors import CourseError
 from kolors_course.kolors.latents import decode_latents, encode_pictures
+from kolors_course.kolors.memory import check_memory
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds, encode_prompts, join
 
+MAX_SIDE = 2**16  # pixels
 SEEDS = 2**32  # torch's CPU generator reads no more bits of a seed
 
 
@@ -79,14 +81,23 @@ def time_ids(height: int, width: int) -> Tensor:
     return torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32)
 
 
-def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """One generator on the CPU for each seed: the same noise on every device.
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse seeds that are out of range.
 
     Raises:
         CourseError: a seed is not in 0 … 2³²-1.
     """
     if wrong := [seed for seed in seeds if not 0 <= seed < SEEDS]:
         raise CourseError(f"seed {wrong[0]} is out of range; give a whole number from 0 to {SEEDS - 1}")
+
+
+def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """One generator on the CPU for each seed: the same noise on every device.
+
+    Raises:
+        CourseError: a seed is not in 0 … 2³²-1.
+    """
+    check_seeds(seeds)
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
@@ -223,7 +234,7 @@ def draw_latents(
     """Clean latents (B, 4, h, w) of one batch, each row from its own prompt and seed.
 
     Args:
-        negative: one row.
+        negative: one row for all, or B.
         original: latents of pictures to start from, (B, 4, h, w) or one row for all; the size is then theirs.
         watch: called with every state; what it raises stops the drawing.
 
@@ -240,10 +251,10 @@ def draw_latents(
         )
     generators = noise_generators(seeds)
     noise = unit_noise(model, generators, height, width)
+    if len(negative) == 1:
+        negative = negative.rows([0] * len(prompts))
     options = {"original": original, "generator": generators}
-    for state in sample_latents(
-        model, prompts, negative.rows([0] * len(prompts)), noise, sampling, **options
-    ):
+    for state in sample_latents(model, prompts, negative, noise, sampling, **options):
         if watch:
             watch(state)
     return state.sample
@@ -253,14 +264,27 @@ def check_size(model: KolorsModel, sampling: Sampling) -> tuple[int, int]:
     """(width, height) to draw at.
 
     Raises:
-        CourseError: a side is not divisible by what VAE and U-Net need.
+        CourseError: a side is not divisible by what VAE and U-Net need, or longer than `MAX_SIDE`.
     """
     width, height = sampling.size or (model.default_size, model.default_size)
     if width % model.size_multiple or height % model.size_multiple or min(width, height) <= 0:
         raise CourseError(
             f"size {width}x{height}: both sides must be positive multiples of {model.size_multiple}"
         )
+    if max(width, height) > MAX_SIDE:
+        raise CourseError(f"size {width}x{height}: a side has at most {MAX_SIDE} pixels")
     return width, height
+
+
+def check_drawing(model: KolorsModel, sampling: Sampling, count: int, kept: int = 0) -> tuple[int, int]:
+    """(width, height) to draw `count` pictures at, if the model can draw it and memory holds it; see `check_memory`.
+
+    Raises:
+        CourseError: see `check_size` and `check_memory`.
+    """
+    size = check_size(model, sampling)
+    check_memory(model, size, count, sampling.batch_size, kept)
+    return size
 
 
 def generate(
@@ -270,6 +294,7 @@ def generate(
     sampling: Sampling | None = None,
     progress: Callable[[int], None] | None = None,
     *,
+    negatives: Sequence[str] | None = None,
     picture: Image.Image | None = None,
     watch: Callable[[SamplerState], None] | None = None,
 ) -> list[Image.Image]:
@@ -277,27 +302,35 @@ def generate(
 
     Args:
         prompts, seeds: equally many. A picture depends on its own prompt and seed, not on its neighbours.
+        negatives: what each picture keeps away from, instead of `sampling.negative_prompt`.
         progress: called with the number of pictures finished so far.
         picture: what every picture starts from, as far as `sampling.denoise` leaves it; scaled to cover the size
             and cropped in the middle.
         watch: called with every state of every batch; what it raises stops the drawing.
 
     Raises:
-        CourseError: sizes that do not fit, unknown sampler, bad number of steps, seed out of range, a denoise
-            below 1 without a picture.
+        CourseError: numbers of prompts, seeds or negatives that differ, sizes that do not fit, unknown sampler, bad
+            number of steps, seed out of range, a denoise below 1 without a picture, pictures that do not fit into
+            memory.
     """
     sampling = sampling or Sampling()
     if len(prompts) != len(seeds):
         raise CourseError(f"{len(prompts)} prompts but {len(seeds)} seeds; give one seed for each prompt")
-    size = check_size(model, sampling)
+    negatives = [sampling.negative_prompt] * len(prompts) if negatives is None else negatives
+    if len(negatives) != len(prompts):
+        raise CourseError(f"{len(prompts)} prompts but {len(negatives)} negative prompts; give one for each")
+    check_seeds(seeds)
+    size = check_drawing(model, sampling, len(prompts))
     original = encode_pictures(model, [cover_picture(picture, *size)]) if picture else None
     pictures: list[Image.Image] = []
     with torch.no_grad():
-        empty = encode_prompts(model.tokenizer, model.text_encoder, [sampling.negative_prompt])
+        # Each by itself: what the others keep away from does not change its numbers.
+        kept_away = {text: encode_prompts(model.tokenizer, model.text_encoder, [text]) for text in negatives}
         for start in range(0, len(prompts), sampling.batch_size):
             rows = slice(start, start + sampling.batch_size)
             encoded = encode_prompts(model.tokenizer, model.text_encoder, prompts[rows])
-            latents = draw_latents(model, encoded, empty, seeds[rows], sampling, original, watch)
+            negative = join([kept_away[text] for text in negatives[rows]])
+            latents = draw_latents(model, encoded, negative, seeds[rows], sampling, original, watch)
             pictures += decode_latents(model, latents)
             if progress:
                 progress(len(pictures))

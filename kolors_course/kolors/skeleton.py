@@ -9,10 +9,11 @@ from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig, ChatGLMModel
 from torch import nn
 
 from kolors_course.diffusion import NoiseSchedule
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, brief
 from kolors_course.kolors.configs import KOLORS_TEXT_ENCODER, KOLORS_UNET, KOLORS_VAE
-from kolors_course.kolors.layouts import diffusers_layout
+from kolors_course.kolors.layouts import diffusers_layout, read_config
 from kolors_course.kolors.model import KolorsModel
+from kolors_course.kolors.parts import LOAD_ERRORS
 
 
 def kolors_vae_skeleton() -> AutoencoderKL:
@@ -59,12 +60,12 @@ def unet_skeleton(folder: str | Path) -> UNet2DConditionModel:
         CourseError: there is no such model, or its config.json is missing or damaged.
     """
     unet = diffusers_layout(folder).unet
+    config = read_config(unet)
     try:
-        config = UNet2DConditionModel.load_config(unet, local_files_only=True)
         with torch.device("meta"):
             return UNet2DConditionModel.from_config(config)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+    except LOAD_ERRORS as error:
         raise CourseError(
-            f"{unet / 'config.json'} does not describe a U-Net ({str(error).splitlines()[0]}); "
+            f"{unet / 'config.json'} does not describe a U-Net ({brief(str(error), 160)}); "
             "copy or download it again"
         ) from error

@@ -11,7 +11,7 @@ from .choices import ATTENTION_TARGETS, WRITABLE
 from .combine import Combination, combine_loras
 from .config import LoraSettings, parse_target_modules
 from .extract import Extraction, extract_lora
-from .files import LoraFile, read_lora, save_lora, write_lora
+from .files import LoraFile, save_lora, write_lora
 from .inspection import LoraReport, inspect_lora
 from .joint import TEXT_TARGETS, join_parts, split_parts, text_settings
 from .layouts import LAYOUTS
@@ -27,6 +27,7 @@ from .loading import (
 )
 from .maths import LoRALinear, lora_delta, lora_scale, merged_weight
 from .names import LayerNames, layer_names
+from .reading import read_lora
 from .weights import merge_into_model, read_unet_weights
 
 __all__ = [

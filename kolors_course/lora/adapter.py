@@ -8,7 +8,7 @@ from peft import LoHaConfig, LoKrConfig, LoraConfig, PeftConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, brief
 from kolors_course.lora.config import ATTENTION_TARGETS, LoraSettings
 
 
@@ -209,10 +209,25 @@ def layer_tensors(wrapper: BaseTunerLayer, adapter_name: str) -> dict[str, nn.Pa
     return tensors
 
 
+def reshape_lokr(unet: nn.Module, state: Mapping[str, Tensor], adapter_name: str) -> None:
+    """Give the layers of an attached LoKr the shapes of `state`, where other programs cut its matrices otherwise."""
+    for name, wrapper in lora_layers(unet):
+        if adapter_name not in getattr(wrapper, "lokr_w1", ()):
+            continue
+        like = wrapper.lokr_w1[adapter_name]
+        for part in ("lokr_w1", "lokr_w2", "lokr_w2_a", "lokr_w2_b"):
+            holder, tensor = getattr(wrapper, part), state.get(f"{name}.{part}")
+            if adapter_name in holder:
+                del holder[adapter_name]
+            if tensor is not None:
+                empty = torch.empty(tensor.shape, dtype=like.dtype, device=like.device)
+                holder[adapter_name] = nn.Parameter(empty, requires_grad=like.requires_grad)
+
+
 def first_few(names: Iterable[str], count: int = 3) -> str:
-    """The first `count` names, comma-separated, with "…" where some were left out."""
+    """The first `count` names, comma-separated, with "…" where some were left out; very long ones are cut."""
     names = list(names)
-    return ", ".join(names[:count]) + (", …" if len(names) > count else "")
+    return ", ".join(brief(name, 160) for name in names[:count]) + (", …" if len(names) > count else "")
 
 
 def _named_parameters(unet: nn.Module, adapter_name: str) -> dict[str, nn.Parameter]:

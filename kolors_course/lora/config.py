@@ -3,10 +3,12 @@
 import math
 from dataclasses import dataclass
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, brief
 from kolors_course.lora.choices import ATTENTION_TARGETS, INITIALISATIONS, KINDS
 from kolors_course.lora.kinds import KIND_NAMES
 from kolors_course.lora.maths import lora_scale
+
+MAX_RANK = 2**16  # no layer of Kolors is as wide; more is a slip of the pen or a damaged file
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,14 @@ class LoraSettings:
     adapter: str = "lora"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.rank, int) or isinstance(self.rank, bool) or self.rank < 1:
-            raise CourseError(f"LoRA rank must be a whole number of at least 1, not {self.rank!r}")
-        if not _is_number(self.alpha) or self.alpha <= 0:
-            raise CourseError(f"LoRA alpha must be a finite number above 0, not {self.alpha!r}")
+        check_rank(self.rank)
+        check_alpha(self.alpha)
         if self.init not in INITIALISATIONS:
-            raise CourseError(f"LoRA init must be one of {', '.join(INITIALISATIONS)}, not {self.init!r}")
+            raise CourseError(
+                f"LoRA init must be one of {', '.join(INITIALISATIONS)}, not {brief(self.init)}"
+            )
         if self.adapter not in KINDS:
-            raise CourseError(f"adapter must be one of {', '.join(KINDS)}, not {self.adapter!r}")
+            raise CourseError(f"adapter must be one of {', '.join(KINDS)}, not {brief(self.adapter)}")
         if self.adapter != "lora" and (self.use_rslora or self.use_dora):
             raise CourseError(f"rsLoRA and DoRA change a LoRA; a {KIND_NAMES[self.adapter]} has neither")
         _check_targets(self.target_modules)
@@ -82,6 +84,30 @@ def parse_target_modules(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def check_rank(rank: object) -> int:
+    """Return `rank`.
+
+    Raises:
+        CourseError: it is not a whole number from 1 to `MAX_RANK`.
+    """
+    if not isinstance(rank, int) or isinstance(rank, bool) or not 1 <= rank <= MAX_RANK:
+        raise CourseError(
+            f"LoRA rank must be a whole number of at least 1 and at most {MAX_RANK}, not {brief(rank)}"
+        )
+    return rank
+
+
+def check_alpha(alpha: object) -> float:
+    """Return `alpha` as a float.
+
+    Raises:
+        CourseError: it is not a finite number above 0.
+    """
+    if not _is_number(alpha) or alpha <= 0:
+        raise CourseError(f"LoRA alpha must be a finite number above 0, not {brief(alpha)}")
+    return float(alpha)
+
+
 def check_strength(strength: float) -> float:
     """Return `strength` as a float; 1 is the trained strength, 0 none, and negative values push away.
 
@@ -89,17 +115,22 @@ def check_strength(strength: float) -> float:
         CourseError: it is not a finite number.
     """
     if not _is_number(strength):
-        raise CourseError(f"LoRA strength must be a finite number such as 0.8, not {strength!r}")
+        raise CourseError(f"LoRA strength must be a finite number such as 0.8, not {brief(strength)}")
     return float(strength)
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 def _check_targets(target_modules: object) -> None:
     is_list = isinstance(target_modules, (tuple, list)) and len(target_modules) > 0
     if not is_list or not all(isinstance(name, str) and name for name in target_modules):
         raise CourseError(
-            f"target_modules must be names such as {', '.join(ATTENTION_TARGETS)}, not {target_modules!r}"
+            f"target_modules must be names such as {', '.join(ATTENTION_TARGETS)}, not {brief(target_modules)}"
         )

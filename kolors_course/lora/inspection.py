@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from kolors_course.errors import CourseError
 from kolors_course.lora.adapter import MisfitError
 from kolors_course.lora.config import LoraSettings
-from kolors_course.lora.files import LoraFile, open_lora, settle_alpha
+from kolors_course.lora.files import LoraFile
 from kolors_course.lora.kinds import KIND_NAMES, split_tensor_name, weight_change
 from kolors_course.lora.layouts import LAYOUTS
 from kolors_course.lora.loading import check_fit
 from kolors_course.lora.names import block_of, kind_of_layer
 from kolors_course.lora.programs import Tool, judge_programs
+from kolors_course.lora.reading import OpenedLora, open_lora, settle_alpha
 from kolors_course.lora.svd import squared_norm
 
 
@@ -45,6 +46,8 @@ class LoraReport:
             whose ΔW depends on the base weights too.
         fits: whether its layers and shapes are those of the U-Net; None where no U-Net was given.
         tools: where it loads.
+        made_for: the family of models it says it was made for, such as "SDXL"; "" where it does not say.
+        notes: what else has to be known of it.
     """
 
     path: Path
@@ -61,6 +64,8 @@ class LoraReport:
     blocks: tuple[Block, ...]
     fits: bool | None
     tools: tuple[Tool, ...]
+    made_for: str = ""
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The report as text."""
@@ -75,6 +80,7 @@ class LoraReport:
             "layers": f"{layers}: " + ", ".join(f"{name} {count}" for name, count in self.targets.items()),
         }
         lines = [f"{name:<8}{text}" for name, text in rows.items()]
+        lines += [f"{'note':<8}{note}" for note in self.notes]
         unit = "‖B A‖" if self.scale is None or self.kind == "DoRA" else "‖ΔW‖"
         lines += ["", f"{'block':<34}{'layers':>6}{unit:>10}"]
         lines += [f"{block.name:<34}{block.layers:>6}{block.norm:>10.4g}" for block in self.blocks]
@@ -98,7 +104,7 @@ def inspect_lora(
         CourseError: see `read_lora`.
     """
     opened = open_lora(path, unet)
-    known = opened.alpha is not None or alpha is not None
+    known = opened.alphas is not None or alpha is not None
     # Any alpha makes the checks of `settle_alpha` run; 1 is not shown.
     lora = settle_alpha(opened, alpha if known else 1.0)
     settings, state = lora.settings, lora.state_dict
@@ -111,7 +117,7 @@ def inspect_lora(
         kind=_kind_name(settings),
         rank=settings.rank,
         alpha=settings.alpha if known else None,
-        alpha_in_file=opened.alpha is not None,
+        alpha_in_file=opened.alphas is not None and not opened.folded_by,
         scale=scale,
         dtypes=tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in state.values()})),
         parameters=sum(t.numel() for t in (*state.values(), *lora.text_encoder.values())),
@@ -120,7 +126,24 @@ def inspect_lora(
         blocks=_blocks(lora, 1.0 if scale is None or settings.use_dora else scale),
         fits=None if unet is None else not isinstance(misfit, MisfitError),
         tools=judge_programs(opened, settings, scale, layers, misfit),
+        made_for=lora.made_for,
+        notes=_notes(opened, lora),
     )
+
+
+def _notes(opened: OpenedLora, lora: LoraFile) -> tuple[str, ...]:
+    notes = []
+    if lora.made_for not in ("", "Kolors"):
+        notes.append(f"made for {lora.made_for}, it says: no LoRA of Kolors, even where its layers fit")
+    if opened.folded_by:
+        notes.append(f"{opened.folded_by} writes no alpha: the scale is 1, so alpha is the rank")
+    if opened.is_uneven:
+        ranks = sorted({rank for rank in opened.ranks.values() if rank})
+        notes.append(
+            f"its layers differ (ranks {', '.join(map(str, ranks[:4]))}{', …' if len(ranks) > 4 else ''}): read as "
+            "one rank, filled up with zeros, and one scale, the rest of which is in the tensors"
+        )
+    return tuple(notes)
 
 
 def _misfit(unet: nn.Module, lora: LoraFile) -> CourseError | None:

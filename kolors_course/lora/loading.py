@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diffusers.loaders import PeftAdapterMixin
 from diffusers.utils.peft_utils import recurse_remove_peft_layers
-from torch import nn
+from torch import Tensor, nn
 
 from kolors_course.errors import CourseError
 from kolors_course.lora.adapter import (
@@ -23,11 +23,13 @@ from kolors_course.lora.adapter import (
     loaded_adapters,
     lora_layers,
     match_layers,
+    reshape_lokr,
 )
 from kolors_course.lora.config import LoraSettings, check_strength
-from kolors_course.lora.files import LoraFile, read_lora
+from kolors_course.lora.files import LoraFile
 from kolors_course.lora.joint import text_settings
-from kolors_course.lora.kinds import part_shapes, split_tensor_name
+from kolors_course.lora.kinds import lokr_cut, part_shapes, split_tensor_name
+from kolors_course.lora.reading import read_lora
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class LoadReport:
         strength: 1 is the trained strength.
         settings: rank, alpha and targets from the file.
         base_model: the model it was trained on.
+        made_for: the family of models it says it was made for, such as "SDXL"; "" where it does not say.
     """
 
     adapter_name: str
@@ -49,6 +52,7 @@ class LoadReport:
     strength: float
     settings: LoraSettings
     base_model: str
+    made_for: str = ""
 
 
 def load_lora(
@@ -93,6 +97,7 @@ def load_lora(
     try:
         for module, settings, state in parts:
             attach_adapter(module, settings, adapter_name, seed=0)
+            reshape_lokr(module, state, adapter_name)
             load_lora_state_dict(module, state, adapter_name)
             set_lora_strengths(module, {adapter_name: strength})
     except BaseException:
@@ -100,7 +105,9 @@ def load_lora(
             _detach(module, adapter_name)
         raise
     matched = sum(len(state) for _, _, state in parts)
-    return LoadReport(adapter_name, matched, expected, strength, lora.settings, lora.base_model)
+    return LoadReport(
+        *(adapter_name, matched, expected, strength, lora.settings, lora.base_model, lora.made_for)
+    )
 
 
 def share_weights(unet: nn.Module) -> nn.Module:
@@ -182,14 +189,14 @@ def check_fit(unet: nn.Module, lora: LoraFile) -> int:
             f"(first: {first_few(strange)}); {origin}"
         )
     held = {layer: layers[layer] for layer in (split_tensor_name(name)[0] for name in state)}
-    shapes = _tensor_shapes(held, settings)
+    shapes = _tensor_shapes(held, settings, state)
     for name, tensor in state.items():
         wanted = shapes.get(name, "no such tensor")
         if tuple(tensor.shape) != wanted:
             raise MisfitError(
                 f"{lora.path}: {name} is {tuple(tensor.shape)}, but this model needs {wanted}; {origin}"
             )
-    needed = _tensor_shapes(match_layers(layers, settings.target_modules), settings)
+    needed = _tensor_shapes(match_layers(layers, settings.target_modules), settings, state)
     if odd := sorted(needed.keys() ^ state.keys()):
         raise CourseError(
             f"{lora.path}: its tensors and its target modules disagree about {len(odd)} tensors "
@@ -198,12 +205,15 @@ def check_fit(unet: nn.Module, lora: LoraFile) -> int:
     return len(needed)
 
 
-def _tensor_shapes(layers: Mapping[str, nn.Module], settings: LoraSettings) -> dict[str, tuple[int, ...]]:
-    """The tensors of a LoRA of these layers, by name."""
+def _tensor_shapes(
+    layers: Mapping[str, nn.Module], settings: LoraSettings, state: Mapping[str, Tensor]
+) -> dict[str, tuple[int, ...]]:
+    """The tensors of a LoRA of these layers, by name; those of a LoKr as `state` cuts them."""
+    kind, rank, use_dora = settings.adapter, settings.rank, settings.use_dora
     return {
         f"{name}.{part}": shape
         for name, layer in layers.items()
-        for part, shape in part_shapes(layer, settings.adapter, settings.rank, settings.use_dora).items()
+        for part, shape in part_shapes(layer, kind, rank, use_dora, lokr_cut(state, name)).items()
     }
 
 

@@ -1,6 +1,8 @@
 """What a LoRA file says beside its tensors: reading rank, alpha and targets from it, and writing them into it."""
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -8,28 +10,39 @@ from typing import Any
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from torch import Tensor
 
-from kolors_course.errors import CourseError
-from kolors_course.lora.config import LoraSettings
+from kolors_course.errors import CourseError, brief
+from kolors_course.lora.config import LoraSettings, check_alpha, check_rank
 from kolors_course.lora.joint import TEXT_PREFIX, TEXT_TARGETS
-from kolors_course.lora.kinds import kind_of, rank_axis, split_tensor_name
+from kolors_course.lora.kinds import kind_of, split_tensor_name
 from kolors_course.lora.layouts import UNET_PREFIX
 
 COURSE_METADATA_KEY = "kolors_course"
+OWN_KEYS = ("format", LORA_ADAPTER_METADATA_KEY, COURSE_METADATA_KEY)
 # What peft can do and LoraSettings cannot say: ignoring one of these would change the picture in silence.
-_UNSUPPORTED = ("rank_pattern", "alpha_pattern", "lora_bias", "modules_to_save")
-_INITS_THAT_KEEP_THE_BASE = (None, True, False, "gaussian")
+_UNSUPPORTED = (
+    *("lora_bias", "modules_to_save", "layer_replication", "target_parameters", "trainable_token_indices"),
+    *("use_qalora", "use_bdlora", "alora_invocation_tokens", "arrow_config"),
+)
+_INITS_THAT_KEEP_THE_BASE = (None, True, False, "gaussian", "orthogonal", "eva")
+# Names, and regular expressions that cannot take for ever.
+_SAFE_PATTERN = re.compile(r"(?:\w|\.\*?|\\\.|\\d|[\^$|])+")
+_MAX_ENTRY = 4 * 2**20  # signs of JSON; what has more is not ours and not peft's
 
 
 def read_json_entry(metadata: Mapping[str, str], key: str) -> dict[str, Any]:
     """One entry of a safetensors file's metadata, empty where it is absent.
 
     Raises:
-        CourseError: it is not a JSON object.
+        CourseError: it is not a JSON object, or a huge one.
     """
+    text = metadata.get(key, "{}")
+    if len(text) > _MAX_ENTRY:
+        raise CourseError(f"the metadata entry {key} is larger than any LoRA's; save the file again")
     try:
-        entry = json.loads(metadata.get(key, "{}"))
-    except json.JSONDecodeError as error:
-        raise CourseError(f"the metadata entry {key} is not JSON ({error}); save the file again") from error
+        entry = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else brief(str(error))
+        raise CourseError(f"the metadata entry {key} is not JSON ({reason}); save the file again") from error
     if not isinstance(entry, dict):
         raise CourseError(f"the metadata entry {key} is not a JSON object; save the file again")
     return entry
@@ -45,26 +58,60 @@ def read_adapter(metadata: Mapping[str, str]) -> dict[str, Any]:
     return {key.removeprefix(UNET_PREFIX): value for key, value in entry.items()}
 
 
-def stored_alpha(adapter: Mapping[str, Any], alphas: Mapping[str, float], layers: int) -> float | None:
-    """The alpha that the file itself says, in its metadata or in kohya's `.alpha` tensors; None where it does not.
+def stored_alphas(
+    adapter: Mapping[str, Any], alphas: Mapping[str, float], layers: Mapping[str, Any]
+) -> dict[str, float] | None:
+    """The alpha of each layer that the file itself says, in its metadata or in kohya's `.alpha` tensors; None where
+    it does not.
 
     Raises:
-        CourseError: not every layer has an alpha, or they differ.
+        CourseError: not every layer has an alpha, or one is not a number above 0.
     """
-    if not alphas:
-        return adapter.get("lora_alpha", adapter.get("alpha"))  # a LoKrConfig has no lora_ before it
-    if len(alphas) != layers:
-        raise CourseError(f"only {len(alphas)} of {layers} layers have an .alpha; convert the LoRA again")
-    if len(set(alphas.values())) > 1:
-        low, high = min(alphas.values()), max(alphas.values())
-        raise CourseError(
-            f"its layers have different alphas ({low:g} to {high:g}); the course loads LoRAs of one alpha"
-        )
-    return next(iter(alphas.values()))
+    if alphas:
+        if missing := [layer for layer in layers if layer not in alphas]:
+            raise CourseError(
+                f"only {len(layers) - len(missing)} of {len(layers)} layers have an .alpha; convert the LoRA again"
+            )
+        return {layer: check_alpha(alphas[layer]) for layer in layers}
+    plain = adapter.get("lora_alpha", adapter.get("alpha"))  # a LoKrConfig has no lora_ before it
+    if plain is None:
+        return None
+    pattern = _pattern(adapter, "alpha_pattern")
+    return {layer: check_alpha(_by_pattern(pattern, layer, plain)) for layer in layers}
+
+
+def stored_ranks(adapter: Mapping[str, Any], ranks: Mapping[str, int | None]) -> dict[str, int | None]:
+    """The rank of each layer: as peft's configuration says it, if there is one, else as the tensors tell it.
+
+    Raises:
+        CourseError: a rank is not a whole number of at least 1.
+    """
+    if "r" not in adapter:
+        return dict(ranks)
+    pattern = _pattern(adapter, "rank_pattern")
+    return {layer: check_rank(_by_pattern(pattern, layer, adapter["r"])) for layer in ranks}
+
+
+def check_features(adapter: Mapping[str, Any]) -> None:
+    """Refuse what `LoraSettings` cannot express.
+
+    Raises:
+        CourseError: it names the features.
+    """
+    features = [key for key in _UNSUPPORTED if adapter.get(key)]
+    if adapter.get("init_lora_weights") not in _INITS_THAT_KEEP_THE_BASE:
+        features.append(f"init_lora_weights={brief(adapter['init_lora_weights'])}")
+    if features:
+        raise CourseError(f"it uses {', '.join(features)} of peft, which the course cannot load")
 
 
 def read_settings(
-    state: Mapping[str, Tensor], adapter: Mapping[str, Any], course: Mapping[str, Any], alpha: float
+    state: Mapping[str, Tensor],
+    adapter: Mapping[str, Any],
+    course: Mapping[str, Any],
+    rank: int,
+    alpha: float,
+    use_rslora: bool,
 ) -> LoraSettings:
     """Settings from the tensors, from what diffusers stores, and from what the course stored itself.
 
@@ -75,24 +122,43 @@ def read_settings(
             other programs copy metadata into files they change.
 
     Raises:
-        CourseError: a value is out of range, or a feature is used that `LoraSettings` cannot express.
+        CourseError: a value is out of range.
     """
-    features = [key for key in _UNSUPPORTED if adapter.get(key)]
-    if adapter.get("init_lora_weights") not in _INITS_THAT_KEEP_THE_BASE:
-        features.append(f"init_lora_weights={adapter['init_lora_weights']}")
-    if features:
-        raise CourseError(f"it uses {', '.join(features)} of peft, which the course cannot load")
     has_magnitudes = any(name.endswith(".lora_magnitude_vector") for name in state)
     settings = LoraSettings(
-        rank=adapter["r"] if "r" in adapter else _rank(state),
+        rank=rank,
         alpha=alpha,
         target_modules=_targets(state, adapter),
-        use_rslora=bool(adapter.get("use_rslora", False)),
+        use_rslora=use_rslora,
         use_dora=bool(adapter.get("use_dora", has_magnitudes)),
         init="kaiming" if adapter.get("init_lora_weights") is True else "gaussian",
         adapter=kind_of(state),
     )
     return settings if adapter else _course_settings(course, settings)
+
+
+def scale_of(rank: int, alpha: float, use_rslora: bool) -> float:
+    """alpha/r, or alpha/√r."""
+    return alpha / (math.sqrt(rank) if use_rslora else rank)
+
+
+def _pattern(adapter: Mapping[str, Any], key: str) -> dict[str, Any]:
+    pattern = adapter.get(key) or {}
+    if not isinstance(pattern, dict):
+        raise CourseError(f"its {key} is {brief(pattern)} and not a table of layers; save the file again")
+    return pattern
+
+
+def _by_pattern(pattern: Mapping[str, Any], layer: str, plain: Any) -> Any:
+    """The value for a layer, as peft looks it up: the first key that is the name, or an ending of it after a dot."""
+    for key, value in pattern.items():
+        if not _SAFE_PATTERN.fullmatch(key) or key.count("*") > 3:
+            raise CourseError(
+                f"the pattern {brief(key)!r} is too intricate to be followed; save the file again"
+            )
+        if layer == key or re.fullmatch(rf"(?:.*\.)?(?:{key})", layer):
+            return value
+    return plain
 
 
 def diffusers_metadata(
@@ -126,13 +192,13 @@ def diffusers_metadata(
 
 
 def kohya_metadata(settings: LoraSettings, course: Mapping[str, Any]) -> dict[str, str]:
-    """What kohya's trainer writes and other programs show.
+    """What kohya's trainer writes and other programs show; `settings` are those of the file's tensors.
 
     Without the entry of diffusers: diffusers refuses a file that has both that and `.alpha` tensors.
     """
     return {
         "format": "pt",
-        "ss_network_module": "networks.lora",
+        "ss_network_module": "networks.lora" if settings.adapter == "lora" else "lycoris.kohya",
         "ss_network_dim": str(settings.rank),
         "ss_network_alpha": str(settings.plain_alpha),
         "modelspec.sai_model_spec": "1.0.0",
@@ -160,18 +226,6 @@ def _course_settings(course: Mapping[str, Any], plain: LoraSettings) -> LoraSett
     endings = tuple(f".{target}" for target in stored.target_modules)
     covered = all(f".{layer}".endswith(endings) for layer in plain.target_modules)
     return stored if same and covered else plain
-
-
-def _rank(state: Mapping[str, Tensor]) -> int:
-    """The smallest rank that the tensors tell; that all are of it is checked later."""
-    axes = [(rank_axis(split_tensor_name(name)[1]), tensor.shape) for name, tensor in state.items()]
-    ranks = [shape[axis] for axis, shape in axes if axis is not None and len(shape) > axis]
-    if not ranks:
-        raise CourseError(
-            "its tensors do not tell its rank, on which its strength depends; put the adapter_config.json that peft "
-            "saved with it beside it, and call it adapter_model.safetensors"
-        )
-    return min(ranks)
 
 
 def _targets(state: Mapping[str, Tensor], adapter: Mapping[str, Any]) -> tuple[str, ...]:

@@ -38,11 +38,18 @@ class LayerNames:
         kohya: the diffusers name with `_` for every dot, as kohya's trainer and ComfyUI write it.
         sgm: Stability's names (`input_blocks_4_1_…`), also with `_`, as kohya's SDXL trainer writes them.
         diffsynth: the names in the Kolors U-Net of DiffSynth-Studio 1.x (`blocks.7.…`).
+        stability: Stability's names with their dots, as ComfyUI writes them.
     """
 
     kohya: dict[str, str]
     sgm: dict[str, str]
     diffsynth: dict[str, str]
+    stability: dict[str, str]
+
+    @property
+    def own(self) -> dict[str, str]:
+        """The names in diffusers themselves."""
+        return {name: name for name in self.kohya.values()}
 
 
 def layer_names(layers: Iterable[str]) -> LayerNames:
@@ -54,10 +61,12 @@ def layer_names(layers: Iterable[str]) -> LayerNames:
     layers = list(layers)
     stems = {match[0] for name in layers if (match := _STEM.match(name))}
     sgm, diffsynth = _numbered(stems)
+    stability = {_sgm_name(name, sgm): name for name in layers}
     return LayerNames(
         {name.replace(".", "_"): name for name in layers},
-        {_sgm_name(name, sgm).replace(".", "_"): name for name in layers},
+        {theirs.replace(".", "_"): name for theirs, name in stability.items()},
         {_diffsynth_name(name, diffsynth): name for name in layers},
+        stability,
     )
 
 

@@ -1,16 +1,38 @@
-"""Where a LoRA file works: which programs apply it at the strength it was trained at."""
+"""Where a LoRA file works: which programs apply it at the strength it was trained at, and from which version on.
 
+Measured layer by layer with benchmarks/lora_programs.py; the tests hold these verdicts against its result.
+"""
+
+import re
 from dataclasses import dataclass
 
 from kolors_course.errors import CourseError
 from kolors_course.lora.adapter import MisfitError
-from kolors_course.lora.config import ATTENTION_TARGETS, LoraSettings
-from kolors_course.lora.files import OpenedLora
+from kolors_course.lora.choices import ATTENTION_TARGETS
+from kolors_course.lora.config import LoraSettings
 from kolors_course.lora.kinds import KIND_NAMES
 from kolors_course.lora.names import kind_of_layer
+from kolors_course.lora.naming import TensorName
+from kolors_course.lora.reading import OpenedLora
 
-# Layers whose kohya names diffusers 0.42 cannot turn back (measured by the tests).
+# What diffusers learned to read: thing -> (first version that does it rightly, what it did before).
+DIFFUSERS_SINCE = {
+    "metadata": ("0.34", "scale 1 whatever the file says; convert to kohya for older"),
+    "kohya, outside the blocks": (
+        "0.39",
+        "conv_in, conv_out and time_embedding are lost; convert to diffusers",
+    ),
+    "LoKr": ("0.42", "it is refused"),
+}
+# Layers whose kohya names diffusers cannot turn back up to 0.42, and those that it could not before (see above).
 _LOST_IN_DIFFUSERS = ("add_embedding.", "encoder_hid_proj")
+_ONCE_LOST = ("conv_in", "conv_out", "time_embedding.")
+COMFYUI = "0.3.75"  # measured with this version
+# How ComfyUI wants the names of tensors to end.
+_COMFYUI_ENDINGS = re.compile(
+    r"\.lora_(?:up|down|mid)\.weight|[._]lora\.(?:up|down)\.weight|\.lora_[AB](?:\.default)?(?:\.weight)?"
+    r"|\.lora_linear_layer\.(?:up|down)\.weight|\.(?:lokr|hada)_[a-z0-9_]+"
+)
 _PROGRAMS = (
     "kolors-course",
     "diffusers KolorsPipeline",
@@ -48,9 +70,7 @@ def judge_programs(
     if isinstance(misfit, MisfitError):
         foreign = "no", "its layers or shapes are those of another model"
         return tuple(Tool(name, *foreign) for name in _PROGRAMS)
-    if settings.adapter != "lora":
-        verdicts = _lycoris_verdicts(opened, settings)
-    elif opened.text_encoder:
+    if opened.text_encoder:
         verdicts = _text_verdicts()
     else:
         verdicts = (
@@ -63,17 +83,6 @@ def judge_programs(
     return tuple(Tool(name, *verdict) for name, verdict in named)
 
 
-def _lycoris_verdicts(opened: OpenedLora, settings: LoraSettings) -> tuple[tuple[str, str], ...]:
-    other = "no", f"it reads no {KIND_NAMES[settings.adapter]} of this kind; merge it into a model"
-    stock = other
-    if settings.adapter == "lokr" and opened.layout != "diffusers":
-        stock = "no", _STRANGE_NAMES
-    elif settings.adapter == "lokr":
-        call = 'unet.load_lora_adapter(file, prefix="unet", use_safetensors=True)'
-        stock = "set", f"load_lora_weights refuses it; {call} takes it"
-    return stock, other, other, other
-
-
 def _text_verdicts() -> tuple[tuple[str, str], ...]:
     stock = "no", "it stops at the text encoder's part, with the U-Net's already attached"
     other = "no", "it knows no LoRA of ChatGLM"
@@ -83,15 +92,19 @@ def _text_verdicts() -> tuple[tuple[str, str], ...]:
 def _course(opened: OpenedLora, misfit: CourseError | None) -> tuple[str, str]:
     if misfit:
         return "no", "its tensors and its target modules disagree"
-    if opened.alpha is None:
+    if opened.alphas is None:
         return "set", "its alpha, with convert-lora --alpha"
     return "yes", ""
 
 
-def _as_scale_one(scale: float | None, rank: int) -> tuple[str, str]:
+def _as_scale_one(opened: OpenedLora, scale: float | None, rank: int) -> tuple[str, str]:
     """The verdict on a program that finds no alpha and takes the scale for 1."""
+    if opened.folded_by:
+        return "yes", f"(scale 1, as in files of {opened.folded_by})"
     if scale == 1:
         return "yes", "(it takes alpha for the rank, and so it is)"
+    if opened.is_uneven:
+        return "no", "it finds no alpha in the file, and each layer needs another strength; convert it"
     return (
         "set",
         f"strength {f'alpha/{rank}' if scale is None else f'{scale:g}'}; it finds no alpha in the file",
@@ -101,28 +114,86 @@ def _as_scale_one(scale: float | None, rank: int) -> tuple[str, str]:
 def _diffusers(
     opened: OpenedLora, settings: LoraSettings, scale: float | None, layers: list[str]
 ) -> tuple[str, str]:
+    if settings.adapter != "lora":
+        return _diffusers_lycoris(opened, settings)
     if opened.layout.startswith("diffusers"):
-        return ("yes", "") if "lora_alpha" in opened.adapter else _as_scale_one(scale, settings.rank)
-    if opened.layout != "kohya":
+        if opened.has_alpha_tensors:
+            return "no", "it refuses .alpha beside its own names; convert to diffusers"
+        if settings.use_dora and "use_dora" not in opened.adapter:
+            return "no", "nothing in the file tells it that this is a DoRA; convert to diffusers"
+        if "lora_alpha" not in opened.adapter:
+            return _as_scale_one(opened, scale, settings.rank)
+        return "yes", _since("metadata") if scale != 1 else ""
+    endings = {name.ending for name in opened.names.values()}
+    if opened.layout != "kohya" or not endings <= {".lora_down.weight", ".lora_up.weight"}:
         return "no", _STRANGE_NAMES
     if any(layer.startswith(_LOST_IN_DIFFUSERS) for layer in layers):
         return "no", "it cannot read kohya names of the embeddings; convert to diffusers"
-    return ("yes", "") if opened.alpha is not None else _as_scale_one(scale, settings.rank)
+    if opened.alphas is None or opened.folded_by:
+        return _as_scale_one(opened, scale, settings.rank)
+    return "yes", _since("kohya, outside the blocks") if any(map(_once_lost, layers)) else ""
+
+
+def _diffusers_lycoris(opened: OpenedLora, settings: LoraSettings) -> tuple[str, str]:
+    if settings.adapter == "loha":
+        return "no", "it reads no LoHa; merge it into a model"
+    if opened.layout != "diffusers" or "alpha" not in opened.adapter:
+        return "no", _STRANGE_NAMES
+    call = 'unet.load_lora_adapter(file, prefix="unet", use_safetensors=True)'
+    return "set", f"load_lora_weights refuses it; {call} takes it {_since('LoKr')}"
+
+
+def _once_lost(layer: str) -> bool:
+    return layer.startswith(_ONCE_LOST)
+
+
+def _since(what: str) -> str:
+    version, before = DIFFUSERS_SINCE[what]
+    return f"from {version}; before, {before}"
 
 
 def _comfyui(opened: OpenedLora, settings: LoraSettings, scale: float | None) -> tuple[str, str]:
-    if opened.layout in ("kohya", "kohya-sgm"):
-        return ("yes", "") if opened.alpha is not None else _as_scale_one(scale, settings.rank)
-    if opened.layout == "diffusers-legacy":
-        return _as_scale_one(scale, settings.rank)
-    return "no", "it skips these names with a line in its log; convert to kohya"
+    applied = sum(comfyui_applies(name, layer) for layer, name in opened.names.items())
+    if not applied:
+        return "no", "it skips these names with a line in its log; convert to kohya"
+    if settings.use_dora:
+        return "no", "it leaves out the lengths of a DoRA; merge it into a model"
+    if applied < len(opened.names):
+        return "no", f"it applies {applied} of {len(opened.names)} layers, at scale 1; convert to kohya"
+    return ("yes", "") if opened.has_alpha_tensors else _as_scale_one(opened, scale, settings.rank)
+
+
+def comfyui_applies(name: TensorName, layer: str) -> bool:
+    """Whether ComfyUI's loader finds a layer by this name.
+
+    It knows kohya's names, LyCORIS' prefix, its own dotted ones, and those of diffusers' attention processors, which
+    are the plain names for every layer but the attention's; of encoder_hid_proj only the first and the third.
+    """
+    if not _COMFYUI_ENDINGS.fullmatch(name.ending):
+        return False
+    if name.prefix == "lora_unet_":
+        return True
+    if name.style == "comfyui":
+        return name.prefix == "diffusion_model."
+    if layer == "encoder_hid_proj":
+        return name.stem == "diffusion_model.encoder_hid_proj"
+    if name.prefix == "lycoris_":
+        return True
+    spelled = layer.replace(".to_", ".processor.to_").removesuffix(
+        ".0" if layer.endswith(".to_out.0") else ""
+    )
+    return name.prefix in ("", "unet.") and name.layer == spelled
 
 
 def _diffsynth(opened: OpenedLora, settings: LoraSettings, scale: float | None) -> tuple[str, str]:
+    if settings.adapter != "lora":
+        return "no", f"it reads no {KIND_NAMES[settings.adapter]}; merge it into a model"
     if opened.layout != "diffsynth":
         return "no", "convert to diffsynth"
     if any(tensor.ndim == 4 and tensor.shape[-1] > 1 for tensor in opened.state_dict.values()):
         return "no", "it cannot multiply 3x3 convolutions"
+    if opened.is_uneven:
+        return "no", "its layers differ in rank or alpha; convert to diffsynth"
     factor = f"alpha/{settings.rank}" if scale is None else f"{scale:g}"
     return "set", f"lora_alpha={factor}: there it is the whole scale"
 
@@ -130,7 +201,9 @@ def _diffsynth(opened: OpenedLora, settings: LoraSettings, scale: float | None) 
 def _camp_node(
     opened: OpenedLora, settings: LoraSettings, scale: float | None, layers: list[str]
 ) -> tuple[str, str]:
-    if opened.layout != "diffsynth" or opened.path.suffix != ".ckpt":
+    if settings.adapter != "lora":
+        return "no", f"it reads no {KIND_NAMES[settings.adapter]}; merge it into a model"
+    if opened.layout != "diffsynth" or opened.path.suffix != ".ckpt" or opened.is_uneven:
         return "no", "convert to diffsynth"
     if {kind_of_layer(layer) for layer in layers} != set(ATTENTION_TARGETS):
         return "no", "it loads attention layers only"

@@ -1,25 +1,48 @@
-"""Getting the tensors out of a file that may hold a LoRA: safetensors, or a pickle of torch."""
+"""Getting the tensors out of a file that may hold a LoRA, and writing them: safetensors, or a pickle of torch.
 
+What a file is, its first bytes say, and not its name. Nothing in it is believed before it is bounded: no code of a
+pickle runs, and no tensor may stand for more numbers than the file has bytes for.
+"""
+
+import json
 import pickle
 import re
-from collections.abc import Iterator
+import struct
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from kolors_course.errors import CourseError
 from kolors_course.lora.layouts import recognise
+from kolors_course.lora.origin import telling_origin
 from kolors_course.platform.pickles import load_pickle
 
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 # What torch.load raises on damaged pickles.
 _DAMAGED = (
-    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError),
-    *(LookupError, AssertionError, TypeError, AttributeError),
+    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, MemoryError, OverflowError),
+    *(LookupError, AssertionError, TypeError, AttributeError, zipfile.BadZipFile, NotImplementedError),
+)
+# What safetensors and torch raise on headers that describe tensors which cannot be.
+_UNREADABLE = (
+    SafetensorError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
 )
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_MAX_HEADER = 25 * 2**20  # names, shapes and metadata of the largest LoRAs are below 10 MB
+_MAX_RANK_OF_SHAPE = 8  # a convolution's weight has 4 axes
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -28,8 +51,28 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         CourseError: the file is cut short, of another kind, or holds anything besides a LoRA.
     """
-    _refuse_lfs_pointer(path)
-    return _read_pickle(path) if path.suffix.lower() in PICKLES else _read_safetensors(path)
+    read = _read_pickle if _is_pickle(path) else _read_safetensors
+    tensors, metadata = read(path)
+    with about(path):
+        _check_sizes(tensors, path.stat().st_size)
+    return tensors, metadata
+
+
+def write_safetensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    """`safetensors.torch.save_file`, with the metadata in the order of its keys: equal LoRAs are equal files.
+
+    safetensors keeps metadata in a hash map, whose order differs from run to run.
+    """
+    save_file(dict(tensors), path, metadata=dict(metadata))
+    with path.open("r+b") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) > length:
+            raise SafetensorError("its header cannot be put in order")  # both write JSON in the shortest way
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 @contextmanager
@@ -41,38 +84,50 @@ def about(path: Path) -> Iterator[None]:
         raise type(error)(f"{path}: {error}") from error
 
 
-def _refuse_lfs_pointer(path: Path) -> None:
-    """What `git clone` without Git LFS leaves in place of large files: a few lines of text."""
+def _is_pickle(path: Path) -> bool:
+    """Whether the content is a pickle of torch; of what is neither, the name decides what the message speaks of."""
     try:
+        size = path.stat().st_size
         with path.open("rb") as file:
-            is_pointer = file.read(len(_LFS_POINTER)) == _LFS_POINTER
+            head = file.read(len(_LFS_POINTER))
     except OSError as error:
         raise CourseError(f"cannot read {path}: {error.strerror or error}; mend its permissions") from error
-    if is_pointer:
+    if head == _LFS_POINTER:  # what `git clone` without Git LFS leaves in place of large files
         raise CourseError(
             f"{path} is a pointer of Git LFS and not the file itself; run git lfs pull, or download it again"
         )
+    if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < max(size, _MAX_HEADER):
+        return False
+    return bool(re.match(rb"PK\x03\x04|\x80[\x02-\x05]", head)) or path.suffix.lower() in PICKLES
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with path.open("rb") as file:
+        start = file.read(8)
+    if len(start) == 8 and _MAX_HEADER < struct.unpack("<Q", start)[0] < path.stat().st_size:
+        raise CourseError(f"{path}: its header is larger than that of any LoRA; it is not read")
     try:
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())
             # Seen before the tensors are read: a whole model by mistake would be gigabytes.
-            with about(path):
+            metadata = file.metadata() or {}
+            with about(path), telling_origin(metadata):
                 recognise(names)
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except (OSError, SafetensorError) as error:
+            return {name: file.get_tensor(name) for name in names}, metadata
+    except (OSError, *_UNREADABLE) as error:
         raise CourseError(
-            f"{path} is cut short or not a safetensors file ({error}); copy or download it again"
+            f"{path} is cut short or not a safetensors file ({_first_line(error)}); copy or download it again"
         ) from error
 
 
 def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a torch checkpoint, without running any code that a pickle can carry."""
     try:
-        content = load_pickle(path)
-    except _DAMAGED as error:
+        _check_archive(path)
+        with warnings.catch_warnings():  # of tensors that are refused below
+            warnings.simplefilter("ignore")
+            content = load_pickle(path)
+    except (*_DAMAGED, RecursionError) as error:
         # "Unsupported class" is what torch before 2.4 says. Of damaged files it says "Unsupported operand".
         if re.search("unsupported (global|class)", str(error), re.IGNORECASE):
             raise CourseError(
@@ -82,8 +137,48 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CourseError(
             f"{path} is cut short or not a torch checkpoint; copy or download it again"
         ) from error
-    if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
+    ):
         raise CourseError(f"{path} is not a table of tensors; it may be a whole training state, not a LoRA")
     with about(path):
-        recognise(map(str, content))
-    return {str(name): tensor for name, tensor in content.items()}, {}
+        recognise(content)
+    return dict(content), {}
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that unpacks to more than it is: torch packs without compressing."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+            raise CourseError(f"{path} is compressed, which no torch checkpoint is; it is not read")
+
+
+def _check_sizes(tensors: Mapping[str, Tensor], size: int) -> None:
+    """Refuse tensors whose numbers are not in the file: expanded, sparse, quantized, without data, or absurd."""
+    total = 0
+    for name, tensor in tensors.items():
+        fault = _fault(tensor)
+        total += 0 if fault else tensor.numel() * tensor.element_size()
+        if fault or total > size:
+            raise CourseError(
+                f"{name[:80]!r} {fault or 'stands for more numbers than the file holds'}; it is not a LoRA that a "
+                "program saved: ask for a safetensors file"
+            )
+
+
+def _fault(tensor: Tensor) -> str:
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return f"is a sparse or nested tensor ({str(tensor.layout).removeprefix('torch.')})"
+    if tensor.is_quantized or type(tensor) not in (Tensor, torch.nn.Parameter):
+        return "is quantized, or no plain tensor"
+    if tensor.device.type != "cpu":
+        return f"lies on the device {tensor.device.type} and has no numbers"
+    if tensor.ndim > _MAX_RANK_OF_SHAPE or (tensor.numel() == 0):
+        return "is empty" if tensor.ndim <= _MAX_RANK_OF_SHAPE else f"has {tensor.ndim} axes"
+    return ""
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

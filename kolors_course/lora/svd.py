@@ -50,8 +50,10 @@ def shrink(A: Tensor, B: Tensor, rank: int) -> Factors:
 
 
 def squared_norm(A: Tensor, B: Tensor) -> float:
-    """‖B A‖² (Frobenius) without the product: the trace of (BᵀB)(A Aᵀ)."""
+    """‖B A‖² (Frobenius): the trace of (BᵀB)(A Aᵀ), or of the product where that is the smaller matrix."""
     A, B = A.flatten(1).double(), B.flatten(1).double()
+    if len(A) ** 2 > len(B) * A.shape[1]:
+        return (B @ A).square().sum().item()
     return ((B.T @ B) * (A @ A.T)).sum().clamp(min=0).item()
 
 

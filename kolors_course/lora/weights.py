@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from kolors_course.errors import CourseError
@@ -20,10 +20,12 @@ from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.kolors import diffusers_layout
 from kolors_course.kolors.skeleton import unet_skeleton
 from kolors_course.lora.adapter import first_few
+from kolors_course.lora.combine import combined_metadata
 from kolors_course.lora.files import LoraFile
 from kolors_course.lora.kinds import split_tensor_name, weight_change
 from kolors_course.lora.loading import check_fit
 from kolors_course.lora.maths import dora_weight, merged_weight
+from kolors_course.lora.storage import write_safetensors
 
 MERGE_NOTE = "merged_loras.json"
 # diffusers has written the variant before the number of the shard, and formerly after it.
@@ -90,7 +92,7 @@ def merge_into_model(model: str | Path, loras: Sequence[tuple[LoraFile, float]],
                 )
         note = {
             "base_model": model.resolve().name,
-            "loras": [{"file": lora.path.name, "strength": strength} for lora, strength in loras],
+            "loras": combined_metadata(loras)[0]["combined"],
         }
         (folder / MERGE_NOTE).write_text(
             json.dumps(note, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
@@ -168,11 +170,11 @@ def _merge_file(source: Path, target: Path, loras: Sequence[tuple[LoraFile, floa
         for lora, strength in matching:
             merged = _merged(merged, lora, layer, strength)
         weights[key] = merged.to(weight.dtype)
-        if not weights[key].isfinite().all():
+        if not weights[key].float().isfinite().all():  # torch cannot ask it of 8-bit floats
             raise CourseError(f"{key} of {source} overflows; use less strength, or weights in float32")
         changed.add(layer)
     with atomic_path(target) as temporary:
-        save_file(weights, temporary, metadata=metadata)
+        write_safetensors(weights, temporary, metadata)
     return changed
 
 

@@ -6,7 +6,7 @@ from functools import cache
 import torch
 
 from kolors_course.errors import CourseError
-from kolors_course.platform.machine import available_cores
+from kolors_course.platform.machine import available_cores, memory
 
 # On a CPU bfloat16 must be so many times as fast: its coarser numbers and the conversions want a return.
 WORTHWHILE = 1.2
@@ -93,6 +93,16 @@ def _bfloat16_speedup() -> float:
             factor @ factor
             best[dtype] = min(best[dtype], time.perf_counter() - started)
     return best[torch.float32] / best[torch.bfloat16]
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on `device` now; main memory where the device has none of its own."""
+    if device.type != "cuda":
+        return memory().free
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(
+        device
+    )  # kept by torch for later
+    return torch.cuda.mem_get_info(device)[0] + unused
 
 
 def limit_threads(count: int | None = None) -> int:

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
@@ -70,6 +72,22 @@ class Meter(TorchDispatchMode):
     def _given_back(self, key: int, size: int) -> None:
         self.bytes -= size
         self._known.discard(key)
+
+
+def fused_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """Attention by a fused kernel, which keeps no scores. On the meta device torch would not choose one by itself."""
+    keep = torch.is_grad_enabled()
+    return torch.ops.aten._scaled_dot_product_efficient_attention(query, key, value, bias, keep)[0]
+
+
+class FusedAttention(TorchFunctionMode):
+    """Within this context torch's attention is `fused_attention`; only without gradients."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention:
+            return fused_attention(*args[:3], args[3] if len(args) > 3 else kwargs.get("attn_mask"))
+        return func(*args, **kwargs)
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:

@@ -20,4 +20,7 @@ def load_pickle(path: Path, mmap: bool = False) -> Any:
     """
     if tarfile.is_tarfile(path):
         raise pickle.UnpicklingError("torch's old .tar format is not read")
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
+    if mmap and zipfile.is_zipfile(path):
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    with path.open("rb") as file:  # by a path, torch would go by the ending of its name
+        return torch.load(file, map_location="cpu", weights_only=True)

@@ -24,21 +24,23 @@ def draw_story(
     progress: Callable[[int], None] | None = None,
     watch: "Callable[[SamplerState], None] | None" = None,
 ) -> list[Image.Image]:
-    """One picture for each panel, from its prompt and seed.
+    """One picture for each panel, from its prompt, negative prompt and seed.
 
     Args:
+        sampling: its negative prompt, if any, stands instead of the story's; a panel's own one wins.
         progress: called with the number of panels finished so far.
-        watch: see `kolors_course.kolors.sampling`.
+        watch: see `kolors_course.kolors.generate`.
 
     Raises:
-        CourseError: what `kolors_course.kolors.sampling` refuses.
+        CourseError: what `kolors_course.kolors.generate` refuses.
     """
     # Imported here: reading a storyboard and setting a page need not wait for torch to load.
     from kolors_course.kolors import generate
 
     prompts = [panel.prompt for panel in storyboard.panels]
     seeds = [panel.seed for panel in storyboard.panels]
-    return generate(model, prompts, seeds, sampling, progress, watch=watch)
+    negatives = storyboard.negative_prompts(sampling.negative_prompt if sampling else "")
+    return generate(model, prompts, seeds, sampling, progress, negatives=negatives, watch=watch)
 
 
 def write_story(
@@ -74,7 +76,7 @@ def write_story(
     facts = {
         "title_zh": storyboard.title_zh,
         "title_en": storyboard.title_en,
-        "panels": _panel_facts(storyboard, panels, base_panels),
+        "panels": _panel_facts(storyboard, panels, base_panels, sampling),
         "model": model,
         "loras": [{"file": Path(path).name, "strength": strength} for path, strength in loras],
         "sampling": asdict(sampling) if sampling else None,
@@ -92,14 +94,20 @@ def write_story(
 
 
 def _panel_facts(
-    storyboard: Storyboard, panels: Sequence[Image.Image], base_panels: Sequence[Image.Image] | None
+    storyboard: Storyboard,
+    panels: Sequence[Image.Image],
+    base_panels: Sequence[Image.Image] | None,
+    sampling: "Sampling | None",
 ) -> list[dict]:
     facts = []
     base = [False] * len(panels) if base_panels is None else base_panels
-    for number, (panel, _, plain) in enumerate(zip(storyboard.panels, panels, base, strict=True), start=1):
+    negatives = storyboard.negative_prompts(sampling.negative_prompt if sampling else "")
+    rows = zip(storyboard.panels, negatives, panels, base, strict=True)
+    for number, (panel, negative, _, plain) in enumerate(rows, start=1):
         facts.append(
             {
                 "prompt": panel.prompt,
+                "negative": negative,
                 "seed": panel.seed,
                 "caption_zh": panel.caption_zh,
                 "caption_en": panel.caption_en,

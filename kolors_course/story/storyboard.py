@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from kolors_course.art import TIMELESS, Scene, find_subject
-from kolors_course.errors import CourseError
+from kolors_course.dataset.text import check_text
+from kolors_course.errors import CourseError, brief
+from kolors_course.yaml_files import parse_yaml, read_yaml
 
 MAX_PANELS = 16
+MAX_TEXT = 1000  # characters; a caption has about 40, and ChatGLM reads the first 256 tokens of a prompt
+EXAMPLE = "a YAML file such as data/stories/moon_rabbit.yaml"
 SEED_LIMIT = 2**32  # torch's CPU generator reads no more of a seed than this
 
 
@@ -22,6 +24,7 @@ class Panel:
         seed: of the initial noise.
         scene: the facts that the prompt asks for, with the panel's seed; None where they are not written
             down, and then the picture cannot be scored.
+        negative: what this picture keeps away from; None where the panel says nothing of it, "" for nothing.
     """
 
     prompt: str
@@ -29,11 +32,13 @@ class Panel:
     caption_en: str
     seed: int
     scene: Scene | None = None
+    negative: str | None = None
 
 
 @dataclass(frozen=True)
 class Storyboard:
-    """A title in two languages, the panels in their order, and the file they come from.
+    """A title in two languages, the panels in their order, the file they come from, and what all panels keep away
+    from.
 
     Raises:
         CourseError: no panels, or more than `MAX_PANELS`.
@@ -43,6 +48,7 @@ class Storyboard:
     title_en: str
     panels: tuple[Panel, ...]
     path: Path
+    negative: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.panels) <= MAX_PANELS:
@@ -50,21 +56,27 @@ class Storyboard:
                 f"{self.path}: 'panels' holds {len(self.panels)} panels; a story has 1 to {MAX_PANELS}, usually 8"
             )
 
+    def negative_prompts(self, given: str = "") -> list[str]:
+        """What each panel keeps away from: its own `negative`, or else `given`, or else the story's."""
+        common = given or self.negative
+        return [common if panel.negative is None else panel.negative for panel in self.panels]
+
 
 def read_storyboard(path: str | Path) -> Storyboard:
     """Read a story from YAML.
 
-    The file holds `title_zh`, `title_en`, `panels` and optionally `seed` (0 if left out). Each panel holds
-    `prompt`, `caption_zh`, `caption_en` and optionally `seed` (the story's seed plus the panel's place,
-    counted from 0) and `scene`: `subjects` (one or two names), `place`, `time`, `size`, `position`. Line
-    breaks and repeated spaces inside a text become one space.
+    The file holds `title_zh`, `title_en`, `panels` and optionally `seed` (0 if left out) and `negative`. Each panel
+    holds `prompt`, `caption_zh`, `caption_en` and optionally `negative` (instead of the story's), `seed` (the
+    story's seed plus the panel's place, counted from 0) and `scene`: `subjects` (one or two names), `place`, `time`,
+    `size`, `position`. Line breaks and repeated spaces inside a text become one space.
 
     Raises:
-        CourseError: no such file, not UTF-8, not YAML, a key that is missing, unknown or written twice, an
-            empty text, a seed that is no whole number from 0, a scene outside the world, no panels.
+        CourseError: no such file, not UTF-8, not the plain YAML that `kolors_course.yaml_files` reads, a key that is
+            missing, unknown or written twice, a text that is empty or longer than `MAX_TEXT`, a seed that is no whole
+            number from 0, a scene outside the world, no panels.
     """
     path = Path(path)
-    return parse_storyboard(_read_text(path), path)
+    return _storyboard(read_yaml(path, EXAMPLE), path)
 
 
 def parse_storyboard(text: str, path: str | Path) -> Storyboard:
@@ -73,8 +85,11 @@ def parse_storyboard(text: str, path: str | Path) -> Storyboard:
     Raises:
         CourseError: see `read_storyboard`.
     """
-    path = Path(path)
-    story = _Entry(_parse(path, text), str(path), ("title_zh", "title_en", "panels"), ("seed",))
+    return _storyboard(parse_yaml(text, str(path)), Path(path))
+
+
+def _storyboard(values: object, path: Path) -> Storyboard:
+    story = _Entry(values, str(path), ("title_zh", "title_en", "panels"), ("seed", "negative"))
     panels = story.values["panels"]
     if not isinstance(panels, list):
         raise CourseError(f"{path}: 'panels' must be a list; write one '- prompt: ...' for each picture")
@@ -84,6 +99,7 @@ def parse_storyboard(text: str, path: str | Path) -> Storyboard:
         story.text("title_en"),
         tuple(_panel(values, f"{path} panel {i + 1}", seed + i) for i, values in enumerate(panels)),
         path,
+        story.negative() or "",
     )
 
 
@@ -96,7 +112,7 @@ class _Entry:
         for key in values:
             if key not in required + optional:
                 allowed = ", ".join(required + optional)
-                raise CourseError(f"{where}: unknown key {key!r}; the keys are {allowed}")
+                raise CourseError(f"{where}: unknown key '{brief(key)}'; the keys are {allowed}")
         for key in required:
             if key not in values:
                 raise CourseError(f"{where}: key '{key}' is missing; add a line '{key}: ...'")
@@ -111,20 +127,31 @@ class _Entry:
             raise CourseError(
                 f"{self.where}: '{key}' must be text, but YAML reads it as {kind}; put it in quotes"
             )
+        if len(value) > MAX_TEXT:
+            raise CourseError(
+                f"{self.where}: '{key}' has {len(value)} characters; at most {MAX_TEXT} are read"
+            )
+        check_text(f"{key} of {self.where}", value)
         return " ".join(value.split())
+
+    def negative(self) -> str | None:
+        """None where the key is missing; "" is allowed: a panel may keep away from nothing when its story does."""
+        if self.values.get("negative") == "":
+            return ""
+        return self.text("negative") if "negative" in self.values else None
 
     def seed(self, key: str, default: int) -> int:
         value = self.values.get(key, default)
         # True and False are integers to Python, but nobody means them as seeds.
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < SEED_LIMIT:
             raise CourseError(
-                f"{self.where}: '{key}' must be a whole number from 0 to 2^32 - 1, not {value!r}"
+                f"{self.where}: '{key}' must be a whole number from 0 to 2^32 - 1, not {brief(value)}"
             )
         return value
 
 
 def _panel(values: object, where: str, default_seed: int) -> Panel:
-    entry = _Entry(values, where, ("prompt", "caption_zh", "caption_en"), ("seed", "scene"))
+    entry = _Entry(values, where, ("prompt", "caption_zh", "caption_en"), ("negative", "seed", "scene"))
     seed = entry.seed("seed", default_seed)
     scene = None
     if "scene" in entry.values:
@@ -132,14 +159,21 @@ def _panel(values: object, where: str, default_seed: int) -> Panel:
             scene = _scene(entry.values["scene"], seed)
         except CourseError as error:
             raise CourseError(f"{where}: {error}") from error
-    return Panel(entry.text("prompt"), entry.text("caption_zh"), entry.text("caption_en"), seed, scene)
+    return Panel(
+        entry.text("prompt"),
+        entry.text("caption_zh"),
+        entry.text("caption_en"),
+        seed,
+        scene,
+        entry.negative(),
+    )
 
 
 def _scene(values: object, seed: int) -> Scene:
     entry = _Entry(values, "scene", ("subjects", "place"), ("time", "size", "position"))
     names = entry.values["subjects"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise CourseError(f"scene: 'subjects' must be a list of names such as [rabbit], not {names!r}")
+        raise CourseError(f"scene: 'subjects' must be a list of names such as [rabbit], not {brief(names)}")
     found = tuple(find_subject(name) for name in names)
     words = {key: entry.text(key) for key in entry.values if key != "subjects"}
     if len(found) == 2:
@@ -156,48 +190,3 @@ def _scene(values: object, seed: int) -> Scene:
     elif "time" not in words:
         raise CourseError("scene: key 'time' is missing; only place 'space' goes without")
     return Scene(found, **words, seed=seed)
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML's own rule, which PyYAML does not enforce: no key twice in one mapping."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                problem = f"key {key.value!r} is written twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        if not path.is_file():
-            fault = "is a folder, not a file" if path.is_dir() else "does not exist"
-            raise CourseError(
-                f"storyboard {path} {fault}; give a YAML file such as data/stories/moon_rabbit.yaml"
-            )
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise CourseError(f"cannot read {path}: {error.strerror or error}; mend its permissions") from error
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise CourseError(f"{path} line {line} is not UTF-8; save the file again as UTF-8") from error
-
-
-def _parse(path: Path, text: str) -> object:
-    try:
-        return yaml.load(text, _StrictLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{path} line {mark.line + 1}"
-        problem = ", ".join(filter(None, (error.context, error.problem)))
-    except yaml.reader.ReaderError as error:
-        where = f"{path} line {text.count(chr(10), 0, error.position) + 1}"
-        problem = f"character U+{error.character:04X} is not allowed"
-    except (ValueError, RecursionError) as error:  # an impossible date; lists thousands deep
-        where, problem = str(path), str(error)
-    raise CourseError(
-        f"{where}: not valid YAML ({problem}); check the indentation, and put texts with ': ' or '#' in quotes"
-    )

@@ -37,7 +37,7 @@ def bucket_at(counts: Sequence[int], seed: int, step: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class PictureStream:
-    """Endless batches from one cache for each picture size."""
+    """Endless batches from one cache for each picture size; pictures with repeats come that often in each pass."""
 
     caches: tuple[TrainingCache, ...]
     seed: int
@@ -49,7 +49,7 @@ class PictureStream:
 
     def batch(self, step: int, batch_size: int, generator: torch.Generator) -> Batch:
         """The batch of a step; `generator` draws mirroring, caption dropout and posterior samples."""
-        bucket, own_step = bucket_at([len(cache) for cache in self.caches], self.seed, step)
+        bucket, own_step = bucket_at([len(cache.one_pass) for cache in self.caches], self.seed, step)
         cache = self.caches[bucket]
-        rows = epoch_rows(len(cache), batch_size, self.seed, own_step)
+        rows = cache.one_pass[epoch_rows(len(cache.one_pass), batch_size, self.seed, own_step)]
         return cache.draw(rows, generator, self.caption_dropout, self.sample_posterior)

@@ -34,6 +34,7 @@ class TrainingCache:
         prompts: N + 1 prompts: the captions, and the empty prompt for caption dropout; encoded, unless the text
             encoder learns too.
         masks: (V, N, 1, h, w) how much each latent cell counts, or None.
+        repeats: how often each picture comes in a pass; () means once.
     """
 
     latents: Tensor
@@ -41,9 +42,16 @@ class TrainingCache:
     add_time_ids: Tensor
     prompts: PromptEmbeds | LivePrompts
     masks: Tensor | None = None
+    repeats: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return self.latents.shape[1]
+
+    @cached_property
+    def one_pass(self) -> Tensor:
+        """The rows of a pass over the pictures, each as often as its repeats say, in order."""
+        rows = torch.arange(len(self))
+        return rows.repeat_interleave(torch.tensor(self.repeats)) if self.repeats else rows
 
     def draw(
         self, rows: Tensor, generator: torch.Generator, caption_dropout: float, sample_posterior: bool = False
@@ -217,7 +225,8 @@ def encode_pictures(
         versions.append([torch.cat(part) for part in zip(*parts, strict=True)])
     latents, deviations, ids, weights = (torch.stack(part) for part in zip(*versions, strict=True))
     ids, weights = ids.to(model.device), weights.to(model.device) if masks else None
-    return TrainingCache(latents, deviations, ids, prompts, weights)
+    repeats = tuple(sample.repeats for sample in dataset.samples)
+    return TrainingCache(latents, deviations, ids, prompts, weights, repeats)
 
 
 def _prepare(

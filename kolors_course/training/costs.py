@@ -3,13 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from kolors_course.kolors.compact import TextBiasAttnProcessor, plain_attention
 from kolors_course.kolors.model import KolorsModel
@@ -17,7 +14,7 @@ from kolors_course.kolors.prompts import PromptEmbeds, encode_rows
 from kolors_course.kolors.sampling import conditioning_of, unet_noise
 from kolors_course.kolors.skeleton import skeleton_of
 from kolors_course.lora import add_lora, lora_parameters, unload_lora
-from kolors_course.platform.meter import Meter
+from kolors_course.platform.meter import FusedAttention, Meter, fused_attention
 from kolors_course.training.recipe import LoraTraining
 
 CAPTION_TOKENS = 62  # of a caption of two sentences, its prefix included
@@ -81,7 +78,7 @@ def measure_captions(text_encoder: ChatGLMModel, captions: int) -> tuple[int, fl
     text_encoder = skeleton_of(text_encoder)
     ids = torch.zeros(captions, CAPTION_TOKENS + 1, dtype=torch.long, device="meta")
     lengths = torch.full((captions,), CAPTION_TOKENS, device="meta")
-    with _FusedAttention(), Meter() as meter:
+    with FusedAttention(), Meter() as meter:
         encode_rows(text_encoder, ids, lengths)
     return meter.peak, meter.tflop
 
@@ -91,15 +88,9 @@ def measure_picture(vae: nn.Module, size: tuple[int, int]) -> tuple[int, float]:
     """Working bytes and TFLOP of encoding one picture of `size` (width, height)."""
     vae = skeleton_of(vae)
     pixels = torch.empty(1, 3, *size[::-1], dtype=vae.dtype, device="meta")
-    with _FusedAttention(), Meter() as meter:
+    with FusedAttention(), Meter() as meter:
         vae.encode(pixels)
     return meter.peak, meter.tflop
-
-
-def fused_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
-    """Attention by a fused kernel, which keeps no scores. On the meta device torch would not choose one by itself."""
-    keep = torch.is_grad_enabled()
-    return torch.ops.aten._scaled_dot_product_efficient_attention(query, key, value, bias, keep)[0]
 
 
 class _PlainProcessor(TextBiasAttnProcessor):
@@ -108,16 +99,6 @@ class _PlainProcessor(TextBiasAttnProcessor):
 
 class _FusedProcessor(TextBiasAttnProcessor):
     mix = staticmethod(fused_attention)
-
-
-class _FusedAttention(TorchFunctionMode):
-    """Within this context torch's attention is `fused_attention`; only without gradients."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention:
-            return fused_attention(*args[:3], args[3] if len(args) > 3 else kwargs.get("attn_mask"))
-        return func(*args, **kwargs)
 
 
 @contextmanager

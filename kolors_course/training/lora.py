@@ -178,13 +178,14 @@ def _origin(
 
 def _read_pretrained(path: str | Path, recipe: LoraTraining, unet: UNet2DConditionModel) -> dict[str, Tensor]:
     settings = recipe.settings
-    # The camp's files do not say their alpha; then it is the one given for this training, as in the camp's trainer.
-    lora = read_lora(path, alpha=settings.alpha, unet=unet)
+    lora = read_lora(path, unet=unet)
+    labels = {"scale": "scale (alpha/rank)"}
     for name in ("adapter", "rank", "scale", "use_dora"):
         found, wanted = getattr(lora.settings, name), getattr(settings, name)
         if found != wanted:
             raise CourseError(
-                f"{path} has {name} {found}, but this training {wanted}; use the settings it was made with"
+                f"{path} has {labels.get(name, name)} {found}, but this training {wanted}; use the settings it "
+                "was made with"
             )
     if bool(lora.text_encoder) != recipe.text_encoder_lora:
         has, wants = ("a", "none") if lora.text_encoder else ("no", "one")

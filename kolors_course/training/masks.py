@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from kolors_course.dataset import Dataset, open_picture
-from kolors_course.dataset.layouts import mask_file
+from kolors_course.dataset.folders import mask_file
 from kolors_course.errors import CourseError
 from kolors_course.training.store import content_key
 

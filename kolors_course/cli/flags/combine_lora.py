@@ -8,16 +8,25 @@ LoRA of that rank, and says how much of the squared change of weight is left.
 """
 
 import argparse
-from pathlib import Path
 
 from kolors_course.cli.flags import shared
+from kolors_course.cli.flags.numbers import COUNT, number
+from kolors_course.cli.flags.outputs import output_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "loras", nargs="+", metavar="FILE[:STRENGTH]", help="two or more LoRAs of one base model"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file to write")
-    parser.add_argument("--rank", type=int, help="rank to shrink to (default: the sum of the ranks, exact)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=output_file(".safetensors"),
+        required=True,
+        help="the .safetensors file to write",
+    )
+    parser.add_argument(
+        "--rank", type=number(COUNT), help="rank to shrink to (default: the sum of the ranks, exact)"
+    )
     shared.add_unet(parser)
     shared.add_json(parser)

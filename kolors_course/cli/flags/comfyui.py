@@ -4,12 +4,19 @@ kolors-course comfyui install
 kolors-course comfyui start
 kolors-course comfyui run kolors_with_lora_example.json --lora outputs/my-lora/lora.safetensors
 kolors-course comfyui stop
+
+Ctrl-C, SIGTERM and a closed terminal end a command in order: `run` takes its workflow out of the server's queue or
+interrupts it, and leaves no half-written picture. The exit status is then 130, 143 or 129.
 """
 
 import argparse
 from pathlib import Path
 
+from kolors_course.cli.flags import shared
+from kolors_course.cli.flags.numbers import number
+from kolors_course.cli.flags.outputs import output_folder
 from kolors_course.comfyui.install import SOURCES
+from kolors_course.ranges import whole
 
 ACTIONS = {
     "install": "install ComfyUI, or what is missing of it",
@@ -39,12 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_start(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, help="default: 8188, or a free one")
+    parser.add_argument("--port", type=number(whole(1, 65535)), help="default: 8188, or a free one")
     parser.add_argument(
         "--origin",
         metavar="URL",
-        help="also serve the page that a proxy shows at this address, such as https://host; ComfyUI then no longer "
-        "refuses foreign pages, so only where no browser runs on the same machine",
+        help="also serve the page that your proxy (JupyterHub, a gateway, nginx) shows at this address, such as "
+        "https://host; pages of all other hosts are refused",
     )
     parser.add_argument(
         "--public-tunnel",
@@ -60,13 +67,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="JSON in UI or API format, a picture that ComfyUI saved, or the camp's workflow",
     )
     parser.add_argument("--lora", type=Path, metavar="FILE", help="LoRA file for the camp's workflow")
+    shared.add_alpha(parser)
     parser.add_argument(
         "--server", metavar="URL", help="a ComfyUI that runs elsewhere (default: that of --folder)"
     )
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
-        default=Path("outputs/pictures"),
+        type=output_folder,
+        default="outputs/pictures",
         help="folder for pictures (default %(default)s)",
     )

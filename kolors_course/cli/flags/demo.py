@@ -7,20 +7,27 @@ Writes OUTPUT/story.png and prints what the probe network measures on subjects t
 """
 
 import argparse
-from pathlib import Path
 
 from kolors_course.art.choices import LORA_STYLES
 from kolors_course.cli.flags import shared
+from kolors_course.cli.flags.numbers import COUNT, number
+from kolors_course.cli.flags.outputs import output_folder
+from kolors_course.ranges import whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--style", default="paper-cut", choices=LORA_STYLES, help="default %(default)s")
-    parser.add_argument("--steps", type=int, default=400, help="training steps (default %(default)s)")
     parser.add_argument(
-        "--scenes", type=int, default=40, help="held-out scenes to measure on (default %(default)s)"
+        "--steps", type=number(COUNT), default=400, help="training steps (default %(default)s)"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("outputs/story"), help="default %(default)s"
+        "--scenes",
+        type=number(whole(1, 100_000)),
+        default=40,
+        help="held-out scenes to measure on (default %(default)s)",
+    )
+    parser.add_argument(
+        "-o", "--output", type=output_folder, default="outputs/story", help="default %(default)s"
     )
     parser.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
     shared.add_json(parser)

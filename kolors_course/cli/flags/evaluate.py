@@ -8,21 +8,26 @@ scenes. With --style the subjects are the 40 that no style data set contains.
 """
 
 import argparse
-from pathlib import Path
 
 from kolors_course.art.choices import BASE_STYLE, STYLES
 from kolors_course.cli.flags import shared
+from kolors_course.cli.flags.numbers import number
+from kolors_course.cli.flags.outputs import output_folder
+from kolors_course.ranges import whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--scenes", type=int, default=200, help="held-out scenes, two prompts each (default %(default)s)"
+        "--scenes",
+        type=number(whole(1, 100_000)),
+        default=200,
+        help="held-out scenes, two prompts each (default %(default)s)",
     )
     parser.add_argument(
         "--style", default=BASE_STYLE, choices=STYLES, help="style that is wanted (default %(default)s)"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("outputs/evaluation"), help="default %(default)s"
+        "-o", "--output", type=output_folder, default="outputs/evaluation", help="default %(default)s"
     )
     shared.add_sampling(parser)
     shared.add_lora(parser)

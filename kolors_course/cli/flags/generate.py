@@ -9,6 +9,11 @@ import argparse
 from pathlib import Path
 
 from kolors_course.cli.flags import shared
+from kolors_course.cli.flags.numbers import SEED, SHARE, number, size
+from kolors_course.cli.flags.outputs import output_file
+from kolors_course.ranges import whole
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,15 +22,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", type=Path, metavar="FILE", help="picture to start from")
     parser.add_argument(
         "--denoise",
-        type=float,
+        type=number(SHARE),
         default=1.0,
         help="how much of --image is drawn anew (default %(default)s, all)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default %(default)s)")
-    parser.add_argument("--count", type=int, default=1, help="pictures, side by side, with seeds counting up")
-    parser.add_argument("--size", metavar="WxH", help="picture size (default: the model's own)")
-    parser.add_argument("--scale", type=int, default=1, help="enlarge the saved picture this many times")
-    parser.add_argument("-o", "--output", type=Path, default=Path("picture.png"), help="default %(default)s")
+    parser.add_argument(
+        "--seed", type=number(SEED), default=0, help="seed of the noise (default %(default)s)"
+    )
+    parser.add_argument(
+        "--count",
+        type=number(whole(1, 10_000)),
+        default=1,
+        help="pictures, side by side, with seeds counting up",
+    )
+    parser.add_argument("--size", type=size, metavar="WxH", help="picture size (default: the model's own)")
+    parser.add_argument(
+        "--scale", type=number(whole(1, 256)), default=1, help="enlarge the saved picture this many times"
+    )
+    parser.add_argument(
+        "-o", "--output", type=output_file(*SUFFIXES), default="picture.png", help="default %(default)s"
+    )
     shared.add_sampling(parser)
     shared.add_lora(parser)
     shared.add_model(parser)

@@ -7,7 +7,8 @@ The copy is a folder in diffusers layout; only its U-Net differs.
 """
 
 import argparse
-from pathlib import Path
+
+from kolors_course.cli.flags.outputs import output_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,5 +17,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", metavar="DIR", help="base model in diffusers layout (default: that of KOLORS_PROFILE)"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="folder to write; must not exist yet"
+        "-o", "--output", type=output_folder, required=True, help="folder to write; must not exist yet"
     )

@@ -1,9 +1,11 @@
 """Flags that several commands share."""
 
 import argparse
-from pathlib import Path
 
+from kolors_course.cli.flags.numbers import COUNT, POSITIVE, number
+from kolors_course.cli.flags.outputs import output_file
 from kolors_course.diffusion.choices import SAMPLERS, SPACINGS, STOCHASTIC_SAMPLERS
+from kolors_course.ranges import Range, whole
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -14,9 +16,14 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sampling(parser: argparse.ArgumentParser, guidance: float = 5.0) -> None:
-    parser.add_argument("--steps", type=int, default=25, help="sampling steps (default %(default)s)")
     parser.add_argument(
-        "--guidance", type=float, default=guidance, help="guidance scale; 1 is none (default %(default)s)"
+        "--steps", type=number(whole(1, 1000)), default=25, help="sampling steps (default %(default)s)"
+    )
+    parser.add_argument(
+        "--guidance",
+        type=number(Range(-1000, 1000)),
+        default=guidance,
+        help="guidance scale; 1 is none (default %(default)s)",
     )
     parser.add_argument(
         "--sampler",
@@ -29,7 +36,9 @@ def add_sampling(parser: argparse.ArgumentParser, guidance: float = 5.0) -> None
     parser.add_argument(
         "--spacing", default="leading", choices=SPACINGS, help="timesteps to visit (default %(default)s)"
     )
-    parser.add_argument("--batch_size", type=int, default=8, help="pictures at a time (default %(default)s)")
+    parser.add_argument(
+        "--batch_size", type=number(COUNT), default=8, help="pictures at a time (default %(default)s)"
+    )
 
 
 def add_lora(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +52,7 @@ def add_lora(parser: argparse.ArgumentParser) -> None:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the report as JSON")
+    parser.add_argument("--json", metavar="FILE", type=output_file(), help="also write the report as JSON")
 
 
 def add_unet(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +67,7 @@ def add_unet(parser: argparse.ArgumentParser) -> None:
 def add_alpha(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alpha",
-        type=float,
-        help="alpha of training, for a file that does not say it; the camp's command used --lora_alpha 4.0",
+        type=number(POSITIVE),
+        help="alpha of training, for a file that does not say it; the camp's command used --lora_alpha 4.0; it is "
+        "the rank where the program multiplied alpha into the tensors (OneTrainer's diffusers format, ai-toolkit)",
     )

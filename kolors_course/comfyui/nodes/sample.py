@@ -14,7 +14,7 @@ from .inputs import (
     seed_input,
     size_inputs,
 )
-from .report import watcher
+from .report import show_text, watcher
 
 
 class KolorsCoursePrompt(io.ComfyNode):
@@ -40,10 +40,13 @@ class KolorsCoursePrompt(io.ComfyNode):
                 ),
             ],
             outputs=[KolorsPromptWire.Output("kolors_prompt", display_name="prompt")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(cls, model: StyledModel, prompt: str, negative_prompt: str) -> io.NodeOutput:
+        if note := model.unknown_words([prompt]):
+            show_text(cls.hidden.unique_id, note)
         return io.NodeOutput(encode_pair(model.model, prompt, negative_prompt))
 
 

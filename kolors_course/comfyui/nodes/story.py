@@ -8,7 +8,7 @@ from kolors_course.comfyui.wires import StyledModel, pictures_to_image
 from kolors_course.story import draw_story, lay_out_page, parse_storyboard, story_page
 
 from .inputs import CATEGORY, complaint, model_input, sampling_inputs, sampling_of, size_inputs
-from .report import watcher
+from .report import show_text, watcher
 
 PLACEHOLDER = """title_zh: …
 title_en: …
@@ -37,7 +37,12 @@ class KolorsCourseStoryboard(io.ComfyNode):
                     placeholder=PLACEHOLDER,
                     tooltip="The text of a storyboard (YAML), such as data/stories/moon_rabbit.yaml.",
                 ),
-                io.String.Input("negative_prompt", default=""),
+                io.String.Input(
+                    "negative_prompt",
+                    default="",
+                    tooltip="What every panel keeps away from that has no negative of its own; stands instead of the "
+                    "storyboard's.",
+                ),
                 *sampling_inputs(),
                 *size_inputs(),
                 io.Boolean.Input(
@@ -50,6 +55,7 @@ class KolorsCourseStoryboard(io.ComfyNode):
                 io.Image.Output("page", display_name="page"),
                 io.Image.Output("panels", display_name="panels"),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -73,6 +79,8 @@ class KolorsCourseStoryboard(io.ComfyNode):
         story = parse_storyboard(storyboard, "storyboard")
         footer = " + ".join(f"{path.name} × {strength:g}" for path, strength in model.loras)
         lay_out_page(story, footer=footer)  # finds characters that no font has before anything is drawn
+        if note := model.unknown_words(panel.prompt for panel in story.panels):
+            show_text(cls.hidden.unique_id, note)
         sampling = sampling_of(
             model.model,
             width,

@@ -1,0 +1,60 @@
+"""Which numbers are possible, said once for the library and for the flags of the command line."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from kolors_course.errors import CourseError
+
+MOST = 24  # characters of a wrong value that a message repeats
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`; with `above` or `below`, without that end itself.
+
+    Not a number and infinity lie in no range.
+    """
+
+    low: float
+    high: float
+    whole: bool = False
+    above: bool = False
+    below: bool = False
+
+    def __contains__(self, value: Any) -> bool:
+        kinds = (int,) if self.whole else (int, float)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            return False
+        if isinstance(value, float) and not math.isfinite(value):
+            return False
+        over = value > self.low if self.above else value >= self.low
+        return over and (value < self.high if self.below else value <= self.high)
+
+    def __str__(self) -> str:
+        if not (self.above or self.below):
+            ends = f"from {self.low:,} to {self.high:,}"
+        else:
+            low = f"above {self.low:,}" if self.above else f"of at least {self.low:,}"
+            ends = f"{low} and {'below' if self.below else 'at most'} {self.high:,}"
+        return f"a {'whole ' if self.whole else ''}number {ends}"
+
+    def check(self, name: str, value: Any) -> None:
+        """Refuse a number outside.
+
+        Raises:
+            CourseError: with `name`, the range and the value.
+        """
+        if value not in self:
+            raise CourseError(f"{name} must be {self}, not {shortened(value)}")
+
+
+def shortened(value: Any) -> str:
+    """A value as a message may repeat it."""
+    text = str(value)
+    return text if len(text) <= MOST else f"{text[:MOST]}…"
+
+
+def whole(low: int, high: int) -> Range:
+    """Whole numbers, both ends included."""
+    return Range(low, high, whole=True)
