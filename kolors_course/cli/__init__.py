@@ -33,6 +33,7 @@ COMMANDS = {
     "demo": ("demo", "the main job: train a style LoRA and draw a story before and after"),
     "train-mini": ("train_mini", "train Kolors-mini from scratch (resumable)"),
 }
+RESUMABLE = ("train-lora", "train-mini")
 MEMORY_FLAGS = ("batch_size", "size", "height", "width", "count", "scale", "lora_rank", "rank")
 
 
@@ -91,7 +92,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; training resumes from its last checkpoint when run again", file=sys.stderr)
+        resumes = (
+            "; the same command goes on from the last checkpoint" if argv[:1] and argv[0] in RESUMABLE else ""
+        )
+        print(f"stopped{resumes}", file=sys.stderr)
         return 130
 
 
