@@ -52,6 +52,14 @@ def test_a_long_text_is_not_repeated(capsys):
     assert len(refused(capsys, "generate", "--prompt", GBK * 1000)) < 400
 
 
+@pytest.mark.parametrize("flag", ["--sampler", "--nonsense", "--steps"])
+def test_a_long_value_is_not_repeated_by_argparse_either(capsys, flag):
+    message = refused(capsys, "generate", "--prompt", "a dog", flag, "xy " * 10_000)
+    assert flag in message
+    assert message.endswith("see kolors-course generate --help\n")
+    assert len(message) < 600
+
+
 def test_names_of_files_may_be_anything(capsys, tmp_path):
     missing = os.fsdecode(os.fsencode(tmp_path) + b"/\xb9\xb7")
     assert r"\xb9\xb7" in refused(capsys, "generate", "--prompt", "a dog", "--model", missing)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kolors_course.errors import CourseError, brief
-from kolors_course.files import read_text
+from kolors_course.files import check_whole_name, read_text
 
 WEIGHT_FILE = re.compile(
     r"(diffusion_pytorch_model|model|pytorch_model)(?:\.(?P<variant>\w+))?(-\d+-of-\d+)?\.(safetensors|bin)"
@@ -28,6 +28,9 @@ class ModelPaths:
         text_encoder, tokenizer: folders.
         scheduler: a folder; None means Kolors' own schedule.
         name: what the model is called in LoRA files.
+
+    Raises:
+        CourseError: a path is not UTF-8.
     """
 
     unet: Path
@@ -36,6 +39,10 @@ class ModelPaths:
     tokenizer: Path
     scheduler: Path | None
     name: str
+
+    def __post_init__(self) -> None:
+        for path in (self.unet, self.vae, self.text_encoder, self.tokenizer):
+            check_whole_name(path)
 
 
 def diffusers_layout(folder: str | Path) -> ModelPaths:
