@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 SHOWN = 40  # characters of a text that a message repeats
 LESS = "lower the size or the number of pictures at a time"
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f]")
+_LONG_WORD = re.compile(r"\S{301,}")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 # What torch says on CPUs, CUDA and MPS, and of shapes whose bytes no number counts.
 _NO_MEMORY = re.compile(
@@ -25,7 +27,7 @@ class CourseError(Exception):
     """
 
     def __init__(self, message: str):
-        super().__init__(printable(message))
+        super().__init__(for_terminal(message))
 
 
 def printable(text: str, backslash: str = "\\") -> str:
@@ -34,6 +36,12 @@ def printable(text: str, backslash: str = "\\") -> str:
     Python puts each such byte into half a character; here it is shown as \xb9 again. Inside JSON a backslash is two.
     """
     return _HALF_CHARACTER.sub(lambda half: backslash + _code(half[0]), text)
+
+
+def for_terminal(message: str) -> str:
+    """A message as any terminal can show it: no control signs, and no word, such as a path, that fills the screen."""
+    escaped = _CONTROL.sub(lambda sign: f"\\x{ord(sign[0]):02x}", printable(message))
+    return _LONG_WORD.sub(lambda word: f"{word[0][:100]}…{word[0][-100:]}", escaped)
 
 
 def is_whole(text: str) -> bool:

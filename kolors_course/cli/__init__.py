@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from kolors_course import __version__
 from kolors_course.cli.parsing import Parser
-from kolors_course.errors import CourseError, enough_memory, printable
+from kolors_course.errors import CourseError, enough_memory, for_terminal, printable
 from kolors_course.libraries import present_torch, remedy, require_fit
 
 # name -> (module, one line of help)
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CourseError, OSError) as error:
         if "--debug" in argv:
             raise
-        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
+        print("error:", " ".join(for_terminal(str(error)).splitlines()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         resumes = (
