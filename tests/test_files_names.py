@@ -1,4 +1,7 @@
-"""Names of files that are not UTF-8: what is written of them can be read; what cannot be opened is said to be renamed."""
+"""Names of files that are not UTF-8: what is written of them can be read.
+
+What cannot be opened is said to be renamed.
+"""
 
 import json
 import os
