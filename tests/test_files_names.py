@@ -1,4 +1,4 @@
-"""Names of files that are not UTF-8: what is written of them can be read; what cannot be opened is said to be renamed."""
+"""Names of files that are not UTF-8: they are written escaped, and what cannot be opened is said to be renamed."""
 
 import json
 import os
