@@ -1,4 +1,4 @@
-"""A checkpoint that is whole but holds other things than a LoRA training keeps: one line, before anything is loaded."""
+"""A checkpoint that is whole but holds other things than a LoRA training keeps is one line from its first use on."""
 
 import pytest
 
