@@ -8,6 +8,9 @@ from contextlib import contextmanager
 SHOWN = 40  # characters of a text that a message repeats
 LESS = "lower the size or the number of pictures at a time"
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+# What a terminal would obey; line breaks and tabs are left to those who lay out text.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_BREAKS = {"\n": "\\n", "\r": "\\r", "\t": " ", "\u2028": " ", "\u2029": " "}
 # What torch says on CPUs, CUDA and MPS, and of shapes whose bytes no number counts.
 _NO_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|Cannot allocate memory|_ALLOC_FAILED"
@@ -25,7 +28,7 @@ class CourseError(Exception):
     """
 
     def __init__(self, message: str):
-        super().__init__(printable(message))
+        super().__init__(_without_controls(printable(message)))
 
 
 def printable(text: str, backslash: str = "\\") -> str:
@@ -34,6 +37,15 @@ def printable(text: str, backslash: str = "\\") -> str:
     Python puts each such byte into half a character; here it is shown as \xb9 again. Inside JSON a backslash is two.
     """
     return _HALF_CHARACTER.sub(lambda half: backslash + _code(half[0]), text)
+
+
+def on_one_line(text: str) -> str:
+    r"""`text` as `printable`, on one line and without what a terminal would obey: names of files may hold \n."""
+    return _without_controls(printable(text)).translate(str.maketrans(_BREAKS))
+
+
+def _without_controls(text: str) -> str:
+    return _CONTROL.sub(lambda control: f"\\x{ord(control[0]):02x}", text)
 
 
 def is_whole(text: str) -> bool:
