@@ -74,8 +74,9 @@ def test_padded_prompts_equal_the_stock_pipeline(tiny_model, pipe, prompts):
     _, padded = both(tiny_model, prompts)
     with torch.no_grad():
         embeds, _, pooled, _ = pipe.encode_prompt(list(prompts), do_classifier_free_guidance=False)
-    torch.testing.assert_close(padded.prompt_embeds, embeds, atol=0, rtol=0)
-    torch.testing.assert_close(padded.pooled_prompt_embeds, pooled, atol=0, rtol=0)
+    # Torch 2.3 adds up in another order without a cache, which ours does not keep: 6e-7.
+    torch.testing.assert_close(padded.prompt_embeds, embeds, atol=2e-6, rtol=1e-5)
+    torch.testing.assert_close(padded.pooled_prompt_embeds, pooled, atol=2e-6, rtol=1e-5)
 
 
 def test_the_unet_answers_compacted_prompts_as_the_stock_unet_answers_padded_ones(tiny_model, pipe):

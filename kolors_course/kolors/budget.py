@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from kolors_course.kolors.compact import enable_text_bias
 from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH
 from kolors_course.kolors.skeleton import skeleton_of
+from kolors_course.libraries import numbers
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,10 @@ def _order(name: str) -> tuple[int, str]:
 
 def _flops(unet: nn.Module, *arguments: Any, **keywords: Any) -> dict[str, int]:
     """Operations of one call by module name."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    named = (
+        unet if numbers(torch.__version__) < (2, 4, 0) else None
+    )  # torch 2.4 and newer find the modules alone
+    with FlopCounterMode(named, display=False) as counter, torch.no_grad():
         unet(*arguments, **keywords)
     prefix = f"{type(unet).__name__}."
     counts = counter.get_flop_counts()

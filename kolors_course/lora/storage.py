@@ -124,8 +124,7 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a torch checkpoint, without running any code that a pickle can carry."""
     try:
         _check_archive(path)
-        # Torch's warnings are of tensors that are refused below.
-        with warnings.catch_warnings():
+        with warnings.catch_warnings():  # of tensors that are refused below
             warnings.simplefilter("ignore")
             content = load_pickle(path)
     except (*_DAMAGED, RecursionError) as error:
