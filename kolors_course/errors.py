@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 SHOWN = 40  # characters of a text that a message repeats
 LESS = "lower the size or the number of pictures at a time"
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f]")
+_LONG_WORD = re.compile(r"\S{301,}")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-# What a terminal would obey; line breaks and tabs are left to those who lay out text.
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_BREAKS = {"\n": "\\n", "\r": "\\r", "\t": " ", "\u2028": " ", "\u2029": " "}
+_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"} | dict.fromkeys("\t\v\f\x1c\x1d\x1e\x1f\u2028\u2029", " "))
 # What torch says on CPUs, CUDA and MPS, and of shapes whose bytes no number counts.
 _NO_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|Cannot allocate memory|_ALLOC_FAILED"
@@ -28,7 +28,7 @@ class CourseError(Exception):
     """
 
     def __init__(self, message: str):
-        super().__init__(_without_controls(printable(message)))
+        super().__init__(for_terminal(message))
 
 
 def printable(text: str, backslash: str = "\\") -> str:
@@ -39,13 +39,15 @@ def printable(text: str, backslash: str = "\\") -> str:
     return _HALF_CHARACTER.sub(lambda half: backslash + _code(half[0]), text)
 
 
+def for_terminal(message: str) -> str:
+    """A message as any terminal can show it: no control signs, and no word, such as a path, that fills the screen."""
+    escaped = _CONTROL.sub(lambda sign: f"\\x{ord(sign[0]):02x}", printable(message))
+    return _LONG_WORD.sub(lambda word: f"{word[0][:100]}…{word[0][-100:]}", escaped)
+
+
 def on_one_line(text: str) -> str:
-    r"""`text` as `printable`, on one line and without what a terminal would obey: names of files may hold \n."""
-    return _without_controls(printable(text)).translate(str.maketrans(_BREAKS))
-
-
-def _without_controls(text: str) -> str:
-    return _CONTROL.sub(lambda control: f"\\x{ord(control[0]):02x}", text)
+    r"""`text` as `for_terminal`, on one line: names of files may hold \n."""
+    return for_terminal(text.translate(_BREAKS))
 
 
 def is_whole(text: str) -> bool:

@@ -30,6 +30,10 @@ MOST_OF_A_NAME = 160  # bytes, of a saved picture; systems allow 255
 
 def run_workflow(arguments: argparse.Namespace) -> int:
     """Run the workflow of the command line; its exit status."""
+    if arguments.server is not None and arguments.source != "auto":
+        raise CourseError(
+            "--source has no effect with --server, which is installed already; leave one of them out"
+        )
     workflow = read_workflow(arguments.workflow)
     if format_of(workflow) == "ui":
         read_ui(workflow, str(arguments.workflow))  # damage is found before a server starts

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kolors_course.dataset.text import check_text
 from kolors_course.errors import CourseError
 from kolors_course.ranges import Range, shortened
 from kolors_course.training.limits import SEED
 
 GUIDANCE = Range(0, 100)
 SYNTAX = "a red cat --seed 3 --negative blurry, dark --guidance 4"
-_OPTION = re.compile(r"(?:^|\s)--(\w[\w-]*)(?=\s|$)")
+_OPTION = re.compile(r"(?:^|\s)--(\w[\w-]*)(?=[\s=]|$)=?")
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,12 @@ def parse_sample_prompt(text: str) -> SamplePrompt:
     Raises:
         CourseError: an unknown option, one without a value or given twice, or see `SamplePrompt`.
     """
+    check_text("sample prompt", text)
     prompt, *rest = _OPTION.split(text)
     names, values = rest[::2], [value.strip() for value in rest[1::2]]
     for i, name in enumerate(names):
-        if name in names[:i] or not values[i]:
-            fault = "is given twice" if name in names[:i] else "has no value"
+        if name in ("prompt", *names[:i]) or not values[i]:
+            fault = "has no value" if not values[i] else "is given twice"
             raise CourseError(
                 f"sample prompt {shortened(text)!r}: --{name} {fault}; write for example: {SYNTAX}"
             )
