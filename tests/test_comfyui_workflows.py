@@ -150,6 +150,7 @@ def test_one_command_runs_the_camps_workflow_at_the_trained_strength(
     assert "input 'lora_name'" in refused(capsys, *run)
     assert "the file does not say its alpha" in refused(capsys, *run, "--lora", camp_lora)
     assert main(command(*run, "--lora", camp_lora, "--alpha", 4)) == 0
+    assert "lora_alpha 2 is 0.5 of the 4 " in capsys.readouterr().out
     model = load_profile()
     load_lora(model.unet, camp_lora, alpha=4.0)
     expected = generate(model, [CAMP_PROMPT], [0], SHORT)
