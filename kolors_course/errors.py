@@ -10,6 +10,7 @@ LESS = "lower the size or the number of pictures at a time"
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f]")
 _LONG_WORD = re.compile(r"\S{301,}")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"} | dict.fromkeys("\t\v\f\x1c\x1d\x1e\x1f\u2028\u2029", " "))
 # What torch says on CPUs, CUDA and MPS, and of shapes whose bytes no number counts.
 _NO_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|Cannot allocate memory|_ALLOC_FAILED"
@@ -42,6 +43,11 @@ def for_terminal(message: str) -> str:
     """A message as any terminal can show it: no control signs, and no word, such as a path, that fills the screen."""
     escaped = _CONTROL.sub(lambda sign: f"\\x{ord(sign[0]):02x}", printable(message))
     return _LONG_WORD.sub(lambda word: f"{word[0][:100]}…{word[0][-100:]}", escaped)
+
+
+def on_one_line(text: str) -> str:
+    r"""`text` as `for_terminal`, on one line: names of files may hold \n."""
+    return for_terminal(text.translate(_BREAKS))
 
 
 def is_whole(text: str) -> bool:

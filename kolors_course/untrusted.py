@@ -70,7 +70,7 @@ def parse_json(text: str | bytes, where: str) -> Any:
     except RecursionError as error:
         raise CourseError(f"{where}: nested too deep") from error
     except ValueError as error:  # of numbers with thousands of digits
-        raise CourseError(f"{where}: not JSON that can be read ({error})") from error
+        raise CourseError(f"{where}: not JSON that can be read (a number has thousands of digits)") from error
     if _deeper_than(MAX_DEPTH, value):
         raise CourseError(f"{where}: nested deeper than {MAX_DEPTH} levels")
     return value

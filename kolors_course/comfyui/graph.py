@@ -183,7 +183,7 @@ def format_of(workflow: Any, where: str = "the workflow") -> str:
     Raises:
         CourseError: it is neither.
     """
-    if isinstance(workflow, dict) and all(isinstance(workflow.get(key), list) for key in ("nodes", "links")):
+    if isinstance(workflow, dict) and isinstance(workflow.get("nodes"), list) and "links" in workflow:
         return "ui"
     try:
         if read_as(dict[str, ApiNode], workflow, "it"):

@@ -95,7 +95,7 @@ def _problems_of_node(identity: str, api: ApiGraph, schemas: dict[str, NodeSchem
 def _complaint_of_absence(entry: InputSchema) -> str:
     if not entry.required:
         return ""
-    return "it has no value" if entry.is_widget else f"nothing is connected; it takes a {entry.type}"
+    return "it has no value" if entry.is_widget else f"nothing is connected; it takes {entry.type}"
 
 
 def _complaint_of_link(link: list, entry: InputSchema, api: ApiGraph, schemas: dict[str, NodeSchema]) -> str:
@@ -111,7 +111,7 @@ def _complaint_of_link(link: list, entry: InputSchema, api: ApiGraph, schemas: d
     if not 0 <= slot < len(schema.outputs):
         return f"{whose} has {len(schema.outputs)} outputs, counted from 0, so no output {shorten(slot)}"
     if not fits(schema.outputs[slot], entry.type):
-        return f"it takes a {entry.type}; output {slot} of {whose} is a {schema.outputs[slot]}"
+        return f"it takes {entry.type}; output {slot} of {whose} is {schema.outputs[slot]}"
     return ""
 
 
@@ -128,7 +128,7 @@ def _complaint_of_value(value: Any, entry: InputSchema) -> str:
             return f"{shorten(repr(value))} is not there: the server offers nothing here; is a model or file missing?"
         return f"{shorten(repr(value))} is none of its {len(entry.options)} choices{_nearest(value, entry.options)}"
     takes_values = {ANY, *WIDGET_TYPES} & set(entry.type.split(","))
-    return "" if takes_values else f"{shorten(repr(value))} is a value; connect a {entry.type} instead"
+    return "" if takes_values else f"{shorten(repr(value))} is a value; connect {entry.type} instead"
 
 
 def _complaint_of_number(value: Any, entry: InputSchema) -> str:
