@@ -5,7 +5,6 @@ import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SHOWN = 40  # characters of a text that a message repeats
 LESS = "lower the size or the number of pictures at a time"
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f]")
 _LONG_WORD = re.compile(r"\S{301,}")
@@ -55,11 +54,6 @@ def is_whole(text: str) -> bool:
     return not _HALF_CHARACTER.search(text)
 
 
-def short(text: str) -> str:
-    """`text`, or how it begins: messages repeat nothing long."""
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
-
-
 def _code(half: str) -> str:
     number = ord(half)
     return f"x{number - 0xDC00:02x}" if 0xDC80 <= number <= 0xDCFF else f"u{number:04x}"
@@ -73,7 +67,8 @@ def brief(value: object, width: int = 60) -> str:
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = width
     text = value if isinstance(value, str) else short.repr(value)
-    text = "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in text[: 2 * width])
+    text = printable(text[: 2 * width])
+    text = "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in text)
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 

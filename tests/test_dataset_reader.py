@@ -217,7 +217,7 @@ def test_endless_header(train):
         ("c.png,a cat", "picture {train}/c.png does not exist; put it there, or correct its path"),
         ("metadata.csv,a table", "{train}/metadata.csv is not a picture Pillow can open; replace it by"),
         (".,a folder", "picture {train} is a folder; put it there"),
-        ("x" * 300 + ".png,a name no file system takes", f"file_name '{40 * 'x'}…' is longer than any"),
+        ("x" * 300 + ".png,a name no file system takes", f"file_name '{39 * 'x'}…' is longer than any"),
         ("b.png,  ", "the caption of 'b.png' is empty; describe the picture in 'text'"),
         ("x/" * 2000 + "b.png,a path no system takes", "is longer than any file's name; correct it"),
         (

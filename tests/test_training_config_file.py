@@ -152,7 +152,7 @@ def test_a_configuration_without_a_name_is_refused():
 WRONG = {
     "lora_rnk: 4": "there is no flag lora_rnk; did you mean lora_rank",
     "qqqqqq: 4": "there is no flag qqqqqq; the flags are listed",
-    f"{'x' * 500}: 4": "there is no flag xxxxxxxxxxxxxxxxxxxxxxxx…",
+    f"{'x' * 500}: 4": "there is no flag xxxxxxxxxxxxxxxxxxxxxxx…",
     "modelscope_access_token: secret": "there is no flag",
     "config: other.yaml": "there is no flag",
     "lora_rank: 0": "--lora_rank: must be a whole number from 1 to 16,384, not 0$",

@@ -5,8 +5,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from kolors_course.cli.parsing import Parser
-from kolors_course.errors import CourseError
-from kolors_course.ranges import shortened
+from kolors_course.errors import CourseError, brief
 from kolors_course.training.config_file import Value, read_config
 from kolors_course.training.sample_prompts import parse_sample_prompt, sample_prompt_of
 
@@ -48,7 +47,7 @@ class ConfigParser(Parser):
             if name not in actions:
                 near = difflib.get_close_matches(name, actions, 1)
                 hint = f"did you mean {near[0]}?" if near else f"the flags are listed by {self.prog} --help"
-                raise CourseError(f"{given.config}: there is no flag {shortened(key)}; {hint}")
+                raise CourseError(f"{given.config}: there is no flag {brief(key, 24)}; {hint}")
             if read.setdefault(name, key) != key:
                 raise CourseError(f"{given.config}: {name} stands there twice, as {read[name]} and as {key}")
             action = actions[name]

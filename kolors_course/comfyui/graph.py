@@ -16,8 +16,8 @@ from pydantic_core import PydanticCustomError
 
 from kolors_course.comfyui.embedded import PICTURES, PNG, workflow_in
 from kolors_course.comfyui.schema import ANY
-from kolors_course.errors import CourseError
-from kolors_course.untrusted import MAX_BYTES, Id, Integer, Text, null_means, parse_json, read_as, shorten
+from kolors_course.errors import CourseError, brief
+from kolors_course.untrusted import MAX_BYTES, Id, Integer, Text, null_means, parse_json, read_as
 
 # Node id -> {"class_type": ..., "inputs": {...}, "_meta": {"title": ...}}
 ApiGraph = dict[str, dict[str, Any]]
@@ -93,7 +93,7 @@ class UiNode:
     @property
     def label(self) -> str:
         """How a message names it."""
-        return f"{shorten(self.title or self.type)!r}"
+        return f"{brief(self.title or self.type)!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ def read_ui(workflow: Any, where: str = "the workflow") -> Page:
     for graph in (page, *subgraphs_of(page)):
         counts = Counter(node.id for node in graph.nodes)
         if counts and max(counts.values()) > 1:
-            raise CourseError(f"{where} has two nodes {shorten(max(counts, key=counts.get))}; {SAVE_AGAIN}")
+            raise CourseError(f"{where} has two nodes {brief(max(counts, key=counts.get))}; {SAVE_AGAIN}")
     return page
 
 

@@ -17,7 +17,7 @@ from kolors_course.dataset.layouts import READERS
 from kolors_course.dataset.pixels import cover_picture, open_picture, storage_quirks
 from kolors_course.dataset.reader import Examination, Sample, examine
 from kolors_course.dataset.report import VERDICTS, Finding, Report, Spread
-from kolors_course.errors import CourseError, on_one_line, printable, short
+from kolors_course.errors import CourseError, brief, on_one_line, printable
 
 TEXT_TOKENS = 254  # Kolors reads 256 tokens, of which the prefix [gMASK] sop takes two
 MAX_CROP = 0.2
@@ -142,7 +142,7 @@ class _Patient:
             share = f"all {total}" if count == total else f"{count} of {total}"
             yield self._warning(
                 "captions",
-                f"{share} pictures have the same caption '{short(caption)}': nothing tells the style "
+                f"{share} pictures have the same caption '{brief(caption, 40)}': nothing tells the style "
                 f"from what each picture shows; describe each one",
                 [sample for sample in self.samples if sample.text == caption],
             )

@@ -17,7 +17,7 @@ from kolors_course.dataset.pixels import open_picture, storage_quirks
 from kolors_course.dataset.reader import Examination, Sample, examine
 from kolors_course.dataset.text import Recovery, tidy
 from kolors_course.dataset.writer import picture_name, write_dataset
-from kolors_course.errors import CourseError, on_one_line, short
+from kolors_course.errors import CourseError, brief, on_one_line
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class _Mender:
 
     def _fault(self, sample: Sample, caption: str, same: str | None) -> str:
         if same:
-            return f"the same picture as {same}; the caption '{short(caption)}' goes with it"
+            return f"the same picture as {same}; the caption '{brief(caption, 40)}' goes with it"
         return self.wanted.fault(sample.size)
 
 
@@ -137,7 +137,7 @@ def _changes(row: Row, sample: Sample, caption: str, lost: str) -> str:
     changes = [f"was {quirk}" for quirk in storage_quirks(sample.path)]
     # The line break at the end of a caption file is no flaw of the caption.
     if caption != row.text.rstrip("\r\n"):
-        changes.append(f"caption tidied to '{short(caption)}'")
+        changes.append(f"caption tidied to '{brief(caption, 40)}'")
     if lost:
         changes.append(lost)
     return f" ({'; '.join(changes)})" if changes else ""

@@ -14,7 +14,7 @@ from kolors_course.dataset.layouts import READERS, Listing, find_listing
 from kolors_course.dataset.metadata import Row
 from kolors_course.dataset.pixels import open_picture
 from kolors_course.dataset.text import Decode, is_blank, read_utf8
-from kolors_course.errors import CourseError, is_whole, on_one_line, short
+from kolors_course.errors import CourseError, brief, is_whole, on_one_line
 
 MOST_CHARACTERS = 100_000  # of a caption; Kolors reads some 1,000, and a CSV file may have 131,072 in a cell
 MOST_OF_A_NAME, MOST_OF_A_PATH = 255, 3000  # bytes that systems allow, about
@@ -142,18 +142,18 @@ def _picture_path(folder: Path, file_name: str) -> Path:
         raise CourseError("file_name is empty; fill it in or remove the row")
     if "://" in file_name:
         raise CourseError(
-            f"file_name '{short(file_name)}' is an address; download the picture and give the file's name"
+            f"file_name '{brief(file_name, 40)}' is an address; download the picture and give the file's name"
         )
     relative = os.path.normpath(file_name.replace("\\", "/"))
     if any(
         len(os.fsencode(part)) > MOST_OF_A_NAME for part in (*relative.split("/"), relative[MOST_OF_A_PATH:])
     ):
-        raise CourseError(f"file_name '{short(file_name)}' is longer than any file's name; correct it")
+        raise CourseError(f"file_name '{brief(file_name, 40)}' is longer than any file's name; correct it")
     # A Windows path knows drive letters and both slashes, whatever machine this runs on.
     windows = PureWindowsPath(relative)
     if windows.anchor or ".." in windows.parts:
         raise CourseError(
-            f"file_name '{short(file_name)}' leaves the dataset folder; copy the picture beside the metadata "
+            f"file_name '{brief(file_name, 40)}' leaves the dataset folder; copy the picture beside the metadata "
             f"file and give only its name"
         )
     return folder / relative

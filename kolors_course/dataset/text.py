@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kolors_course.dataset.encodings import GBK, SURE, gbk_evidence, is_utf8
-from kolors_course.errors import CourseError, is_whole, short
+from kolors_course.errors import CourseError, brief, is_whole
 
 Decode = Callable[[Path], str]
 MARK = "\ufeff"  # at the beginning of a file, some programs write it twice
@@ -48,8 +48,9 @@ def read_utf8(path: Path) -> str:
     if not is_utf8(data):
         line = text.count("\n", 0, next(i for i, character in enumerate(text) if not character.isascii())) + 1
         raise CourseError(
-            f"{path} line {line}: reads '{short(tidy(text))}' in UTF-8, but '{short(tidy(data.decode(GBK)))}' in "
-            "GBK, so it is most likely not UTF-8; save the file again as UTF-8"
+            f"{path} line {line}: reads '{brief(tidy(text), 40)}' in UTF-8, but "
+            f"'{brief(tidy(data.decode(GBK)), 40)}' in GBK, so it is most likely not UTF-8; save it "
+            "again as UTF-8"
         )
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
@@ -104,7 +105,7 @@ def check_text(what: str, text: str) -> None:
     """
     if not is_whole(text) or not is_utf8(text.encode()):
         raise CourseError(
-            f"the {what} is not UTF-8: '{short(text)}'; give it from a terminal or a file that is in UTF-8"
+            f"the {what} is not UTF-8: '{brief(text, 40)}'; give it from a terminal or a file that is in UTF-8"
         )
 
 
