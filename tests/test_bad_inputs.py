@@ -73,7 +73,7 @@ CASES = (
     ("combine-lora a b -o {out}/a.png", "give a file that ends in .safetensors"),
     ("convert-lora {in}/text {out}/a.png --to kohya", "give a file that ends in .safetensors, .ckpt"),
     ("comfyui run {in}/config.json -o {in}/text", "cannot write to {in}/text"),
-    ("comfyui start --port 70000", "--port: must be a whole number from 1 to 65,535"),
+    ("comfyui start --port 70000", "--port: must be a whole number from 1,024 to 65,535"),
     # models
     (
         "generate --prompt x --model {in}/model -o {out}/a.png",

@@ -21,7 +21,8 @@ from kolors_course.comfyui.server import running_server
 def folder(tmp_path, monkeypatch):
     """A folder with a working folder of its own, and the installation that all tests share."""
     shared = replace(installed(), base=tmp_path / "comfyui" / "base")
-    monkeypatch.setattr("kolors_course.cli.comfyui.find_installation", lambda folder: shared)
+    for module in ("comfyui", "comfyui_setup"):
+        monkeypatch.setattr(f"kolors_course.cli.{module}.find_installation", lambda folder: shared)
     return tmp_path / "comfyui"
 
 

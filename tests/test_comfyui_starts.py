@@ -205,11 +205,11 @@ def test_another_comfyui_at_the_port_is_not_taken_for_ours(installation, monkeyp
 
 
 def test_ports_that_cannot_be_had_are_one_line(installation, capsys, monkeypatch):
-    monkeypatch.setattr("kolors_course.cli.comfyui.find_installation", lambda folder: installation)
+    monkeypatch.setattr("kolors_course.cli.comfyui_setup.find_installation", lambda folder: installation)
     folder = installation.base.parent
     for port in (0, -1, 70000, 2**40):
         line = refused(capsys, "comfyui", "start", "--port", port, "--folder", folder)
-        assert f"there is no port {port}: choose one from 1024 to 65535" in line
+        assert f"--port: must be a whole number from 1,024 to 65,535, not {port}" in line
     with stand_in(Answers()) as url:
         line = refused(capsys, "comfyui", "start", "--port", url.rsplit(":", 1)[1], "--folder", folder)
     assert "is taken by another program; leave --port out" in line

@@ -36,7 +36,11 @@ def documented(page: Path) -> list[list[str]]:
 def read(words: list[str]) -> dict:
     name, *rest = words
     assert name in COMMANDS, f"there is no command {name}"
-    return vars(subparser(name).parse_args(rest))
+    parser = subparser(name)
+    if "--config" in rest:  # parsing reads that file, which only an earlier line would write
+        at = rest.index("--config")
+        return vars(parser.parse_args(rest[:at] + rest[at + 2 :])) | {"config": rest[at + 1]}
+    return vars(parser.parse_args(rest))
 
 
 def paths(values: dict, kinds: tuple[str, ...] = ()) -> list[str]:

@@ -2,34 +2,20 @@
 
 import argparse
 import time
-from functools import partial
 
+from kolors_course.cli.comfyui_setup import device_flags, ready_installation, tell
 from kolors_course.cli.signals import ended_in_order
 from kolors_course.comfyui.access import close_tunnels, gateway_path, public_tunnel, read_origin
 from kolors_course.comfyui.guard import ANY
-from kolors_course.comfyui.install import Installation, default_folder, find_installation, install
+from kolors_course.comfyui.install import default_folder, find_installation
 from kolors_course.comfyui.ports import require_port
-from kolors_course.comfyui.server import STOP, log_file, running_server, start_server, stop_server
-from kolors_course.errors import CourseError
-
-tell = partial(print, flush=True)  # what takes time is told at once, also into a pipe
+from kolors_course.comfyui.server import log_file, running_server, start_server, stop_server
 
 
 def run(arguments: argparse.Namespace) -> int:
     arguments.folder = (arguments.folder or default_folder()).resolve()
     with ended_in_order():
         return _RUN[arguments.action](arguments)
-
-
-def ready_installation(arguments: argparse.Namespace) -> Installation:
-    """The installation of --folder, made or completed where it must be."""
-    ready = find_installation(arguments.folder)
-    if not ready and running_server(arguments.folder / "base"):
-        raise CourseError(f"a ComfyUI runs from {arguments.folder}, which must be installed anew; {STOP}")
-    installation = ready or install(arguments.folder, arguments.source, tell)
-    if not ready:
-        print(f"ComfyUI {installation.version} is installed in {arguments.folder}")
-    return installation
 
 
 def _run_install(arguments: argparse.Namespace) -> int:
@@ -77,13 +63,6 @@ def _run_stop(arguments: argparse.Namespace) -> int:
     stopped = stop_server(arguments.folder / "base")
     print("ComfyUI is stopped" if stopped else "no ComfyUI was running")
     return 0
-
-
-def device_flags() -> tuple[str, ...]:
-    """What ComfyUI must be told of this machine."""
-    from kolors_course.platform.device import pick_device  # torch: not for `stop`
-
-    return ("--cpu",) if pick_device().type == "cpu" else ()
 
 
 def _run_workflow(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from kolors_course.cli import lora_files
-from kolors_course.cli.comfyui import device_flags, ready_installation, tell
+from kolors_course.cli.comfyui_setup import device_flags, ready_installation, tell
 from kolors_course.comfyui.camp import TrainedAlpha, import_camp, is_camp_workflow
 from kolors_course.comfyui.client import ComfyClient, Picture, Step
 from kolors_course.comfyui.convert import to_api

@@ -1,7 +1,6 @@
 """Where the parts of a Kolors model lie: a diffusers folder, the older Kolors layout, or the camp's three paths."""
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +8,7 @@ from typing import Any
 
 from kolors_course.errors import CourseError, brief
 from kolors_course.files import read_text
-
-WEIGHT_FILE = re.compile(
-    r"(diffusion_pytorch_model|model|pytorch_model)(?:\.(?P<variant>\w+))?(-\d+-of-\d+)?\.(safetensors|bin)"
-)
+from kolors_course.platform.download import WEIGHT_FILE
 
 # No network of Kolors comes near these; one that does would be built for hours before its weights do not fit.
 LARGEST_CONFIG = 2**20  # bytes

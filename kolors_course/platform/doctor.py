@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from kolors_course.errors import CourseError
-from kolors_course.kolors.download import download_command, faults
 from kolors_course.libraries import installed, problems, remedy
 from kolors_course.platform.device import autocast_dtype, pick_device
+from kolors_course.platform.download import download_command, faults
 from kolors_course.platform.fonts import cjk_font_path
 from kolors_course.platform.machine import available_cores, free_disk, memory
 from kolors_course.platform.paths import REPOSITORY, data_dir, kolors_folder

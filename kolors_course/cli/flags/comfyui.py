@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_start(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=number(whole(1, 65535)), help="default: 8188, or a free one")
+    parser.add_argument("--port", type=number(whole(1024, 65535)), help="default: 8188, or a free one")
     parser.add_argument(
         "--origin",
         metavar="URL",

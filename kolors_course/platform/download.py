@@ -1,12 +1,15 @@
 """Is a downloaded Kolors complete? Looked at from outside: names and sizes of files, without reading any weights."""
 
 import json
+import re
 import struct
 from pathlib import Path
 
-from kolors_course.kolors.layouts import WEIGHT_FILE
-
 MODELSCOPE_ID = "Kwai-Kolors/Kolors-diffusers"
+# How diffusers and transformers call files of weights, whole or split.
+WEIGHT_FILE = re.compile(
+    r"(diffusion_pytorch_model|model|pytorch_model)(?:\.(?P<variant>\w+))?(-\d+-of-\d+)?\.(safetensors|bin)"
+)
 NETWORKS = ("unet", "vae", "text_encoder")
 UNFINISHED = (
     "*.incomplete",

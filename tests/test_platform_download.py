@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from kolors_course.kolors.download import download_command, faults
+from kolors_course.platform.download import download_command, faults
 
 
 @pytest.fixture
