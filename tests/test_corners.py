@@ -165,8 +165,18 @@ def test_a_wheel_works_outside_the_checkout(tmp_path):
     with environment(tmp_path, "wheel", TORCHES[-1]) as corner:
         measured = torch_set(corner.version("torch"))
         corner.pip_install("-c", measured, ROOT, "jupyterlab", "ipywidgets", "ipykernel")
-        for command in ("generate --prompt cat", "demo", "evaluate", "train-mini"):
+        for command in ("generate --prompt cat", "words", "demo", "evaluate", "train-mini", "merge-lora x -o y"):
             said = corner.course(*command.split(), status=2)
             assert re.fullmatch(r"error: no folder .*set KOLORS_COURSE_DATA.*\n", said)
-        corner.course("inspect-lora", ROOT / "data" / "loras" / "ink.safetensors")
+        ink, pixel = (ROOT / "data" / "loras" / f"{style}.safetensors" for style in ("ink", "pixel"))
+        assert "of another model" not in corner.course("inspect-lora", ink)
+        corner.course("convert-lora", ink, "ink.safetensors", "--to", "kohya")
+        corner.course("combine-lora", ink, pixel, "-o", "both.safetensors")
+        dataset = ROOT / "data" / "datasets" / "ink"
+        said = corner.course("check-dataset", dataset)
+        assert "not counted in tokens: no folder" in said
+        assert "ready to train on" in said
+        mini = ("--model", ROOT / "data" / "kolors-mini")
+        corner.course("merge-lora", ink, *mini, "-o", "merged")
+        corner.course("generate", *mini, "--prompt", "a unicorn", "--steps", "2", "-o", "unicorn.png")
         corner.course("generate", "--prompt", "a cat", "--steps", "2", "-o", "cat.png", data=ROOT / "data")
