@@ -12,6 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from kolors_course.libraries import numbers
+
+RESULT = "out_val" if numbers(torch.__version__) >= (2, 4, 0) else "out"  # the argument of torch's formulas
+
 
 class Meter(TorchDispatchMode):
     """Within this context new tensors are counted until they are given back, and so is every product and convolution.
@@ -55,7 +59,7 @@ class Meter(TorchDispatchMode):
         for tensor in _tensors(result):
             self._note(tensor.untyped_storage(), is_new=True)
         if count := flop_registry.get(func._overloadpacket):
-            self.flop += count(*args, **kwargs, out_val=result)
+            self.flop += count(*args, **kwargs, **{RESULT: result})
         return result
 
     def _note(self, storage: torch.UntypedStorage, is_new: bool) -> None:
