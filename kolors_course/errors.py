@@ -5,9 +5,11 @@ import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SHOWN = 40  # characters of a text that a message repeats
 LESS = "lower the size or the number of pictures at a time"
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f]")
+_LONG_WORD = re.compile(r"\S{301,}")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"} | dict.fromkeys("\t\v\f\x1c\x1d\x1e\x1f\u2028\u2029", " "))
 # What torch says on CPUs, CUDA and MPS, and of shapes whose bytes no number counts.
 _NO_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|Cannot allocate memory|_ALLOC_FAILED"
@@ -25,7 +27,7 @@ class CourseError(Exception):
     """
 
     def __init__(self, message: str):
-        super().__init__(printable(message))
+        super().__init__(for_terminal(message))
 
 
 def printable(text: str, backslash: str = "\\") -> str:
@@ -36,14 +38,20 @@ def printable(text: str, backslash: str = "\\") -> str:
     return _HALF_CHARACTER.sub(lambda half: backslash + _code(half[0]), text)
 
 
+def for_terminal(message: str) -> str:
+    """A message as any terminal can show it: no control signs, and no word, such as a path, that fills the screen."""
+    escaped = _CONTROL.sub(lambda sign: f"\\x{ord(sign[0]):02x}", printable(message))
+    return _LONG_WORD.sub(lambda word: f"{word[0][:100]}…{word[0][-100:]}", escaped)
+
+
+def on_one_line(text: str) -> str:
+    r"""`text` as `for_terminal`, on one line: names of files may hold \n."""
+    return for_terminal(text.translate(_BREAKS))
+
+
 def is_whole(text: str) -> bool:
     """Whether every character of `text` is whole; bytes of another encoding, as from a shell, leave halves."""
     return not _HALF_CHARACTER.search(text)
-
-
-def short(text: str) -> str:
-    """`text`, or how it begins: messages repeat nothing long."""
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
 
 def _code(half: str) -> str:
@@ -59,7 +67,8 @@ def brief(value: object, width: int = 60) -> str:
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = width
     text = value if isinstance(value, str) else short.repr(value)
-    text = "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in text[: 2 * width])
+    text = printable(text[: 2 * width])
+    text = "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in text)
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 

@@ -1,5 +1,6 @@
 """Writing files so that nothing half-written is ever left behind."""
 
+import json
 import os
 import re
 import stat
@@ -7,8 +8,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, is_whole, printable
 
 # What the functions below, and safetensors, call their temporary files.
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{32}(\.\w+)?|\.tmp[A-Za-z0-9]{6}")
@@ -66,6 +68,27 @@ def read_text(path: str | Path, limit: int, example: str) -> str:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise CourseError(f"{path} line {line} is not UTF-8; save the file again as UTF-8") from error
+
+
+def check_whole_name(path: str | Path) -> None:
+    """Refuse a path that is not UTF-8 where safetensors or sentencepiece must open it.
+
+    Raises:
+        CourseError: it is not.
+    """
+    if not is_whole(str(path)):
+        raise CourseError(
+            f"{path}: its name is not UTF-8, and safetensors cannot open it; rename it or its folder"
+        )
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """`value` as JSON that can be written as UTF-8: half characters, as of names, are escaped.
+
+    Args:
+        options: of `json.dumps`.
+    """
+    return printable(json.dumps(value, ensure_ascii=False, **options), backslash="\\\\")
 
 
 @contextmanager

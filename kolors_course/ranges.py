@@ -4,9 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from kolors_course.errors import CourseError
-
-MOST = 24  # characters of a wrong value that a message repeats
+from kolors_course.errors import CourseError, brief
 
 
 @dataclass(frozen=True)
@@ -46,13 +44,7 @@ class Range:
             CourseError: with `name`, the range and the value.
         """
         if value not in self:
-            raise CourseError(f"{name} must be {self}, not {shortened(value)}")
-
-
-def shortened(value: Any) -> str:
-    """A value as a message may repeat it."""
-    text = str(value)
-    return text if len(text) <= MOST else f"{text[:MOST]}…"
+            raise CourseError(f"{name} must be {self}, not {brief(value, 24)}")
 
 
 def whole(low: int, high: int) -> Range:

@@ -12,11 +12,10 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, Strict, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, brief
 
 MAX_BYTES = 16 * 2**20  # of a JSON text; in Python it takes about twenty times as much
 MAX_DEPTH = 100  # of lists and objects in each other; what is written again is written by recursion
-SHOWN = 60  # characters of a value that a message repeats
 
 # What pydantic says of Python's types, in JSON's words.
 _REASONS = {
@@ -70,7 +69,7 @@ def parse_json(text: str | bytes, where: str) -> Any:
     except RecursionError as error:
         raise CourseError(f"{where}: nested too deep") from error
     except ValueError as error:  # of numbers with thousands of digits
-        raise CourseError(f"{where}: not JSON that can be read ({error})") from error
+        raise CourseError(f"{where}: not JSON that can be read (a number has thousands of digits)") from error
     if _deeper_than(MAX_DEPTH, value):
         raise CourseError(f"{where}: nested deeper than {MAX_DEPTH} levels")
     return value
@@ -101,7 +100,7 @@ def read_as(shape: type[Shape], value: Any, where: str, remedy: str = "") -> Sha
         return _reader(shape).validate_python(value)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
-        way = ".".join(shorten(step) if isinstance(step, str) else str(step) for step in fault["loc"])
+        way = ".".join(brief(step) if isinstance(step, str) else str(step) for step in fault["loc"])
         reason = _REASONS.get(fault["type"]) or fault["msg"][0].lower() + fault["msg"][1:]
         raise CourseError(
             f"{where} is damaged{f' at {way}' if way else ''}: {reason}{remedy and f'; {remedy}'}"
@@ -111,9 +110,3 @@ def read_as(shape: type[Shape], value: Any, where: str, remedy: str = "") -> Sha
 @cache
 def _reader(shape: type[Shape]) -> TypeAdapter[Shape]:
     return TypeAdapter(shape)
-
-
-def shorten(text: Any) -> str:
-    """A value for a message: printable, in one line, and never long."""
-    shown = "".join(char if char.isprintable() else " " for char in str(text)[: SHOWN + 1])
-    return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 1]}…"

@@ -72,6 +72,10 @@ CASES = (
     ("extract-lora {in} {in} -o {out}/a.ckpt", "give a file that ends in .safetensors"),
     ("combine-lora a b -o {out}/a.png", "give a file that ends in .safetensors"),
     ("convert-lora {in}/text {out}/a.png --to kohya", "give a file that ends in .safetensors, .ckpt"),
+    (
+        "comfyui run {in}/config.json --server http://127.0.0.1:1 --source git",
+        "--source has no effect with --server",
+    ),
     ("comfyui run {in}/config.json -o {in}/text", "cannot write to {in}/text"),
     ("comfyui start --port 70000", "--port: must be a whole number from 1,024 to 65,535"),
     # models

@@ -83,13 +83,23 @@ def test_mistakes_are_one_line(comfyui, tmp_path, capsys, workflow, message):
     assert tree(tmp_path / "out") == set()
 
 
+def heeds_interrupts() -> None:
+    """A shell starts what runs in its background with Ctrl-C ignored, and programs inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
 def test_an_ended_run_takes_its_work_from_the_server(comfyui, tmp_path):
     """Two runs: one is interrupted, and one waits in the queue still."""
     workflow = write(tmp_path / "workflow.json", slow("ended", steps=1000))
     command = [sys.executable, "-m", "kolors_course", "comfyui", "run", workflow, "-o", tmp_path / "out"]
     runs = [
-        subprocess.Popen([*command, "--server", comfyui.server.url], stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*command, "--server", comfyui.server.url],
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=heeds_interrupts,
+        )
         for _ in range(2)
     ]
     while not comfyui.client.get("/queue")["queue_pending"]:

@@ -51,24 +51,23 @@ def test_a_traceback_only_with_debug(capsys, tmp_path):
         main(command("generate", "--prompt", "a", "--model", tmp_path / "none", "--debug"))
 
 
-def test_an_interrupt_is_told(capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["doctor"], "stopped\n"),
+        (
+            ["train-lora", "--dataset_path", "data/datasets/ink"],
+            "stopped; the same command goes on from the last checkpoint\n",
+        ),
+    ],
+)
+def test_an_interrupt_is_told(capsys, monkeypatch, words, said):
     def interrupt(arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("kolors_course.cli.doctor.run", interrupt)
-    assert main(["doctor"]) == 130
-    assert "stopped" in capsys.readouterr().err
-
-
-def test_memory_that_runs_out_is_one_line_that_says_what_to_lower(capsys, monkeypatch):
-    def run_out(arguments):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has ...")
-
-    monkeypatch.setattr("kolors_course.cli.generate.run", run_out)
-    monkeypatch.setattr("kolors_course.cli.doctor.run", run_out)
-    error = refused(capsys, "generate", "--prompt", "a")
-    assert "the GPU's memory is not enough (it wanted 20.00 GiB more): lower --batch_size or --size" in error
-    assert "take a machine with more memory" in refused(capsys, "doctor")
+    monkeypatch.setattr(f"kolors_course.cli.{words[0].replace('-', '_')}.run", interrupt)
+    assert main(words) == 130
+    assert capsys.readouterr().err == said
 
 
 def test_check_dataset_reports_and_fails_on_faults(capsys, tmp_path, tiny_pictures):

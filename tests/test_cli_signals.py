@@ -30,7 +30,13 @@ print("after", signal.getsignal(number) == signal.SIG_DFL)
 
 
 def run(number: int, how: str) -> tuple[int, str, str]:
-    done = subprocess.run([sys.executable, "-c", HOLDS, str(number), how], capture_output=True, text=True)
+    # What starts the tests may ignore signals itself, as nohup does, and programs inherit that.
+    done = subprocess.run(
+        [sys.executable, "-c", HOLDS, str(number), how],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )
     return done.returncode, done.stdout, done.stderr
 
 

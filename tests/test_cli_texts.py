@@ -27,7 +27,6 @@ GBK = os.fsdecode("一只狗".encode("gbk"))
         (("generate", "--prompt", GBK), "prompt"),
         (("generate", f"--prompt={GBK}"), "prompt"),
         (("generate", "--prompt", "a dog", "--negative", GBK), "negative"),
-        (("generate", "--prompt", "a dog", "--size", GBK), "size"),
         (("words", "--prompt", GBK), "prompt"),
         (("train-lora", "--trigger", GBK), "trigger"),
         (("train-lora", "--sample_prompt", "a dog", "--sample_prompt", GBK), "sample prompt"),
@@ -52,6 +51,21 @@ def test_a_long_text_is_not_repeated(capsys):
     assert len(refused(capsys, "generate", "--prompt", GBK * 1000)) < 400
 
 
+@pytest.mark.parametrize("flag", ["--sampler", "--nonsense", "--steps"])
+def test_a_long_value_is_not_repeated_by_argparse_either(capsys, flag):
+    message = refused(capsys, "generate", "--prompt", "a dog", flag, "xy " * 10_000)
+    assert flag in message
+    assert message.endswith("see kolors-course generate --help\n")
+    assert len(message) < 600
+
+
+def test_no_message_steers_the_terminal_or_fills_it(capsys, tmp_path):
+    for name in ("\x1b[31mred", "x" * 5000):
+        message = refused(capsys, "train-lora", "--config", tmp_path / name)
+        assert "\x1b" not in message
+        assert len(message) < 600
+
+
 def test_names_of_files_may_be_anything(capsys, tmp_path):
     missing = os.fsdecode(os.fsencode(tmp_path) + b"/\xb9\xb7")
     assert r"\xb9\xb7" in refused(capsys, "generate", "--prompt", "a dog", "--model", missing)
@@ -70,7 +84,7 @@ def test_storyboards_too(key):
     panel = {"prompt": "a dog", "caption_zh": "狗", "caption_en": "a dog"} | {key: "a \\ud83d"}
     lines = [f'  {"- " if i == 0 else "  "}{name}: "{text}"' for i, (name, text) in enumerate(panel.items())]
     text = "\n".join(["title_zh: 狗", "title_en: Dog", "panels:", *lines])
-    with pytest.raises(CourseError, match="is not UTF-8"):
+    with pytest.raises(CourseError, match="is not UTF-8|is not allowed in a text"):
         parse_storyboard(text, "story.yaml")
 
 

@@ -277,7 +277,9 @@ def test_a_story_is_that_of_the_library(worker, tiny_model):
 
 
 def test_a_storyboard_is_checked_before_anything_is_drawn(worker):
-    assert "storyboard line 2: not valid YAML" in refusal(worker.run(story_prompt("title_zh: 'a\n")))
+    assert "storyboard line 2, column 1: not valid YAML" in refusal(
+        worker.run(story_prompt("title_zh: 'a\n"))
+    )
     assert "key 'panels' is missing" in refusal(worker.run(story_prompt("title_zh: a\ntitle_en: b")))
 
 

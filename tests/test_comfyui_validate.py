@@ -41,10 +41,10 @@ def test_a_good_workflow_has_no_problems():
             "node 2 '提示词', input 'style': 'inc' is none of its 2 choices; there is ink",
         ),
         (put("1", "name", "huge"), "'huge' is none of its 2 choices; there is mini, full"),
-        (put("3", "pipe", "mini"), "input 'pipe': 'mini' is a value; connect a PIPE instead"),
+        (put("3", "pipe", "mini"), "input 'pipe': 'mini' is a value; connect PIPE instead"),
         (
             put("3", "pipe", ["2", 0]),
-            "input 'pipe': it takes a PIPE; output 0 of node 2 '提示词' is a EMBEDS",
+            "input 'pipe': it takes PIPE; output 0 of node 2 '提示词' is EMBEDS",
         ),
         (
             put("3", "pipe", ["1", 1]),
@@ -54,7 +54,7 @@ def test_a_good_workflow_has_no_problems():
         (put("3", "pipe", ["1"]), "is no link"),
         (put("3", "pipe", ["77", 0]), "input 'pipe': it is linked to node 77, which does not exist"),
         (take("3", "steps"), "input 'steps': it has no value"),
-        (take("3", "pipe"), "input 'pipe': nothing is connected; it takes a PIPE"),
+        (take("3", "pipe"), "input 'pipe': nothing is connected; it takes PIPE"),
         (retype("3", "Smaple"), "node 3 'Sample': no node type 'Smaple'; there is Sample"),
         (retype("4", "Words"), "workflow: nothing would come out"),
     ],

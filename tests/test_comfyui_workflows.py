@@ -148,8 +148,9 @@ def test_one_command_runs_the_camps_workflow_at_the_trained_strength(
     folder, output = comfyui.base.parent, tmp_path / "out"
     run = ("comfyui", "run", workflow, "--folder", folder, "-o", output)
     assert "input 'lora_name'" in refused(capsys, *run)
-    assert main(command(*run, "--lora", camp_lora)) == 0
-    assert "lora_alpha 2 is half of the 4" in capsys.readouterr().out
+    assert "the file does not say its alpha" in refused(capsys, *run, "--lora", camp_lora)
+    assert main(command(*run, "--lora", camp_lora, "--alpha", 4)) == 0
+    assert "lora_alpha 2 is 0.5 of the 4 " in capsys.readouterr().out
     model = load_profile()
     load_lora(model.unet, camp_lora, alpha=4.0)
     expected = generate(model, [CAMP_PROMPT], [0], SHORT)

@@ -37,6 +37,7 @@ UNIT_TESTS = sorted(
         "platform",
         "story",
         "training_lora",
+        "training_plan",
         "training_resume",
     )
     for path in ROOT.glob(f"tests/test_{room}*.py")

@@ -128,7 +128,7 @@ def test_spaces_and_column_names(tmp_path):
     noise(1).save(folder / "b.png")
     table(folder, {"a.png": " two\n lines \u200b", "b.png": "fine"}, header="File_Name, text")
     repair = fix_dataset(folder, tmp_path / "new")
-    assert repair.actions[0].startswith(f"names put right: {folder / 'metadata.csv'} line 1: 'File_Name'")
+    assert repair.actions[0].startswith(f"put right: {folder / 'metadata.csv'} line 1: 'File_Name'")
     assert repair.actions[1:] == (
         "kept: a.png as 000.png (caption tidied to 'two lines')",
         "kept: b.png as 001.png",

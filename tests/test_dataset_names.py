@@ -258,3 +258,33 @@ def test_printable():
     assert printable(os.fsdecode("狗.png".encode("gbk"))) == r"\xb9\xb7.png"
     assert printable("猫 \ud83d") == r"猫 \ud83d"
     assert json.loads(printable(json.dumps("\udcb9", ensure_ascii=False), backslash="\\\\")) == r"\xb9"
+
+
+def test_names_with_line_breaks_and_controls_stay_on_one_line(tmp_path):
+    picture(tmp_path / "a\n\x1b[31m.png", 1)
+    picture(tmp_path / "b.png", 2, "b")
+    (problem,) = check_dataset(tmp_path).problems
+    assert problem.endswith(r"a\n\x1b[31m.png: has no caption; describe it in a\n\x1b[31m.txt beside it")
+
+
+def test_the_longest_names_that_files_can_have(tmp_path):
+    picture(tmp_path / f"{'x' * 251}.png", 1, "a caption")
+    assert check_dataset(tmp_path).ok
+    assert [sample.text for sample in read_dataset(tmp_path).samples] == ["a caption"]
+
+
+def test_a_folder_name_that_no_system_takes():
+    with pytest.raises(CourseError, match=r"dataset folder x{199}… does not exist"):
+        read_dataset("x" * 5000)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may look into every folder")
+def test_a_closed_folder_is_an_error_and_not_passed_over(tmp_path):
+    picture(tmp_path / "open.png", 1, "a caption")
+    picture(tmp_path / "closed" / "a.png", 2, "another")
+    (tmp_path / "closed").chmod(0)
+    try:
+        (problem,) = check_dataset(tmp_path).problems
+    finally:
+        (tmp_path / "closed").chmod(0o700)
+    assert problem == f"cannot look into {tmp_path / 'closed'}: Permission denied; mend its permissions"

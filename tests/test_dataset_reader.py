@@ -159,10 +159,11 @@ def test_utf16(train):
         ("file_name,text,source", "'file_name', 'text', 'source'"),
         ("file_name,text,text", "'file_name', 'text', 'text'"),
         ("file name, text", "'file name', ' text'"),
-        ("file_name;text", "'file_name;text'"),
+        ("file_name|text", "'file_name|text'"),
         ("file_name，text", "'file_name，text'"),
         (",file_name,text", "'', 'file_name', 'text'"),
-        ("", "none"),
+        ("x" * 200 + ",text", "'" + "x" * 59 + "…', 'text'"),
+        ("a,b,c,d,e,f,g,h", "'a', 'b', 'c', 'd', 'e', 'f', and 2 more"),
     ],
 )
 def test_wrong_columns_say_found_and_expected(train, header, found):
@@ -215,12 +216,21 @@ def test_endless_header(train):
     [
         ("c.png,a cat", "picture {train}/c.png does not exist; put it there, or correct its path"),
         ("metadata.csv,a table", "{train}/metadata.csv is not a picture Pillow can open; replace it by"),
-        (".,a folder", "picture {train} does not exist"),
-        ("x" * 300 + ".png,a name no file system takes", "does not exist"),
+        (".,a folder", "picture {train} is a folder; put it there"),
+        ("x" * 300 + ".png,a name no file system takes", f"file_name '{39 * 'x'}…' is longer than any"),
         ("b.png,  ", "the caption of 'b.png' is empty; describe the picture in 'text'"),
+        ("x/" * 2000 + "b.png,a path no system takes", "is longer than any file's name; correct it"),
+        (
+            "https://a.example/b.png,an address",
+            "is an address; download the picture and give the file's name",
+        ),
+        ("b.png," + "x" * 100_001, "has 100001 characters; is it one? shorten it"),
         (",a cat", "file_name is empty; fill it in or remove the row"),
         ("b.png", "expected 2 cells (file_name,text), found 1; "),
-        ("b.png,one, two", "found 3; a caption that holds a comma must stand in double quotes"),
+        (
+            "b.png,one, two",
+            "found 3; a caption that holds what separates the columns must stand in double quotes",
+        ),
         ("a.png,again", "'a.png' is already listed on line 2; remove one of the two rows"),
         ("./a.png,again", "'./a.png' is already listed on line 2"),
         ("../b.png,out", "file_name '../b.png' leaves the dataset folder; copy the picture beside"),

@@ -144,10 +144,15 @@ def test_the_command_line_wins(tmp_path):
     assert parsed("--config", path).sample_prompt == [SamplePrompt("a"), SamplePrompt("b")]
 
 
+def test_a_configuration_without_a_name_is_refused():
+    with pytest.raises(CourseError, match="is a folder|does not exist"):
+        parsed("--config", "")
+
+
 WRONG = {
     "lora_rnk: 4": "there is no flag lora_rnk; did you mean lora_rank",
     "qqqqqq: 4": "there is no flag qqqqqq; the flags are listed",
-    f"{'x' * 500}: 4": "there is no flag xxxxxxxxxxxxxxxxxxxxxxxx…",
+    f"{'x' * 500}: 4": "there is no flag xxxxxxxxxxxxxxxxxxxxxxx…",
     "modelscope_access_token: secret": "there is no flag",
     "config: other.yaml": "there is no flag",
     "lora_rank: 0": "--lora_rank: must be a whole number from 1 to 16,384, not 0$",
@@ -158,7 +163,9 @@ WRONG = {
     "masks: 1": "write true or false",
     "log_with: [{a: b}]": "takes a plain value",
     "sample_prompt: [{text: a}]": "there is no text",
-    "sample_prompt: [{seed: 3}]": "is empty",
+    "sample_prompt: [{seed: 3}]": "run.yaml: sample_prompt: .*is empty",
+    "sample_prompt: [{prompt: a, negative: x --seed 9}]": "give prompt, negative apart, without --",
+    "lora_rank: 16\nlora-rank: 8": "lora_rank stands there twice, as lora_rank and as lora-rank",
 }
 
 

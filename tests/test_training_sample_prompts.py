@@ -30,6 +30,10 @@ def test_the_short_form_is_read_and_written(text, expected):
     assert sample_prompt_of({name: str(value) for name, value in expected.to_dict().items()}) == expected
 
 
+def test_an_equals_sign_is_as_good_as_a_space():
+    assert parse_sample_prompt("a cat --seed=3 --negative=red") == SamplePrompt("a cat", 3, "red")
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -41,6 +45,8 @@ def test_the_short_form_is_read_and_written(text, expected):
         ("x --seed -1", "seed of a sample prompt"),
         ("x --seed 4294967296", "seed of a sample prompt"),
         ("x --guidance nan", "guidance of a sample prompt"),
+        ("x --prompt y", "given twice"),
+        ("x --seed=", "has no value"),
         ("--seed 3", "is empty"),
         ("", "is empty"),
     ],

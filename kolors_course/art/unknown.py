@@ -16,7 +16,7 @@ _GRAMMAR_EN = (
 )
 _GRAMMAR_ZH = (
     "的 了 着 和 与 跟 及 在 是 有 也 都 还 很 从 到 向 被 把 并 而 或 它 他 她 这 那 一 小 大 "
-    "一幅画 旁边 附近 上面 下面 里面 后面 前面 外面 之间 风格"
+    "一幅画 画 幅 张 画面 画面里 画里 图 图片 图画 插画 照片 旁边 附近 上面 下面 里面 后面 前面 外面 之间 风格"
 )
 _AFTER_A_NOUN = frozenset("上下里中内外前后旁边间")
 _IRREGULAR = {"mice": "mouse", "snowmen": "snowman", "leaves": "leaf", "geese": "goose", "oxen": "ox"}
@@ -138,5 +138,6 @@ def _chinese() -> tuple[frozenset[str], frozenset[str], int]:
     words |= {word.removesuffix("风格") for word in words} - {""}
     words |= {word.rstrip("上里中前") for word in words} - {""}
     classifiers = {subject.classifier for subject in subjects()}
-    grammar = {*_GRAMMAR_ZH.split(), *(first + each for first in "一这那每" for each in classifiers)}
+    counted = (first + each for first in "一这那每" for each in classifiers)
+    grammar = {*_GRAMMAR_ZH.split(), *classifiers, *counted}
     return frozenset(words), frozenset(grammar), max(map(len, words | grammar))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from kolors_course import __version__
 from kolors_course.cli.parsing import Parser
-from kolors_course.errors import CourseError, enough_memory, printable
+from kolors_course.errors import CourseError, enough_memory, for_terminal, printable
 from kolors_course.libraries import present_torch, remedy, require_fit
 
 # name -> (module, one line of help)
@@ -33,6 +33,7 @@ COMMANDS = {
     "demo": ("demo", "the main job: train a style LoRA and draw a story before and after"),
     "train-mini": ("train_mini", "train Kolors-mini from scratch (resumable)"),
 }
+RESUMABLE = ("train-lora", "train-mini")
 MEMORY_FLAGS = ("batch_size", "size", "height", "width", "count", "scale", "lora_rank", "rank")
 
 
@@ -88,10 +89,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CourseError, OSError) as error:
         if "--debug" in argv:
             raise
-        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
+        print("error:", " ".join(for_terminal(str(error)).splitlines()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; training resumes from its last checkpoint when run again", file=sys.stderr)
+        resumes = (
+            "; the same command goes on from the last checkpoint" if argv[:1] and argv[0] in RESUMABLE else ""
+        )
+        print(f"stopped{resumes}", file=sys.stderr)
         return 130
 
 

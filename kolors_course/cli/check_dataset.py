@@ -1,6 +1,7 @@
 """`kolors-course check-dataset`: what it does once its flags are read."""
 
 import argparse
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,10 +93,12 @@ def _refuse_early(arguments: argparse.Namespace, wanted: Filter) -> None:
         data_juicer_config(wanted, arguments.juicer)
     if arguments.sheet:
         kind = Image.registered_extensions().get(arguments.sheet.suffix.lower())
-        if kind not in Image.SAVE:
+        try:
+            Image.new("RGB", (16, 16)).save(io.BytesIO(), kind or "")
+        except Exception as error:  # each kind says in its own way that it takes no such picture
             raise CourseError(
-                f"--sheet {arguments.sheet}: its ending names no kind of picture; call it sheet.png"
-            )
+                f"--sheet {arguments.sheet}: no picture can be written with that ending; call it sheet.png"
+            ) from error
 
 
 def _nothing_passes(report: Report) -> bool:
@@ -113,9 +116,14 @@ def run(arguments: argparse.Namespace) -> int:
     facts = report.to_dict()
     write_json(arguments.json, facts)  # before anything that can fail
     if arguments.fix and not _nothing_passes(report):
-        repair = fix_dataset(arguments.dataset, arguments.fix, wanted)
+        try:
+            repair = fix_dataset(arguments.dataset, arguments.fix, wanted)
+        except CourseError as error:
+            if str(error) in report.problems:  # it is told
+                return 2
+            raise
         print("\n".join(repair.actions))
-        print(f"wrote {repair.folder} with {repair.pictures} pictures")
+        print(f"wrote {repair.folder} with {repair.pictures} picture{'s' * (repair.pictures != 1)}")
         report = checker.check(repair.folder)
         facts["fixed"] = {"actions": repair.actions, **report.to_dict()}
         write_json(arguments.json, facts)

@@ -25,9 +25,15 @@ from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.kolors import current_profile
 from kolors_course.lora.reading import open_lora
 
+MOST_OF_A_NAME = 160  # bytes, of a saved picture; systems allow 255
+
 
 def run_workflow(arguments: argparse.Namespace) -> int:
     """Run the workflow of the command line; its exit status."""
+    if arguments.server is not None and arguments.source != "auto":
+        raise CourseError(
+            "--source has no effect with --server, which is installed already; leave one of them out"
+        )
     workflow = read_workflow(arguments.workflow)
     if format_of(workflow) == "ui":
         read_ui(workflow, str(arguments.workflow))  # damage is found before a server starts
@@ -129,6 +135,8 @@ def _file_name(picture: Picture, taken: set[str]) -> str:
     """
     name = re.split(r"[/\\]", picture.filename)[-1]
     name = "".join(letter if letter.isprintable() and letter not in '<>:"|?*' else "_" for letter in name)
-    path = Path(name.lstrip(".")[-100:] or "picture.png")
+    # With room for the ending of a name that is taken, and for what is added while it is written.
+    end = name.lstrip(".").encode("utf-8", "replace")[-MOST_OF_A_NAME:].decode("utf-8", "ignore")
+    path = Path(end or "picture.png")
     numbers = (f"{path.stem}-{number}{path.suffix}" for number in count(2))
     return next(name for name in chain([path.name], numbers) if name not in taken)

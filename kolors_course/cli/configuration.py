@@ -5,10 +5,9 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from kolors_course.cli.parsing import Parser
-from kolors_course.errors import CourseError
-from kolors_course.ranges import shortened
+from kolors_course.errors import CourseError, brief
 from kolors_course.training.config_file import Value, read_config
-from kolors_course.training.sample_prompts import sample_prompt_of
+from kolors_course.training.sample_prompts import parse_sample_prompt, sample_prompt_of
 
 # What belongs to a command line, not to a file that is kept and given away.
 _NOT_IN_FILES = ("help", "config", "debug", "modelscope_access_token")
@@ -28,7 +27,7 @@ class ConfigParser(Parser):
 
     def parse_known_args(self, args: Sequence[str], namespace: argparse.Namespace | None = None):
         given, rest = super().parse_known_args(args, namespace)
-        if not given.config:
+        if given.config is None:
             return given, rest
         words = self._words(given)
         try:
@@ -42,13 +41,15 @@ class ConfigParser(Parser):
     def _words(self, given: argparse.Namespace) -> list[str]:
         """The file as words of a command line, without lists that are given there too."""
         actions = {action.dest: action for action in self._actions if action.dest not in _NOT_IN_FILES}
-        words = []
+        words, read = [], {}
         for key, value in read_config(given.config).items():
             name = key.replace("-", "_")
             if name not in actions:
                 near = difflib.get_close_matches(name, actions, 1)
                 hint = f"did you mean {near[0]}?" if near else f"the flags are listed by {self.prog} --help"
-                raise CourseError(f"{given.config}: there is no flag {shortened(key)}; {hint}")
+                raise CourseError(f"{given.config}: there is no flag {brief(key, 24)}; {hint}")
+            if read.setdefault(name, key) != key:
+                raise CourseError(f"{given.config}: {name} stands there twice, as {read[name]} and as {key}")
             action = actions[name]
             if action.default == getattr(given, action.dest) or not isinstance(action.default, list):
                 words += _as_words(f"{given.config}: {name}", action, value)
@@ -74,4 +75,10 @@ def _text(where: str, item: str | Mapping[str, str]) -> str:
         return item
     if not where.endswith("sample_prompt"):
         raise CourseError(f"{where} takes a plain value, not names with values")
-    return str(sample_prompt_of(item))
+    try:
+        prompt = sample_prompt_of(item)
+        if parse_sample_prompt(str(prompt)) != prompt:
+            raise CourseError(f"give {', '.join(item)} apart, without -- in their texts")
+    except CourseError as error:
+        raise CourseError(f"{where}: {error}") from error
+    return str(prompt)

@@ -7,7 +7,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from kolors_course.cli import options
 from kolors_course.dataset.pixels import open_picture
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, printable
 from kolors_course.files import atomic_path
 from kolors_course.kolors import KolorsModel, Sampling, generate
 from kolors_course.kolors.sampling import check_drawing, check_size
@@ -53,11 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     if factor > 1:
         sheet = sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.LANCZOS)
     facts = PngInfo()
-    facts.add_itxt("model", model.name)
+    facts.add_itxt("model", printable(model.name))
     for key in ("prompt", "negative", "seed", "steps", "guidance", "sampler", "spacing", "denoise"):
         facts.add_itxt(key, str(getattr(arguments, key)))
-    facts.add_itxt("image", arguments.image.name if arguments.image else "")
-    facts.add_itxt("lora", " ".join(arguments.lora))
+    facts.add_itxt("image", printable(arguments.image.name) if arguments.image else "")
+    facts.add_itxt("lora", printable(" ".join(arguments.lora)))
     with atomic_path(arguments.output) as path:
         sheet.save(path, pnginfo=facts if path.suffix.lower() == ".png" else None)
     print(f"wrote {arguments.output}")

@@ -7,6 +7,8 @@ from typing import NoReturn
 from kolors_course.dataset.text import check_text
 from kolors_course.errors import CourseError
 
+_KEPT = 200  # characters at each end of a long message
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser for people: `--batch-size` and `--batch_size` are the same flag.
@@ -17,7 +19,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def error(self, message: str) -> NoReturn:
-        raise CourseError(f"{message}; see {self.prog} --help")
+        raise CourseError(f"{_without_middle(message)}; see {self.prog} --help")
 
     def parse_known_args(self, args: Sequence[str], namespace: argparse.Namespace | None = None):
         namespace, rest = super().parse_known_args(self._spelled(args), namespace)
@@ -33,6 +35,11 @@ class Parser(argparse.ArgumentParser):
         ours = {_plain(flag): flag for flag in self._option_string_actions}
         end = words.index("--") if "--" in words else len(words)
         return [*(_respell(word, ours) for word in words[:end]), *words[end:]]
+
+
+def _without_middle(message: str) -> str:
+    """argparse repeats wrong values whole, between what it says of them."""
+    return message if len(message) <= 3 * _KEPT else f"{message[:_KEPT]} … {message[-_KEPT:]}"
 
 
 def _names_a_file(action: argparse.Action) -> bool:

@@ -1,11 +1,10 @@
 """Reports of commands for other programs. Apart from options.py, so that doctor runs where diffusers cannot."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from kolors_course.errors import printable
-from kolors_course.files import atomic_path
+from kolors_course.files import atomic_path, json_text
 
 
 def write_json(path: Path | None, report: dict[str, Any]) -> None:
@@ -15,6 +14,6 @@ def write_json(path: Path | None, report: dict[str, Any]) -> None:
         CourseError, OSError: the file cannot be written.
     """
     if path:
-        text = printable(json.dumps(report, indent=2, ensure_ascii=False), backslash="\\\\")
+        text = printable(json_text(report), backslash="\\\\")
         with atomic_path(path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")

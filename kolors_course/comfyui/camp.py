@@ -13,9 +13,8 @@ from kolors_course.comfyui.convert import is_link, to_api
 from kolors_course.comfyui.graph import ApiGraph, format_of, read_api, read_ui, subgraphs_of
 from kolors_course.comfyui.schema import NodeSchema, read_schemas
 from kolors_course.comfyui.validate import title_of
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, brief
 from kolors_course.kolors.sampling import SEEDS
-from kolors_course.untrusted import shorten
 
 MODEL, LORA, TEXT, SAMPLER = (
     "DownloadAndLoadKolorsModel",
@@ -153,7 +152,7 @@ def import_camp(
             inputs = converter(identity, api, result, model_name) if converter else None
         except (KeyError, TypeError, ValueError) as error:
             raise CourseError(
-                f"{_name(identity, api)}: a value is missing or wrong: {shorten(error)}"
+                f"{_name(identity, api)}: a value is missing or wrong: {brief(error)}"
             ) from error
         if inputs is not None:
             node = {
@@ -224,7 +223,7 @@ def _sampler(identity: str, api: ApiGraph, result: CampImport, model_name: str) 
     if not is_link(seed) and seed >= SEEDS:
         seed %= SEEDS
         result.notes.append(
-            f"{_name(identity, api)}: seeds end below {SEEDS}; {shorten(inputs['seed'])} became {seed}"
+            f"{_name(identity, api)}: seeds end below {SEEDS}; {brief(inputs['seed'])} became {seed}"
         )
     own_size = model_name == "mini"
     if own_size:
@@ -305,4 +304,4 @@ def _drop_idle_vaes(api: ApiGraph) -> None:
 
 
 def _name(identity: str, api: ApiGraph) -> str:
-    return f"node {shorten(identity)} {shorten(title_of(api[identity]))!r}"
+    return f"node {brief(identity)} {brief(title_of(api[identity]))!r}"

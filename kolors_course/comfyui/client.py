@@ -154,7 +154,8 @@ class ComfyClient:
             )
         said = one_line(reply.body.decode("utf-8", "replace")) if reply.kind == "text/plain" else ""
         raise CourseError(
-            f"ComfyUI refused {where}: {reply.status} {reply.reason}" + (f": {said}" if said else "")
+            f"{self.url} refused {where}: {reply.status} {reply.reason}{said and f': {said}'}; is it a ComfyUI "
+            "that you may use?"
         )
 
     def _submit(self, api: ApiGraph, page: dict[str, Any] | None, client: str) -> str:

@@ -6,8 +6,7 @@ Names come from workflows, which come from anywhere: only a name that was listed
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from kolors_course.errors import CourseError
-from kolors_course.untrusted import shorten
+from kolors_course.errors import CourseError, brief
 
 NAMED = 20  # files in one message
 DEPTH = ("*", "*/*")  # of a model folder below the folders that are searched
@@ -49,7 +48,7 @@ def look_up(name: str, listed: Mapping[str, Path], what: str, folder: str) -> Pa
         known = ", ".join(sorted(listed)[:NAMED]) or "none"
         more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
         raise CourseError(
-            f"there is no {what} '{shorten(name)}' (there are: {known}{more}); put it into {folder}, press R in the "
+            f"there is no {what} '{brief(name)}' (there are: {known}{more}); put it into {folder}, press R in the "
             "browser and choose it"
         )
     return listed[name]

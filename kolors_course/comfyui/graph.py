@@ -16,8 +16,8 @@ from pydantic_core import PydanticCustomError
 
 from kolors_course.comfyui.embedded import PICTURES, PNG, workflow_in
 from kolors_course.comfyui.schema import ANY
-from kolors_course.errors import CourseError
-from kolors_course.untrusted import MAX_BYTES, Id, Integer, Text, null_means, parse_json, read_as, shorten
+from kolors_course.errors import CourseError, brief
+from kolors_course.untrusted import MAX_BYTES, Id, Integer, Text, null_means, parse_json, read_as
 
 # Node id -> {"class_type": ..., "inputs": {...}, "_meta": {"title": ...}}
 ApiGraph = dict[str, dict[str, Any]]
@@ -93,7 +93,7 @@ class UiNode:
     @property
     def label(self) -> str:
         """How a message names it."""
-        return f"{shorten(self.title or self.type)!r}"
+        return f"{brief(self.title or self.type)!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ def format_of(workflow: Any, where: str = "the workflow") -> str:
     Raises:
         CourseError: it is neither.
     """
-    if isinstance(workflow, dict) and all(isinstance(workflow.get(key), list) for key in ("nodes", "links")):
+    if isinstance(workflow, dict) and isinstance(workflow.get("nodes"), list) and "links" in workflow:
         return "ui"
     try:
         if read_as(dict[str, ApiNode], workflow, "it"):
@@ -221,7 +221,7 @@ def read_ui(workflow: Any, where: str = "the workflow") -> Page:
     for graph in (page, *subgraphs_of(page)):
         counts = Counter(node.id for node in graph.nodes)
         if counts and max(counts.values()) > 1:
-            raise CourseError(f"{where} has two nodes {shorten(max(counts, key=counts.get))}; {SAVE_AGAIN}")
+            raise CourseError(f"{where} has two nodes {brief(max(counts, key=counts.get))}; {SAVE_AGAIN}")
     return page
 
 

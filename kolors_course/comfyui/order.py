@@ -4,8 +4,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from kolors_course.comfyui.convert import is_link
 from kolors_course.comfyui.graph import ApiGraph
-from kolors_course.errors import CourseError
-from kolors_course.untrusted import shorten
+from kolors_course.errors import CourseError, brief
 
 SHOWN = 20  # nodes of a circle in a message
 
@@ -26,7 +25,7 @@ def execution_order(api: ApiGraph) -> list[str]:
         return list(TopologicalSorter(sources(api)).static_order())
     except CycleError as error:
         raise CourseError(
-            f"the links run in a circle: {' -> '.join(map(shorten, error.args[1][:SHOWN]))}"
+            f"the links run in a circle: {' -> '.join(map(brief, error.args[1][:SHOWN]))}"
         ) from error
 
 

@@ -9,8 +9,7 @@ from functools import cached_property
 
 from kolors_course.comfyui.graph import BYPASSED, MUTED, Link, Page, Subgraph, UiNode, subgraphs_of
 from kolors_course.comfyui.page_nodes import SETTERS
-from kolors_course.errors import CourseError
-from kolors_course.untrusted import shorten
+from kolors_course.errors import CourseError, brief
 
 INPUTS, OUTPUTS = "-10", "-20"
 MAX_NODES = 20_000  # of a run; subgraphs in subgraphs multiply
@@ -61,7 +60,7 @@ class Scope:
         return {}
 
     def where(self, node: UiNode) -> str:
-        return f"node {shorten(self.path + node.id)} {node.label}"
+        return f"node {brief(self.path + node.id)} {node.label}"
 
 
 def unfold(page: Page) -> list[Scope]:
@@ -97,6 +96,6 @@ def _require_no_circle(scope: Scope, node: UiNode, definition: Subgraph) -> None
             break
         around = around.parent
     raise CourseError(
-        f"{scope.where(node)}: the subgraph {shorten(definition.name or definition.id)!r} contains itself, or is "
+        f"{scope.where(node)}: the subgraph {brief(definition.name or definition.id)!r} contains itself, or is "
         f"nested deeper than {MAX_NESTED}: take it out in ComfyUI"
     )

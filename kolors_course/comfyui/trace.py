@@ -12,8 +12,7 @@ from kolors_course.comfyui.graph import BYPASSED, Link, Slot, Subgraph, UiNode
 from kolors_course.comfyui.page_nodes import GETTERS, PRIMITIVE, is_page_only
 from kolors_course.comfyui.schema import ANY, NodeSchema
 from kolors_course.comfyui.scopes import INPUTS, Scope
-from kolors_course.errors import CourseError
-from kolors_course.untrusted import shorten
+from kolors_course.errors import CourseError, brief
 
 MEND = "connect it anew in ComfyUI"
 INSTEAD = "-1"  # as the node of a promoted field: the value that the subgraph's own node keeps
@@ -108,7 +107,7 @@ class Tracer:
         scope, slots = place.scope, self.slots(place.node)
         if not 0 <= place.slot < len(slots):
             raise CourseError(
-                f"{scope.where(place.node)} has no input {shorten(place.slot)}, counted from 0, that "
+                f"{scope.where(place.node)} has no input {brief(place.slot)}, counted from 0, that "
                 "its output could take from: remove it, or connect it anew in ComfyUI"
             )
         link = slots[place.slot].link
@@ -118,7 +117,7 @@ class Tracer:
             if is_page_only(place.node, self._schemas):  # the page itself leaves such behind in subgraphs
                 return None
             raise CourseError(
-                f"{scope.where(place.node)}: link {shorten(link)} comes from nowhere: connect that input again in "
+                f"{scope.where(place.node)}: link {brief(link)} comes from nowhere: connect that input again in "
                 "ComfyUI"
             )
         return self._before_link(scope, scope.links[link], place.wanted, place.kept)
@@ -131,7 +130,7 @@ class Tracer:
             slots, slot = self.slots(scope.host), link.origin_slot
             if not 0 <= slot < len(slots):
                 raise CourseError(
-                    f"{scope.parent.where(scope.host)} has no input {shorten(slot)}, counted from 0: {MEND}"
+                    f"{scope.parent.where(scope.host)} has no input {brief(slot)}, counted from 0: {MEND}"
                 )
             kept = self._promoted_value(scope, slot) or kept
             if slots[slot].link is None:
@@ -139,7 +138,7 @@ class Tracer:
             return Input(scope.parent, scope.host, slot, slots[slot].type, kept)
         if link.origin_id not in scope.nodes:
             raise CourseError(
-                f"link {shorten(scope.path + link.id)} comes from nowhere: connect that input again in ComfyUI"
+                f"link {brief(scope.path + link.id)} comes from nowhere: connect that input again in ComfyUI"
             )
         return Output(scope, scope.nodes[link.origin_id], link.origin_slot, wanted)
 
@@ -164,7 +163,7 @@ class Tracer:
         slot, wanted = place.slot, place.wanted
         if not 0 <= slot < len(place.node.outputs):
             raise CourseError(
-                f"{place.scope.where(place.node)} has no output {shorten(slot)}, counted from 0: {MEND}"
+                f"{place.scope.where(place.node)} has no output {brief(slot)}, counted from 0: {MEND}"
             )
         types = [entry.type for entry in self.slots(place.node)]
         given = self._output_type(place.node, slot)
@@ -237,7 +236,7 @@ def _setter(scope: Scope, getter: UiNode) -> tuple[Scope, UiNode]:
             return around, around.setters[name]
         around = around.parent
     raise CourseError(
-        f"{scope.where(getter)} gets {shorten(name)!r}, which nothing sets: choose another name in ComfyUI"
+        f"{scope.where(getter)} gets {brief(name)!r}, which nothing sets: choose another name in ComfyUI"
     )
 
 

@@ -13,8 +13,7 @@ from typing import Any
 from kolors_course.comfyui.convert import fits, is_link
 from kolors_course.comfyui.graph import ApiGraph
 from kolors_course.comfyui.schema import ANY, WIDGET_TYPES, InputSchema, NodeSchema
-from kolors_course.errors import CourseError
-from kolors_course.untrusted import shorten
+from kolors_course.errors import CourseError, brief
 
 NAMED = 20  # problems in one message
 COMPARED = 200  # characters of a name when similar ones are looked for
@@ -31,9 +30,9 @@ class Problem:
     input: str = ""
 
     def __str__(self) -> str:
-        where = f"node {shorten(self.node)} {shorten(self.title)!r}" if self.node else "workflow"
+        where = f"node {brief(self.node)} {brief(self.title)!r}" if self.node else "workflow"
         return (
-            f"{where}, input '{shorten(self.input)}': {self.message}"
+            f"{where}, input '{brief(self.input)}': {self.message}"
             if self.input
             else f"{where}: {self.message}"
         )
@@ -75,7 +74,7 @@ def _problems_of_node(identity: str, api: ApiGraph, schemas: dict[str, NodeSchem
     schema = schemas.get(node["class_type"])
     if schema is None:
         yield Problem(
-            f"no node type {shorten(node['class_type'])!r}{_nearest(node['class_type'], schemas)}",
+            f"no node type {brief(node['class_type'])!r}{_nearest(node['class_type'], schemas)}",
             identity,
             title,
         )
@@ -95,23 +94,23 @@ def _problems_of_node(identity: str, api: ApiGraph, schemas: dict[str, NodeSchem
 def _complaint_of_absence(entry: InputSchema) -> str:
     if not entry.required:
         return ""
-    return "it has no value" if entry.is_widget else f"nothing is connected; it takes a {entry.type}"
+    return "it has no value" if entry.is_widget else f"nothing is connected; it takes {entry.type}"
 
 
 def _complaint_of_link(link: list, entry: InputSchema, api: ApiGraph, schemas: dict[str, NodeSchema]) -> str:
     if not is_link(link) or not isinstance(link[1], int):
-        return f'{shorten(link)} is no link: write ["node id", slot]'
+        return f'{brief(link)} is no link: write ["node id", slot]'
     source, slot = link
     if source not in api:
-        return f"it is linked to node {shorten(source)}, which does not exist"
+        return f"it is linked to node {brief(source)}, which does not exist"
     schema = schemas.get(api[source]["class_type"])
     if schema is None:
         return ""  # a problem of that node
-    whose = f"node {shorten(source)} {shorten(title_of(api[source]))!r}"
+    whose = f"node {brief(source)} {brief(title_of(api[source]))!r}"
     if not 0 <= slot < len(schema.outputs):
-        return f"{whose} has {len(schema.outputs)} outputs, counted from 0, so no output {shorten(slot)}"
+        return f"{whose} has {len(schema.outputs)} outputs, counted from 0, so no output {brief(slot)}"
     if not fits(schema.outputs[slot], entry.type):
-        return f"it takes a {entry.type}; output {slot} of {whose} is a {schema.outputs[slot]}"
+        return f"it takes {entry.type}; output {slot} of {whose} is {schema.outputs[slot]}"
     return ""
 
 
@@ -125,10 +124,10 @@ def _complaint_of_value(value: Any, entry: InputSchema) -> str:
         if unlisted or value in entry.options:
             return ""
         if not entry.options:
-            return f"{shorten(repr(value))} is not there: the server offers nothing here; is a model or file missing?"
-        return f"{shorten(repr(value))} is none of its {len(entry.options)} choices{_nearest(value, entry.options)}"
+            return f"{brief(repr(value))} is not there: the server offers nothing here; is a model or file missing?"
+        return f"{brief(repr(value))} is none of its {len(entry.options)} choices{_nearest(value, entry.options)}"
     takes_values = {ANY, *WIDGET_TYPES} & set(entry.type.split(","))
-    return "" if takes_values else f"{shorten(repr(value))} is a value; connect a {entry.type} instead"
+    return "" if takes_values else f"{brief(repr(value))} is a value; connect {entry.type} instead"
 
 
 def _complaint_of_number(value: Any, entry: InputSchema) -> str:
@@ -136,15 +135,15 @@ def _complaint_of_number(value: Any, entry: InputSchema) -> str:
         number = (int if entry.type == "INT" else float)(value)
     except (TypeError, ValueError, OverflowError):
         return (
-            f"{shorten(repr(value))} is no number"
+            f"{brief(repr(value))} is no number"
             if entry.type == "FLOAT"
-            else f"{shorten(repr(value))} is no whole number"
+            else f"{brief(repr(value))} is no whole number"
         )
     low, high = (entry.bound(name) for name in ("min", "max"))
     if low is not None and number < low:
-        return f"{shorten(number)} is less than {low}, the least it takes"
+        return f"{brief(number)} is less than {low}, the least it takes"
     if high is not None and not number <= high:  # also not a number at all
-        return f"{shorten(number)} is more than {high}, the most it takes"
+        return f"{brief(number)} is more than {high}, the most it takes"
     return ""
 
 
@@ -154,7 +153,7 @@ def _nearest(name: Any, known: Any) -> str:
     close = difflib.get_close_matches(str(name)[:COMPARED], names, n=3, cutoff=0.6)
     if not close and len(names) <= 8:
         close = names
-    return f"; there is {', '.join(map(shorten, close))}" if close else ""
+    return f"; there is {', '.join(map(brief, close))}" if close else ""
 
 
 def _problems_of_circles(api: ApiGraph) -> Iterator[Problem]:
@@ -163,7 +162,7 @@ def _problems_of_circles(api: ApiGraph) -> Iterator[Problem]:
     for start in api:
         circle = _circle_from(start, api, done)
         if circle:
-            path = " -> ".join(f"{shorten(key)} {shorten(title_of(api[key]))!r}" for key in circle[:NAMED])
+            path = " -> ".join(f"{brief(key)} {brief(title_of(api[key]))!r}" for key in circle[:NAMED])
             yield Problem(f"its links run in a circle: {path}", circle[0], title_of(api[circle[0]]))
 
 

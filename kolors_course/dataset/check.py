@@ -17,7 +17,7 @@ from kolors_course.dataset.layouts import READERS
 from kolors_course.dataset.pixels import cover_picture, open_picture, storage_quirks
 from kolors_course.dataset.reader import Examination, Sample, examine
 from kolors_course.dataset.report import VERDICTS, Finding, Report, Spread
-from kolors_course.errors import CourseError, printable, short
+from kolors_course.errors import CourseError, brief, on_one_line, printable
 
 TEXT_TOKENS = 254  # Kolors reads 256 tokens, of which the prefix [gMASK] sop takes two
 MAX_CROP = 0.2
@@ -51,11 +51,11 @@ def check_dataset(
     try:
         examination = examine(path)
     except CourseError as error:
-        return Report(printable(str(path)), findings=(Finding("error", "folder", str(error)),))
+        return Report(printable(str(path)), findings=(Finding("error", "folder", on_one_line(str(error))),))
     samples = examination.samples
     redrawn = _redrawn(samples, training_size, redraw, progress) if redraw and training_size else {}
     patient = _Patient(examination, training_size, count_tokens, wanted or Filter(), redrawn)
-    findings = [replace(finding, text=printable(finding.text)) for finding in patient.findings()]
+    findings = [replace(finding, text=on_one_line(finding.text)) for finding in patient.findings()]
     findings.sort(key=lambda finding: VERDICTS.index(finding.verdict))
     return Report(
         folder=printable(str(path)),
@@ -142,7 +142,7 @@ class _Patient:
             share = f"all {total}" if count == total else f"{count} of {total}"
             yield self._warning(
                 "captions",
-                f"{share} pictures have the same caption '{short(caption)}': nothing tells the style "
+                f"{share} pictures have the same caption '{brief(caption, 40)}': nothing tells the style "
                 f"from what each picture shows; describe each one",
                 [sample for sample in self.samples if sample.text == caption],
             )

@@ -1,5 +1,6 @@
 """Mending what can be mended without guessing, into a new folder."""
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from kolors_course.dataset.pixels import open_picture, storage_quirks
 from kolors_course.dataset.reader import Examination, Sample, examine
 from kolors_course.dataset.text import Recovery, tidy
 from kolors_course.dataset.writer import picture_name, write_dataset
-from kolors_course.errors import CourseError, printable, short
+from kolors_course.errors import CourseError, brief, on_one_line
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def fix_dataset(path: str | Path, target: str | Path, wanted: Filter | None = No
 
     examination = examine(path, decode)
     if examination.listing.layout in READERS:
-        actions += [f"names put right: {note}" for note in examination.listing.notes]
+        actions += [f"put right: {note}" for note in examination.listing.notes]
     actions += [f"not read: {line}" for line in examination.listing.ignored]
     if fault := wanted and wanted.leaves_nothing([sample.size for sample in examination.samples]):
         raise CourseError(fault)
@@ -69,7 +70,7 @@ def fix_dataset(path: str | Path, target: str | Path, wanted: Filter | None = No
         )
     mender = _Mender(examination, wanted or Filter(), actions)
     folder = write_dataset(target, mender.items(), "utf-8")
-    return Repair(folder, mender.pictures, tuple(map(printable, actions)))
+    return Repair(folder, mender.pictures, tuple(map(on_one_line, actions)))
 
 
 def _text_files(path: str | Path) -> list[Path]:
@@ -113,14 +114,14 @@ class _Mender:
 
     def _fault(self, sample: Sample, caption: str, same: str | None) -> str:
         if same:
-            return f"the same picture as {same}; the caption '{short(caption)}' goes with it"
+            return f"the same picture as {same}; the caption '{brief(caption, 40)}' goes with it"
         return self.wanted.fault(sample.size)
 
 
 def _mask_of(sample: Sample) -> tuple[Image.Image | None, str]:
     """The loss mask of a picture, upright as the picture is, if it has one; and why it is lost, or ""."""
     path = mask_file(sample.path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None, ""
     try:
         mask = open_picture(path)
@@ -136,7 +137,7 @@ def _changes(row: Row, sample: Sample, caption: str, lost: str) -> str:
     changes = [f"was {quirk}" for quirk in storage_quirks(sample.path)]
     # The line break at the end of a caption file is no flaw of the caption.
     if caption != row.text.rstrip("\r\n"):
-        changes.append(f"caption tidied to '{short(caption)}'")
+        changes.append(f"caption tidied to '{brief(caption, 40)}'")
     if lost:
         changes.append(lost)
     return f" ({'; '.join(changes)})" if changes else ""

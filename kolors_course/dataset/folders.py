@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from kolors_course.errors import is_whole
+from kolors_course.errors import CourseError, is_whole
 
 # Some Pillow cannot read everywhere (.avif), or at all (.heic): better one clear error than a picture passed over.
 PICTURE_SUFFIXES = (
@@ -21,9 +21,23 @@ _KOHYA = re.compile(r"(\d{1,3})_(.*)", re.DOTALL)
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """The files in a folder and below it, sorted; without hidden ones and what macOS puts into archives."""
-    files = (file for file in folder.rglob("*") if file.is_file())
-    return sorted(file for file in files if not any(map(_is_hidden, file.relative_to(folder).parts)))
+    """The files in a folder and below it, sorted; without hidden ones and what macOS puts into archives.
+
+    Raises:
+        CourseError: a folder may not be looked into.
+    """
+    found = []
+    for place, folders, names in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        found += [Path(place, name) for name in names if not _is_hidden(name)]
+    return sorted(filter(os.path.isfile, found))
+
+
+def _refuse(error: OSError) -> None:
+    if isinstance(error, PermissionError):  # others mean that it is not there
+        raise CourseError(
+            f"cannot look into {error.filename}: {error.strerror}; mend its permissions"
+        ) from error
 
 
 def picture_files(folder: Path) -> list[Path]:
@@ -36,7 +50,8 @@ def mask_file(picture: Path) -> Path:
     """Where the loss mask of a picture lies if it has one: cat-masklabel.png beside cat.jpg."""
     usual = picture.with_name(picture.stem + MASK_SUFFIX)
     shouted = usual.with_suffix(usual.suffix.upper())
-    return shouted if shouted.is_file() and not usual.is_file() else usual
+    # Unlike Path.is_file, this is also False for names that are too long.
+    return shouted if os.path.isfile(shouted) and not os.path.isfile(usual) else usual
 
 
 def repeats_of(folder: str) -> tuple[int, str]:

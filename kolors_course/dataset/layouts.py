@@ -12,6 +12,7 @@ the pictures in `10_cat/` come ten times in each pass.
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from kolors_course.dataset.metadata import (
     read_jsonl,
 )
 from kolors_course.dataset.text import Decode, read_utf8
-from kolors_course.errors import CourseError, printable
+from kolors_course.errors import CourseError, brief, printable
 
 CAPTION_FILES, CLASS_FOLDERS = "caption files", "class folders"
 READERS = {METADATA_NAME: read_csv, JSONL_NAME: read_jsonl}
@@ -71,10 +72,11 @@ def find_listing(path: str | Path, decode: Decode = read_utf8) -> Listing:
             metadata file is meant, or the metadata file cannot be used at all.
     """
     path = Path(path)
-    if not path.is_dir():
-        fault = "is a file, not a folder" if path.exists() else "does not exist"
+    if not os.path.isdir(path):  # unlike Path's own, also False for a name that is too long
+        fault = "is a file, not a folder" if os.path.exists(path) else "does not exist"
+        shown = brief(str(path), 200)
         raise CourseError(
-            f"dataset folder {path} {fault}; give the folder that holds {TRAIN_FOLDER}/{METADATA_NAME}"
+            f"dataset folder {shown} {fault}; give the folder that holds {TRAIN_FOLDER}/{METADATA_NAME}"
         )
     listing = _choose(path, decode)
     pictures, captions = picture_files(listing.folder), Captions(listing.folder)
@@ -111,14 +113,28 @@ def _choose(path: Path, decode: Decode) -> Listing:
 
 
 def _from_metadata(folder: Path, decode: Decode) -> Listing | None:
-    found = [name for name in READERS if (folder / name).is_file()]
+    found = _tables(folder)
     if len(found) > 1:
-        raise CourseError(f"{folder} holds both {' and '.join(found)}; keep the one to train on")
+        names = " and ".join(file.name for file in found)
+        raise CourseError(f"{folder} holds both {names}; keep the one to train on")
     if not found:
         return None
-    (name,) = found
-    table = READERS[name](folder / name, decode)
-    return _matched(Listing(folder, folder / name, name, table.rows, table.notes))
+    (file,) = found
+    name = file.name.lower()
+    table = READERS[name](file, decode)
+    notes = table.notes
+    if file.name != name:
+        notes = (f"{file} is understood here, but other trainers want {name}", *notes)
+    return _matched(Listing(folder, file, name, table.rows, notes))
+
+
+def _tables(folder: Path) -> list[Path]:
+    """The metadata files of a folder; Windows does not tell letter cases apart."""
+    with suppress(OSError):  # where there is no such folder; one that is closed has no files to match either
+        return sorted(
+            file for file in folder.iterdir() if file.name.lower() in READERS and os.path.isfile(file)
+        )
+    return []
 
 
 def _matched(listing: Listing) -> Listing:
@@ -192,7 +208,7 @@ def _passed_over(path: Path, chosen: Path) -> Iterator[str]:
     captions = Captions(other)
     pictures = [picture for picture in picture_files(other) if other == train or train not in picture.parents]
     files = [file for picture in pictures for file in captions.of(picture)]
-    found = [other / name for name in READERS if (other / name).is_file()] + files[:1]
+    found = _tables(other) + files[:1]
     if found:
         yield (
             f"captions in {other} are not read, only those of {chosen} are (the first is "
@@ -202,7 +218,7 @@ def _passed_over(path: Path, chosen: Path) -> Iterator[str]:
 
 def _shared(companions: Iterable[Path]) -> Iterator[str]:
     """What belongs to two pictures, because their names differ in the ending only."""
-    shared = [file for file, count in Counter(companions).items() if count > 1 and file.is_file()]
+    shared = [file for file, count in Counter(companions).items() if count > 1 and os.path.isfile(file)]
     if shared:
         yield (
             f"{_count(shared, 'file belongs', 'files belong')} to several pictures whose names differ in the ending "

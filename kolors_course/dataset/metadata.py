@@ -6,17 +6,20 @@ Nothing here looks at pictures; the rules about single rows are in `reader`.
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kolors_course.dataset.text import Decode
-from kolors_course.errors import CourseError, is_whole
+from kolors_course.errors import CourseError, brief, is_whole
 
 METADATA_NAME = "metadata.csv"
 JSONL_NAME = "metadata.jsonl"
 TRAIN_FOLDER = "train"
 COLUMNS = ("file_name", "text")
+SEPARATORS = (",", ";", "\t")  # Excel writes the last two, by the country and the kind of file
+MOST_NAMED = 6  # columns in a message
 
 
 @dataclass(frozen=True)
@@ -56,27 +59,31 @@ class Table:
 def read_csv(path: Path, decode: Decode) -> Table:
     """Read `metadata.csv`, any line ending.
 
-    Column names may stand in either order; spaces around them and letter case are forgiven, because the
-    meaning is not in doubt. Any other column is refused: a stray `caption` beside `text` would leave open
-    which of the two is trained on. Spaces after a comma are skipped, so that `a.png, "one, two"` means what
-    it says. Empty lines are skipped.
+    Column names may stand in either order; spaces around them, letter case, and semicolons or tabs instead of commas
+    are forgiven, because the meaning is not in doubt. Any other column is refused: a stray `caption` beside `text`
+    would leave open which of the two is trained on. Spaces after a comma are skipped, so that `a.png, "one, two"`
+    means what it says. Empty lines are skipped.
 
     Raises:
         CourseError: not readable, not UTF-8 text, wrong columns, broken quoting, or no rows.
     """
     stream = io.StringIO(decode(path), newline="")
+    line, text = _header_line(stream)
     # The header is parsed without skipping spaces, to be able to say how it was spelled.
-    header = _read_header(path, stream.readline())
+    headers = {separator: _read_header(path, line, text, separator) for separator in SEPARATORS}
+    fitting = (mark for mark, names in headers.items() if sorted(_columns(names)) == sorted(COLUMNS))
+    separator = next(fitting, SEPARATORS[0])
+    header = headers[separator]
     columns = _columns(header)
     if sorted(columns) != sorted(COLUMNS):
         raise CourseError(
-            f"{path} line 1: the columns must be {_quoted(COLUMNS)}, but found {_quoted(header)}; "
+            f"{path} line {line}: the columns must be {_quoted(COLUMNS)}, but found {_quoted(header)}; "
             f"make the first line {','.join(COLUMNS)} and leave no other column"
         )
-    rows = tuple(_csv_row(path, line, columns, cells) for line, cells in _records(path, stream))
+    rows = tuple(_csv_row(path, at, columns, cells) for at, cells in _records(path, stream, line, separator))
     if not rows:
         raise CourseError(f"{path} has no rows below its header; add one row for each picture")
-    return Table(rows, _spelling(path, 1, header))
+    return Table(rows, (*_spelling(path, line, header), *_separation(path, line, separator)))
 
 
 def read_jsonl(path: Path, decode: Decode) -> Table:
@@ -108,7 +115,8 @@ def _columns(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in names) or "none"
+    more = [f"and {len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
+    return ", ".join([*(f"'{brief(name)}'" for name in names[:MOST_NAMED]), *more]) or "none"
 
 
 def _spelling(path: Path, line: int, names: Sequence[str]) -> tuple[str, ...]:
@@ -119,17 +127,39 @@ def _spelling(path: Path, line: int, names: Sequence[str]) -> tuple[str, ...]:
     return (f"{path} line {line}: {_quoted(names)} is understood here, but other trainers want {wanted}",)
 
 
-def _read_header(path: Path, line: str) -> tuple[str, ...]:
+def _separation(path: Path, line: int, separator: str) -> tuple[str, ...]:
+    """A note if something else than commas separates the columns."""
+    if separator == SEPARATORS[0]:
+        return ()
+    what = "tabs" if separator == "\t" else f"'{separator}'"
+    return (
+        f"{path} line {line}: the columns are separated by {what}, which is understood here, but other trainers want "
+        "commas",
+    )
+
+
+def _header_line(stream: io.StringIO) -> tuple[int, str]:
+    """The first line that says something, and its number; not that in which Excel notes the separator (sep=;)."""
+    number, line = 1, stream.readline()
+    while line and (not line.strip() or re.fullmatch(r"sep=.\s*", line)):
+        number, line = number + 1, stream.readline()
+    return (number, line) if line else (1, "")
+
+
+def _read_header(path: Path, number: int, line: str, separator: str) -> tuple[str, ...]:
     try:
-        return tuple(next(csv.reader([line]), ()))
+        return tuple(next(csv.reader([line], delimiter=separator), ()))
     except csv.Error as error:
-        raise _broken_csv(path, 1, error) from error
+        raise _broken_csv(path, number, error) from error
 
 
-def _records(path: Path, stream: io.StringIO) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each record, from the stream's position, which is line 2 of the file."""
-    reader = csv.reader(stream, strict=True, skipinitialspace=True)
-    header_lines = 1
+def _records(
+    path: Path, stream: io.StringIO, header_lines: int, separator: str
+) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each record, from the stream's position, which is behind the lines of the header."""
+    # A tab is a space, too, which would make empty cells vanish.
+    spaces = separator != "\t"
+    reader = csv.reader(stream, strict=True, skipinitialspace=spaces, delimiter=separator)
     line = header_lines + 1
     try:
         for cells in reader:
@@ -142,8 +172,9 @@ def _records(path: Path, stream: io.StringIO) -> Iterator[tuple[int, list[str]]]
 
 
 def _broken_csv(path: Path, line: int, error: csv.Error) -> CourseError:
+    reason = f"a cell of more than {csv.field_size_limit()} characters" if "limit" in str(error) else error
     return CourseError(
-        f"{path} line {line}: not valid CSV ({error}); most often a double quote is not closed, "
+        f"{path} line {line}: not valid CSV ({reason}); most often a double quote is not closed, "
         f"or one inside a quoted caption is not doubled"
     )
 
@@ -152,7 +183,7 @@ def _csv_row(path: Path, line: int, columns: Sequence[str], cells: Sequence[str]
     if len(cells) != len(columns):
         fault = (
             f"expected {len(columns)} cells ({','.join(columns)}), found {len(cells)}; "
-            f"a caption that holds a comma must stand in double quotes"
+            f"a caption that holds what separates the columns must stand in double quotes"
         )
         return Row(path, line, fault=fault)
     return Row(path, line, **dict(zip(columns, cells, strict=True)))
@@ -163,8 +194,10 @@ def _parse_object(line: str) -> dict | str:
     wanted = '{"file_name": "a.png", "text": "a caption"}'
     try:
         record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return f"not valid JSON ({getattr(error, 'msg', error)}); each line must be like {wanted}"
+    except json.JSONDecodeError as error:
+        return f"not valid JSON ({error.msg}); each line must be like {wanted}"
+    except (ValueError, RecursionError):  # thousands of digits, or of brackets
+        return f"not valid JSON (nested too deep, or a number too long); each line must be like {wanted}"
     return record if isinstance(record, dict) else f"not a JSON object; each line must be like {wanted}"
 
 
@@ -186,6 +219,8 @@ def _json_row(path: Path, line: int, record: dict | str) -> Row:
             return Row(
                 path, line, fault=f"{name} is {json.dumps(value)[:40]}; it must be text in double quotes"
             )
+        if "\0" in value:
+            return Row(path, line, fault=f"{name} holds a NUL character; remove it")
         if not is_whole(value):
             return Row(
                 path, line, fault=f"{name} holds half a character; write it out instead of as \\u escapes"

@@ -50,7 +50,8 @@ def open_picture(path: str | Path) -> Image.Image:
     """
     path = Path(path)
     if not os.path.isfile(path):  # unlike Path.is_file, also False for a name the system finds too long
-        raise CourseError(f"picture {path} does not exist; put it there, or correct its path")
+        fault = "is a folder" if os.path.isdir(path) else "does not exist"
+        raise CourseError(f"picture {path} {fault}; put it there, or correct its path")
     try:
         with _quiet(), Image.open(path) as image:
             _check_claim(image, path.stat().st_size)
@@ -92,7 +93,12 @@ def storage_quirks(path: str | Path) -> tuple[str, ...]:
 
 
 def _check_claim(image: Image.Image, size: int) -> None:
-    """Refuse a file of a few bytes that would take hundreds of megabytes of memory, before it takes them."""
+    """Refuse a file of a few bytes that would take hundreds of megabytes of memory,
+
+    A program that draws a picture is refused, too.
+    """
+    if image.format == "EPS":  # Pillow would run it with Ghostscript
+        raise CourseError("is a program in PostScript; save it as a PNG")
     pixels = image.width * image.height
     if pixels > MOST_PIXELS_UNSEEN and pixels > MOST_PIXELS_A_BYTE * size:
         raise CourseError(

@@ -9,11 +9,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
+from kolors_course.dataset.folders import CAPTION_SUFFIXES, visible_files
 from kolors_course.dataset.layouts import READERS, Listing, find_listing
 from kolors_course.dataset.metadata import Row
 from kolors_course.dataset.pixels import open_picture
 from kolors_course.dataset.text import Decode, is_blank, read_utf8
-from kolors_course.errors import CourseError, is_whole, printable
+from kolors_course.errors import CourseError, brief, is_whole, on_one_line
+
+MOST_CHARACTERS = 100_000  # of a caption; Kolors reads some 1,000, and a CSV file may have 131,072 in a cell
+MOST_OF_A_NAME, MOST_OF_A_PATH = 255, 3000  # bytes that systems allow, about
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def examine(path: str | Path, decode: Decode = read_utf8) -> Examination:
     """
     listing = find_listing(path, decode)
     folder = listing.folder
-    if not any(file.is_file() and file.name not in READERS for file in folder.rglob("*")):
+    if not any(file.name.lower() not in READERS for file in visible_files(folder)):
         raise CourseError(f"{folder} holds no pictures; put those named in {listing.layout} beside it")
     results: list[Sample | str] = []
     first_lines: dict[Path, int] = {}
@@ -97,7 +101,7 @@ def examine(path: str | Path, decode: Decode = read_utf8) -> Examination:
         try:
             results.append(_read_sample(row, folder, first_lines))
         except CourseError as error:
-            results.append(printable(f"{row.place}: {error}"))
+            results.append(on_one_line(f"{row.place}: {error}"))
     return Examination(listing, tuple(results))
 
 
@@ -115,8 +119,18 @@ def _read_sample(row: Row, folder: Path, first_lines: dict[Path, int]) -> Sample
             f"the caption of '{file_name}', the name of its folder, is not UTF-8; rename the folder"
         )
     if is_blank(text):
-        raise CourseError(f"the caption of '{file_name}' is empty; describe the picture in 'text'")
+        raise CourseError(
+            f"the caption of '{file_name}' is empty; describe the picture in {_place_of_caption(row)}"
+        )
+    if len(text) > MOST_CHARACTERS:
+        raise CourseError(f"the caption of '{file_name}' has {len(text)} characters; is it one? shorten it")
     return Sample(path, text, open_picture(path).size, row.line, row.repeats)
+
+
+def _place_of_caption(row: Row) -> str:
+    if row.line:
+        return "'text'"
+    return row.source.name if row.source.suffix.lower() in CAPTION_SUFFIXES else "the name of its folder"
 
 
 def _picture_path(folder: Path, file_name: str) -> Path:
@@ -126,12 +140,20 @@ def _picture_path(folder: Path, file_name: str) -> Path:
     """
     if not file_name:
         raise CourseError("file_name is empty; fill it in or remove the row")
+    if "://" in file_name:
+        raise CourseError(
+            f"file_name '{brief(file_name, 40)}' is an address; download the picture and give the file's name"
+        )
     relative = os.path.normpath(file_name.replace("\\", "/"))
+    if any(
+        len(os.fsencode(part)) > MOST_OF_A_NAME for part in (*relative.split("/"), relative[MOST_OF_A_PATH:])
+    ):
+        raise CourseError(f"file_name '{brief(file_name, 40)}' is longer than any file's name; correct it")
     # A Windows path knows drive letters and both slashes, whatever machine this runs on.
     windows = PureWindowsPath(relative)
     if windows.anchor or ".." in windows.parts:
         raise CourseError(
-            f"file_name '{file_name}' leaves the dataset folder; copy the picture beside the metadata "
+            f"file_name '{brief(file_name, 40)}' leaves the dataset folder; copy the picture beside the metadata "
             f"file and give only its name"
         )
     return folder / relative

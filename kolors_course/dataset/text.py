@@ -6,17 +6,20 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kolors_course.dataset.encodings import GBK, SURE, gbk_evidence, is_utf8
-from kolors_course.errors import CourseError, is_whole, short
+from kolors_course.errors import CourseError, brief, is_whole
 
 Decode = Callable[[Path], str]
+MARK = "\ufeff"  # at the beginning of a file, some programs write it twice
+MOST_BYTES = 256 << 20  # of a text file; a million rows have some 100 MB
 # Characters that take no room and say nothing: zero-width space, word joiner, byte-order mark, soft hyphen, controls
-# of direction. Joiners and tags stay: they make up emoji.
+# of direction and of terminals. Joiners and tags stay: they make up emoji. Controls that are spaces stay spaces.
 INVISIBLE = dict.fromkeys(
     [
         *map(ord, "\u00ad\u061c\u180e\u200b\u2060\ufeff"),
         *range(0x200E, 0x2010),
         *range(0x202A, 0x202F),
         *range(0x2066, 0x206A),
+        *(*range(0x09), *range(0x0E, 0x1C), *range(0x7F, 0x85), *range(0x86, 0xA0)),
     ]
 )
 # Categories of characters that leave no ink alone: controls, formats (zero width, direction, tags), marks such as
@@ -45,13 +48,14 @@ def read_utf8(path: Path) -> str:
     if not is_utf8(data):
         line = text.count("\n", 0, next(i for i, character in enumerate(text) if not character.isascii())) + 1
         raise CourseError(
-            f"{path} line {line}: reads '{short(tidy(text))}' in UTF-8, but '{short(tidy(data.decode(GBK)))}' in "
-            "GBK, so it is most likely not UTF-8; save the file again as UTF-8"
+            f"{path} line {line}: reads '{brief(tidy(text), 40)}' in UTF-8, but "
+            f"'{brief(tidy(data.decode(GBK)), 40)}' in GBK, so it is most likely not UTF-8; save it "
+            "again as UTF-8"
         )
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise CourseError(f"{path} line {line}: holds a NUL character; save the file again as UTF-8 text")
-    return text
+    return text.lstrip(MARK)
 
 
 class Recovery:
@@ -84,7 +88,8 @@ class Recovery:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             text = "\0"
-        return (read_utf8(path) if "\0" in text else text), encoding  # `read_utf8` raises, and says where
+        # `read_utf8` raises, and says where.
+        return (read_utf8(path) if "\0" in text else text.lstrip(MARK)), encoding
 
     def _is_gbk(self, data: bytes) -> bool:
         evidence = gbk_evidence(data)
@@ -100,7 +105,7 @@ def check_text(what: str, text: str) -> None:
     """
     if not is_whole(text) or not is_utf8(text.encode()):
         raise CourseError(
-            f"the {what} is not UTF-8: '{short(text)}'; give it from a terminal or a file that is in UTF-8"
+            f"the {what} is not UTF-8: '{brief(text, 40)}'; give it from a terminal or a file that is in UTF-8"
         )
 
 
@@ -116,6 +121,8 @@ def tidy(text: str) -> str:
 
 def _read_bytes(path: Path) -> bytes:
     try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise CourseError(f"{path} has {size} bytes, more than any list of captions; give the right file")
         return path.read_bytes()
     except OSError as error:
         raise CourseError(
@@ -125,8 +132,8 @@ def _read_bytes(path: Path) -> bytes:
 
 def _bytes_or_none(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
-    except OSError:
+        return _read_bytes(path)
+    except CourseError:
         return None
 
 

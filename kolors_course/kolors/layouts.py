@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kolors_course.errors import CourseError, brief
-from kolors_course.files import read_text
+from kolors_course.files import check_whole_name, read_text
 from kolors_course.platform.download import WEIGHT_FILE
 
 # No network of Kolors comes near these; one that does would be built for hours before its weights do not fit.
@@ -24,6 +24,9 @@ class ModelPaths:
         text_encoder, tokenizer: folders.
         scheduler: a folder; None means Kolors' own schedule.
         name: what the model is called in LoRA files.
+
+    Raises:
+        CourseError: a path is not UTF-8.
     """
 
     unet: Path
@@ -32,6 +35,10 @@ class ModelPaths:
     tokenizer: Path
     scheduler: Path | None
     name: str
+
+    def __post_init__(self) -> None:
+        for path in (self.unet, self.vae, self.text_encoder, self.tokenizer):
+            check_whole_name(path)
 
 
 def diffusers_layout(folder: str | Path) -> ModelPaths:

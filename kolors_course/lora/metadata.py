@@ -11,6 +11,7 @@ from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from torch import Tensor
 
 from kolors_course.errors import CourseError, brief
+from kolors_course.files import json_text
 from kolors_course.lora.config import LoraSettings, check_alpha, check_rank
 from kolors_course.lora.joint import TEXT_PREFIX, TEXT_TARGETS
 from kolors_course.lora.kinds import kind_of, split_tensor_name
@@ -208,7 +209,7 @@ def kohya_metadata(settings: LoraSettings, course: Mapping[str, Any]) -> dict[st
 
 
 def _course_entry(course: Mapping[str, Any]) -> dict[str, str]:
-    entry = json.dumps(course, ensure_ascii=False, sort_keys=True)
+    entry = json_text(course, sort_keys=True)
     return {COURSE_METADATA_KEY: entry} if course else {}
 
 

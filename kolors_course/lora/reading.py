@@ -204,7 +204,7 @@ def _ask_for_alpha(opened: OpenedLora) -> str:
         )
     return (
         "the file does not say its alpha, and a wrong one changes its strength in silence; give the one used in "
-        "training: alpha= in Python, --alpha of kolors-course convert-lora, alpha of the ComfyUI node (the camp's "
+        "training: alpha= in Python, --alpha on the command line, alpha of the ComfyUI node (the camp's "
         f"command used 4){hint}"
     )
 

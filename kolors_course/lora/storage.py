@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kolors_course.errors import CourseError
+from kolors_course.files import check_whole_name
 from kolors_course.lora.layouts import recognise
 from kolors_course.lora.origin import telling_origin
 from kolors_course.platform.pickles import load_pickle
@@ -102,6 +103,7 @@ def _is_pickle(path: Path) -> bool:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    check_whole_name(path)
     with path.open("rb") as file:
         start = file.read(8)
     if len(start) == 8 and _MAX_HEADER < struct.unpack("<Q", start)[0] < path.stat().st_size:

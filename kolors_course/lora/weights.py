@@ -1,6 +1,5 @@
 """The weight files of a model's U-Net, and changing them: baking LoRAs in."""
 
-import json
 import os
 import re
 import shutil
@@ -16,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kolors_course.errors import CourseError
-from kolors_course.files import atomic_path, ensure_folder
+from kolors_course.files import atomic_path, ensure_folder, json_text
 from kolors_course.kolors import diffusers_layout
 from kolors_course.kolors.skeleton import unet_skeleton
 from kolors_course.lora.adapter import first_few
@@ -94,9 +93,7 @@ def merge_into_model(model: str | Path, loras: Sequence[tuple[LoraFile, float]],
             "base_model": model.resolve().name,
             "loras": combined_metadata(loras)[0]["combined"],
         }
-        (folder / MERGE_NOTE).write_text(
-            json.dumps(note, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
-        )
+        (folder / MERGE_NOTE).write_text(json_text(note, indent=2) + "\n", encoding="utf-8")
     return Merge(tuple(sorted(layers)), left_out)
 
 

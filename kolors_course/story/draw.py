@@ -1,6 +1,5 @@
 """Drawing a story with a model, and putting pictures, page and facts into a folder."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from kolors_course.art import Scene
-from kolors_course.files import atomic_path, ensure_folder
+from kolors_course.files import atomic_path, ensure_folder, json_text
 from kolors_course.story.storyboard import Storyboard
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def write_story(
         "scores": dict(scores or {}),
     }
     # Written to a string first: what JSON cannot hold is refused before any file is touched.
-    text = json.dumps(facts, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    text = json_text(facts, indent=2, allow_nan=False) + "\n"
     _write_pictures(folder / "panels", panels)
     _write_pictures(folder / "base", base_panels or ())
     with atomic_path(folder / "story.png") as temporary:

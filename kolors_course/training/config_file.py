@@ -1,12 +1,11 @@
 """config.yaml: the flags of a LoRA training by name, written beside its result and read by `train-lora --config`."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kolors_course.errors import CourseError
-from kolors_course.files import atomic_path
+from kolors_course.files import atomic_path, json_text
 from kolors_course.yaml_files import MAX_BYTES, read_yaml
 
 EXAMPLE = "a YAML file with lines such as lora_rank: 16"
@@ -19,7 +18,7 @@ def write_config(path: Path, values: Mapping[str, Any]) -> None:
     head = (
         "# Repeat this training run: kolors-course train-lora --config THIS_FILE --output_path ANOTHER_FOLDER"
     )
-    lines = [f"{flag}: {json.dumps(value, ensure_ascii=False)}" for flag, value in values.items()]
+    lines = [f"{flag}: {json_text(value)}" for flag, value in values.items()]
     with atomic_path(path) as temporary:
         temporary.write_text("\n".join([head, *lines, ""]), encoding="utf-8")
 

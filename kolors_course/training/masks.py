@@ -1,5 +1,6 @@
 """Loss masks: pictures beside the pictures that say which parts are to be learned."""
 
+import os
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ def mask_beside(picture: Path, size: tuple[int, int]) -> Image.Image:
         CourseError: the mask cannot be read or is of another size.
     """
     path = mask_file(picture)
-    if not path.is_file():
+    if not os.path.isfile(path):
         return Image.new("RGB", size, "white")
     mask = open_picture(path)
     if mask.size != size:
@@ -37,7 +38,7 @@ def mask_beside(picture: Path, size: tuple[int, int]) -> Image.Image:
 def masks_key(dataset: Dataset) -> str:
     """A hash of the masks of all pictures, in order."""
     files = (mask_file(sample.path) for sample in dataset.samples)
-    return content_key(*(file.read_bytes() if file.is_file() else b"" for file in files))
+    return content_key(*(file.read_bytes() if os.path.isfile(file) else b"" for file in files))
 
 
 def latent_mask(pixel_values: Tensor, vae_scale_factor: int, picture: Path) -> Tensor:

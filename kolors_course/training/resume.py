@@ -12,7 +12,7 @@ from kolors_course.dataset import Dataset
 from kolors_course.dataset.layouts import mask_file
 from kolors_course.dataset.reader import sample_hashes
 from kolors_course.kolors.model import KolorsModel
-from kolors_course.training.checkpoint import read_checkpoint
+from kolors_course.training.checkpoint import read_checkpoint, restoring
 from kolors_course.training.differences import Difference, differing_pictures, differing_settings, refuse
 from kolors_course.training.names import FLAGS
 from kolors_course.training.recipe import LoraTraining
@@ -77,8 +77,15 @@ def resume(run: RunFolder, recipe: LoraTraining, origin: dict[str, Any]) -> dict
     """
     state = read_checkpoint(run.checkpoint, CONTENTS)
     if state:
-        settings = differing_settings(state["config"], asdict(recipe), FLAGS, FREE)
-        told = [*settings, *_differing_precision(state, recipe), *_differing_origin(state["origin"], origin)]
+        with restoring(run.checkpoint):
+            if state["step"] and not state["losses"]:
+                raise ValueError("it holds no losses")
+            settings = differing_settings(state["config"], asdict(recipe), FLAGS, FREE)
+            told = [
+                *settings,
+                *_differing_precision(state, recipe),
+                *_differing_origin(state["origin"], origin),
+            ]
         refuse(run.checkpoint, told)
     run.cut_log(state["step"] if state else 0)
     return state
@@ -104,8 +111,9 @@ def precision_of(recipe: LoraTraining, folder: Path) -> str:
     """
     if recipe.precision != "auto" or not (state := read_checkpoint(folder / CHECKPOINT, CONTENTS)):
         return recipe.precision
-    before = state["config"]["precision"]
-    return DECIDED[state["precision"]] if before == "auto" else before
+    with restoring(folder / CHECKPOINT):
+        before = state["config"]["precision"]
+        return DECIDED[state["precision"]] if before == "auto" else before
 
 
 def _differing_precision(state: dict[str, Any], recipe: LoraTraining) -> Iterator[Difference]:

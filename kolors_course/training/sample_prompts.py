@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kolors_course.errors import CourseError
-from kolors_course.ranges import Range, shortened
+from kolors_course.dataset.text import check_text
+from kolors_course.errors import CourseError, brief
+from kolors_course.ranges import Range
 from kolors_course.training.limits import SEED
 
 GUIDANCE = Range(0, 100)
 SYNTAX = "a red cat --seed 3 --negative blurry, dark --guidance 4"
-_OPTION = re.compile(r"(?:^|\s)--(\w[\w-]*)(?=\s|$)")
+_OPTION = re.compile(r"(?:^|\s)--(\w[\w-]*)(?=[\s=]|$)=?")
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,14 @@ def parse_sample_prompt(text: str) -> SamplePrompt:
     Raises:
         CourseError: an unknown option, one without a value or given twice, or see `SamplePrompt`.
     """
+    check_text("sample prompt", text)
     prompt, *rest = _OPTION.split(text)
     names, values = rest[::2], [value.strip() for value in rest[1::2]]
     for i, name in enumerate(names):
-        if name in names[:i] or not values[i]:
-            fault = "is given twice" if name in names[:i] else "has no value"
+        if name in ("prompt", *names[:i]) or not values[i]:
+            fault = "has no value" if not values[i] else "is given twice"
             raise CourseError(
-                f"sample prompt {shortened(text)!r}: --{name} {fault}; write for example: {SYNTAX}"
+                f"sample prompt {brief(text, 24)!r}: --{name} {fault}; write for example: {SYNTAX}"
             )
     return sample_prompt_of({"prompt": prompt.strip(), **dict(zip(names, values, strict=True))})
 
@@ -73,18 +75,18 @@ def sample_prompt_of(values: Mapping[str, str]) -> SamplePrompt:
     Raises:
         CourseError: see `parse_sample_prompt`.
     """
-    where = f"sample prompt {shortened(values.get('prompt', ''))!r}"
+    where = f"sample prompt {brief(values.get('prompt', ''), 24)!r}"
     for name in values:
         if name not in _READERS:
             near = difflib.get_close_matches(name, _READERS, 1)
             hint = f"did you mean {near[0]}?" if near else f"write for example: {SYNTAX}"
-            raise CourseError(f"{where}: there is no {shortened(name)}; {hint}")
+            raise CourseError(f"{where}: there is no {brief(name, 24)}; {hint}")
     read = {}
     for name, value in values.items():
         try:
             read[name] = _READERS[name](value)
         except (TypeError, ValueError) as error:
-            raise CourseError(f"{where}: {name} is no number: {shortened(value)}") from error
+            raise CourseError(f"{where}: {name} is no number: {brief(value, 24)}") from error
     return SamplePrompt(**{"prompt": "", **read})
 
 

@@ -3,7 +3,8 @@
 import argparse
 from collections.abc import Callable
 
-from kolors_course.ranges import Range, shortened, whole
+from kolors_course.errors import brief
+from kolors_course.ranges import Range, whole
 
 COUNT = whole(1, 1_000_000)  # of what nobody wants more of
 SEED = whole(0, 2**32 - 1)  # torch's CPU generator reads no more bits
@@ -21,7 +22,7 @@ def number(limits: Range) -> Callable[[str], float]:
         except ValueError:  # also for thousands of digits
             value = None
         if value not in limits:
-            raise argparse.ArgumentTypeError(f"must be {limits}, not {shortened(text)}")
+            raise argparse.ArgumentTypeError(f"must be {limits}, not {brief(text, 24)}")
         return value
 
     return parse
@@ -37,6 +38,6 @@ def size(text: str) -> tuple[int, int]:
         width, height = (number(SIDE)(side) for side in text.lower().replace("×", "x").split("x"))
     except (ValueError, argparse.ArgumentTypeError):
         raise argparse.ArgumentTypeError(
-            f"must be width x height in pixels, each {SIDE}, such as 64x64, not {shortened(text)}"
+            f"must be width x height in pixels, each {SIDE}, such as 64x64, not {brief(text, 24)}"
         ) from None
     return width, height
