@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from kolors_course.errors import printable
 from kolors_course.files import atomic_path, json_text
 
 
@@ -14,6 +13,6 @@ def write_json(path: Path | None, report: dict[str, Any]) -> None:
         CourseError, OSError: the file cannot be written.
     """
     if path:
-        text = printable(json_text(report), backslash="\\\\")
+        text = json_text(report, indent=2)
         with atomic_path(path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
