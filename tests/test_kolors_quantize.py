@@ -57,7 +57,7 @@ print("learned", any(t.abs().max() > 1e-4 for name, t in one.items() if "lora_B"
 try:
     train_lora(plain, pictures, out / "parts", QUICK)
 except CourseError as error:
-    print("refused", "number format of the base model" in str(error))
+    print("refused", "--quantize" in str(error))
 """
 
 

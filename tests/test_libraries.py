@@ -136,6 +136,53 @@ def test_a_notebook_sees_the_same_line_and_no_traceback(machine):
     assert caught.value._render_traceback_() == [f"error: {caught.value}"]
 
 
+UNFIT = """
+import sys
+from kolors_course import libraries
+real = libraries.version
+versions = {"torch": "2.3.1", "transformers": "5.24.0", "diffusers": "0.38.0"}
+libraries.version = lambda name: versions.get(name) or real(name)
+"""
+
+
+def unfit(code: str) -> subprocess.CompletedProcess:
+    """Python in which nothing of the course is imported yet, and transformers is too new for torch."""
+    return subprocess.run([sys.executable, "-c", UNFIT + code], capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import kolors_course.kolors as k; k.generate",
+        "from kolors_course.lora import load_lora",
+        "import kolors_course.exercises.setup",
+        "from kolors_course.training.lora import train_lora",
+        "import kolors_course.diffusion.samplers",
+    ],
+)
+def test_whatever_a_notebook_imports_first_it_is_checked_before_diffusers_is(first):
+    done = unfit(f"""
+try:
+    {first}
+except libraries.UnfitLibraries as error:
+    print(error, "diffusers" in sys.modules)
+""")
+    assert "5.24.0 is too new for torch 2.3.1" in done.stdout, done.stderr
+    assert done.stdout.endswith(" False\n")
+
+
+def test_doctor_and_help_work_where_the_libraries_do_not_fit():
+    done = unfit("from kolors_course.cli import main; sys.exit(main(['doctor']))")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^!!  transformers +5\.24\.0$", done.stdout, re.MULTILINE)
+    assert "mend what is said about transformers" in done.stdout
+    done = unfit(
+        "from kolors_course.cli import main\nfor name in sys.modules['kolors_course.cli'].COMMANDS:\n"
+        "    try: main([name, '--help'])\n    except SystemExit: pass"
+    )
+    assert done.stdout.count("usage:") == len(cli.COMMANDS), done.stderr
+
+
 def test_many_faults_still_fit_into_one_line(machine):
     machine([f"package{i}>=1" for i in range(9)], torch="2.10.0")
     with pytest.raises(UnfitLibraries, match="package2 is not installed; 6 more"):

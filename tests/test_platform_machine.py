@@ -95,7 +95,7 @@ def test_data_folder_of_the_checkout(monkeypatch, value):
 
 def test_missing_data_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("KOLORS_COURSE_DATA", str(tmp_path / "gone"))
-    with pytest.raises(CourseError, match="gone: .* clone .* set KOLORS_COURSE_DATA"):
+    with pytest.raises(CourseError, match="gone .* clone .* set KOLORS_COURSE_DATA"):
         paths.data_dir()
 
 

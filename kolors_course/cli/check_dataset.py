@@ -10,7 +10,7 @@ from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
 from PIL import Image
 from tqdm.auto import tqdm
 
-from kolors_course.cli.options import write_json
+from kolors_course.cli.reports import write_json
 from kolors_course.dataset import (
     Filter,
     Report,
@@ -27,10 +27,15 @@ from kolors_course.kolors.model import diffusers_layout
 from kolors_course.platform.device import limit_threads, pick_device
 
 
-def _token_counter(model: str | None) -> Callable[[str], int]:
+def _token_counter(model: str | None) -> Callable[[str], int] | None:
+    """The tokenizer of the model at hand; the check goes on without it where there is none."""
     folder = Path(model) if model else current_profile().folder
     if not model and not folder.is_dir():
-        folder = current_profile("mini").present_folder()
+        try:
+            folder = current_profile("mini").present_folder()
+        except CourseError as error:
+            print(f"the captions are not counted in tokens: {error}")
+            return None
     path = diffusers_layout(folder).tokenizer
     try:
         tokenizer = ChatGLMTokenizer.from_pretrained(path, local_files_only=True)
@@ -48,7 +53,7 @@ def _round_trip(model: str | None) -> RoundTrip | None:
     """The VAE of the model at hand; the check goes on without it where there is none."""
     limit_threads()
     try:
-        return load_round_trip(model or current_profile().folder, pick_device())
+        return load_round_trip(model or current_profile().present_folder(), pick_device())
     except CourseError as error:
         print(f"the pictures are not sent through a VAE: {error}")
         return None
@@ -58,7 +63,7 @@ def _round_trip(model: str | None) -> RoundTrip | None:
 class _Checker:
     """What every folder of a run is checked with."""
 
-    count_tokens: Callable[[str], int]
+    count_tokens: Callable[[str], int] | None
     round_trip: RoundTrip | None
     wanted: Filter
 

@@ -4,7 +4,7 @@ import argparse
 
 from kolors_course import __version__
 from kolors_course.cli import lora_files
-from kolors_course.cli.options import write_json
+from kolors_course.cli.reports import write_json
 from kolors_course.lora import LoraFile, combine_loras, parse_lora_argument, write_lora
 from kolors_course.lora.combine import combined_metadata
 from kolors_course.platform.device import limit_threads

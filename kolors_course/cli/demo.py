@@ -9,6 +9,7 @@ from PIL import Image
 
 from kolors_course.art import STYLE_ZH, style_test_subjects
 from kolors_course.cli import options
+from kolors_course.cli.reports import write_json
 from kolors_course.dataset import check_dataset
 from kolors_course.errors import CourseError
 from kolors_course.evaluation import Scores, evaluate, held_out_prompts, load_probe, score_table
@@ -102,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     write_story(
         folder, storyboard, panels, base_panels, page, sampling, model=model.name, loras=loras, scores=scores
     )
-    options.write_json(arguments.json, {"style": style, **scores})
+    write_json(arguments.json, {"style": style, **scores})
     print("\n".join(score_table({"base model": before, f"with {style} LoRA": after})))
     print(summary)
     print(f"wrote {folder / 'story.png'} in {time.monotonic() - started:.0f} seconds")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from kolors_course.cli.options import write_json
+from kolors_course.cli.reports import write_json
 from kolors_course.platform.doctor import examine, report_dict, report_lines
 
 

@@ -4,6 +4,7 @@ import argparse
 
 from kolors_course.art import BASE_STYLE, style_test_subjects
 from kolors_course.cli import options
+from kolors_course.cli.reports import write_json
 from kolors_course.evaluation import evaluate, held_out_prompts, load_probe, picture_sheet, score_table
 from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.kolors.sampling import check_drawing
@@ -31,8 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
         "sampler": sampling.sampler,
         "scores": {name: scores.to_dict() for name, scores in columns.items()},
     }
-    options.write_json(folder / "scores.json", report)
-    options.write_json(arguments.json, report)
+    write_json(folder / "scores.json", report)
+    write_json(arguments.json, report)
     with atomic_path(folder / "scores.md") as path:
         path.write_text("\n".join(table) + "\n", encoding="utf-8")
     with atomic_path(folder / "sheet.png") as path:

@@ -5,7 +5,7 @@ import argparse
 from tqdm.auto import tqdm
 
 from kolors_course import __version__
-from kolors_course.cli.options import write_json
+from kolors_course.cli.reports import write_json
 from kolors_course.kolors.skeleton import unet_skeleton
 from kolors_course.lora import (
     LoraFile,

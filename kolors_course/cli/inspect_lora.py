@@ -3,7 +3,7 @@
 import argparse
 
 from kolors_course.cli import lora_files
-from kolors_course.cli.options import write_json
+from kolors_course.cli.reports import write_json
 from kolors_course.lora import LoraReport, inspect_lora
 from kolors_course.lora.adapter import MisfitError
 

@@ -6,20 +6,25 @@ from pathlib import Path
 from torch import nn
 
 from kolors_course.kolors import current_profile
-from kolors_course.kolors.skeleton import kolors_skeleton, unet_skeleton
+from kolors_course.kolors.skeleton import kolors_mini_skeleton, kolors_skeleton, unet_skeleton
 from kolors_course.lora import LoraFile, check_fit
 from kolors_course.lora.adapter import MisfitError
 from kolors_course.lora.reading import open_lora, settle_alpha
 
 
 def skeletons(model: str | None) -> Iterator[nn.Module]:
-    """The U-Nets, without weights, that a file may belong to: of `model`, or of the profile and of full Kolors."""
+    """The U-Nets, without weights, that a file may belong to: of `model`, or of the profile and of full Kolors.
+
+    Neither Kolors-mini nor full Kolors has to be here.
+    """
     if model:
         yield unet_skeleton(model)
         return
-    folder = current_profile().folder
-    if folder.is_dir():
-        yield unet_skeleton(folder)
+    profile = current_profile()
+    if profile.folder.is_dir():
+        yield unet_skeleton(profile.folder)
+    elif profile.name == "mini":
+        yield kolors_mini_skeleton()
     yield kolors_skeleton()
 
 

@@ -1,14 +1,11 @@
-"""From flags that several commands share to what they mean, and what commands print and write alike."""
+"""From flags that several commands share to what they mean, and what commands print alike."""
 
 import argparse
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
 
 from tqdm.auto import tqdm
 
 from kolors_course.errors import CourseError
-from kolors_course.files import atomic_path, json_text
 from kolors_course.kolors import KolorsModel, Sampling, current_profile, load_model, load_profile
 from kolors_course.kolors.words import unknown_note
 from kolors_course.lora import load_lora, parse_lora_argument
@@ -69,10 +66,3 @@ def picture_progress(total: int, description: str):
             bar.close()
 
     return advance
-
-
-def write_json(path: Path | None, report: dict[str, Any]) -> None:
-    if path:
-        text = json_text(report, indent=2)
-        with atomic_path(path) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")

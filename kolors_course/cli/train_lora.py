@@ -9,9 +9,9 @@ from statistics import fmean
 
 import torch
 
-from kolors_course.cli.options import write_json
 from kolors_course.cli.publish import check_push, push
 from kolors_course.cli.recipes import check_ignored, profile_of, recipe_of
+from kolors_course.cli.reports import write_json
 from kolors_course.dataset import check_dataset
 from kolors_course.errors import CourseError, enough_memory
 from kolors_course.kolors import KolorsModel, Profile, load_model, three_paths

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from kolors_course.art.unknown import unknown_words
 from kolors_course.art.vocabulary import vocabulary
-from kolors_course.cli.options import write_json
+from kolors_course.cli.reports import write_json
 
 
 def run(arguments: argparse.Namespace) -> int:

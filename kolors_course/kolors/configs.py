@@ -1,4 +1,7 @@
-"""The configurations of full Kolors' networks, by heart: some downloads hold the weights alone."""
+"""The configurations of full Kolors' networks, by heart: some downloads hold the weights alone.
+
+That of Kolors-mini's U-Net too: a LoRA file can be compared with it where the course's data is not.
+"""
 
 # unet/config.json of Kwai-Kolors/Kolors, as far as it differs from the defaults of diffusers.
 KOLORS_UNET = {
@@ -16,6 +19,19 @@ KOLORS_UNET = {
     "addition_time_embed_dim": 256,
     "projection_class_embeddings_input_dim": 5632,
     "use_linear_projection": True,
+}
+
+# data/kolors-mini/unet/config.json, likewise.
+KOLORS_MINI_UNET = {
+    **KOLORS_UNET,
+    "sample_size": 16,
+    "block_out_channels": (96, 128, 192),
+    "transformer_layers_per_block": [1, 1, 2],
+    "attention_head_dim": [3, 4, 6],
+    "cross_attention_dim": 192,
+    "encoder_hid_dim": 192,
+    "addition_time_embed_dim": 32,
+    "projection_class_embeddings_input_dim": 384,
 }
 
 # vae/config.json, likewise.

@@ -10,7 +10,7 @@ from torch import nn
 
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.errors import CourseError, brief
-from kolors_course.kolors.configs import KOLORS_TEXT_ENCODER, KOLORS_UNET, KOLORS_VAE
+from kolors_course.kolors.configs import KOLORS_MINI_UNET, KOLORS_TEXT_ENCODER, KOLORS_UNET, KOLORS_VAE
 from kolors_course.kolors.layouts import diffusers_layout, read_config
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.parts import LOAD_ERRORS
@@ -32,6 +32,12 @@ def kolors_skeleton() -> UNet2DConditionModel:
     """The U-Net of full Kolors; needs no download and no memory."""
     with torch.device("meta"):
         return UNet2DConditionModel(**KOLORS_UNET)
+
+
+def kolors_mini_skeleton() -> UNet2DConditionModel:
+    """The U-Net of Kolors-mini; needs none of the course's data."""
+    with torch.device("meta"):
+        return UNet2DConditionModel(**KOLORS_MINI_UNET)
 
 
 def full_kolors(dtype: torch.dtype) -> KolorsModel:

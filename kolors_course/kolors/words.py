@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from kolors_course.art.unknown import unknown_words
 from kolors_course.kolors.model import KolorsModel
+from kolors_course.platform.paths import data_path
 
 # Kolors-mini's own tokenizer has 1,600 pieces, made from its captions; that of Kolors 64,789, made from the web.
 MOST_PIECES_OF_MINI = 5000
@@ -13,12 +14,13 @@ SHOWN = 8
 def unknown_note(model: KolorsModel, prompts: Iterable[str], known: Sequence[str] = ()) -> str:
     """One line that names the words of `prompts` that `model` has never read, or "".
 
-    Only ever said of Kolors-mini and what was trained further from it: other models have read the web.
+    Only ever said of Kolors-mini and what was trained further from it: other models have read the web. Nothing is
+    said where the course's data, which holds the words, is not there.
 
     Args:
         known: other words that are known, such as the trigger words of LoRAs.
     """
-    if model.text_encoder.config.padded_vocab_size > MOST_PIECES_OF_MINI:
+    if model.text_encoder.config.padded_vocab_size > MOST_PIECES_OF_MINI or not data_path().is_dir():
         return ""
     words = list(dict.fromkeys(word for prompt in prompts for word in unknown_words(prompt, known)))
     if not words:

@@ -153,8 +153,8 @@ def _modelscope() -> Check:
 
 
 def _mini_runs() -> Check:
-    """Whether Kolors-mini, which any device is enough for, has its weights and its memory."""
-    causes = [check for check in (_memory(), _data()) if not check.ok]
+    """Whether Kolors-mini, which any device is enough for, has its libraries, its memory and its weights."""
+    causes = [check for check in (*_libraries(), _memory(), _data()) if not check.ok]
     if not causes:
         return Check("Kolors-mini", "training and sampling run here, offline")
     names = " and ".join(check.name.lower() for check in causes)

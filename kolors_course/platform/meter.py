@@ -12,6 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from kolors_course.libraries import numbers
+
+RELEASE = numbers(torch.__version__)
+RESULT = "out" if RELEASE < (2, 4, 0) else "out_val"  # the argument of torch's formulas
+
 
 class Meter(TorchDispatchMode):
     """Within this context new tensors are counted until they are given back, and so is every product and convolution.
@@ -55,7 +60,7 @@ class Meter(TorchDispatchMode):
         for tensor in _tensors(result):
             self._note(tensor.untyped_storage(), is_new=True)
         if count := flop_registry.get(func._overloadpacket):
-            self.flop += count(*args, **kwargs, out_val=result)
+            self.flop += count(*args, **kwargs, **{RESULT: result})
         return result
 
     def _note(self, storage: torch.UntypedStorage, is_new: bool) -> None:
@@ -78,6 +83,23 @@ def fused_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | No
     """Attention by a fused kernel, which keeps no scores. On the meta device torch would not choose one by itself."""
     keep = torch.is_grad_enabled()
     return torch.ops.aten._scaled_dot_product_efficient_attention(query, key, value, bias, keep)[0]
+
+
+def _efficient_attention(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, keep: bool, *_: Any, **__: Any
+) -> tuple[Tensor, ...]:
+    """The kernel's results without numbers: of the attention, and what its backward pass needs."""
+    batch, heads, rows, _ = query.shape
+    attended = query.new_empty(batch, rows, heads, value.shape[-1]).transpose(1, 2)
+    sums = query.new_empty(batch, heads, -(-rows // 32) * 32 if keep else 0, dtype=torch.float32)
+    seed, offset = (query.new_empty((), dtype=torch.long) for _ in range(2))
+    return attended, sums, seed, offset
+
+
+# Torch has it from 2.5 on; the library has to be kept for what it registers to stay.
+_META = torch.library.Library("aten", "IMPL", "Meta") if RELEASE < (2, 5, 0) else None
+if _META:
+    _META.impl("_scaled_dot_product_efficient_attention", _efficient_attention)
 
 
 class FusedAttention(TorchFunctionMode):

@@ -21,10 +21,15 @@ def data_dir() -> Path:
         CourseError: it does not exist, as where the library was installed without its checkout.
     """
     folder = data_path()
+    if (folder / "data" / "art").is_dir():
+        raise CourseError(f"{folder} is the checkout: set KOLORS_COURSE_DATA to {folder / 'data'}")
     if not folder.is_dir():
+        named = (
+            "KOLORS_COURSE_DATA names it" if os.environ.get("KOLORS_COURSE_DATA") else "not in the package"
+        )
         raise CourseError(
-            f"no folder {folder}: the course's data is not in its package; clone the course's repository "
-            "and set KOLORS_COURSE_DATA to the data/ folder in it"
+            f"no folder {folder} ({named}), where the course's data should be: get its repository with git clone "
+            "--depth 1, and set KOLORS_COURSE_DATA to the data/ folder in it"
         )
     return folder
 

@@ -1,0 +1,25 @@
+"""The check that diffusers and the others fit torch, before the first module that needs them is imported."""
+
+from importlib.abc import MetaPathFinder
+
+ROOMS = ("diffusion", "kolors", "lora", "training")
+# What the flags of commands are made of: --help answers in any case.
+LIGHT = ("choices", "config_file", "limits", "sample_prompts")
+
+
+class FitGuard(MetaPathFinder):
+    """Looks at each module of the course that is about to be imported, and never finds any itself.
+
+    It stands before all other finders, so that a notebook shows one line whichever module it imports first, in place
+    of a traceback out of diffusers.
+    """
+
+    def find_spec(self, fullname, path=None, target=None) -> None:
+        """Raises:
+        UnfitLibraries: the libraries do not fit.
+        """
+        course, *rooms = fullname.split(".")
+        if course == "kolors_course" and len(rooms) > 1 and rooms[0] in ROOMS and rooms[-1] not in LIGHT:
+            from kolors_course.libraries import require_fit  # 25 ms that --help does not need
+
+            require_fit()
