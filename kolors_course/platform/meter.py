@@ -101,6 +101,10 @@ _META = torch.library.Library("aten", "IMPL", "Meta") if RELEASE < (2, 5, 0) els
 if _META:
     _META.impl("_scaled_dot_product_efficient_attention", _efficient_attention)
 
+if RELEASE < (2, 4, 0):
+    # Checkpointing asks for the module of the device, and there is none of this one.
+    torch._register_device_module("meta", torch.cpu)
+
 
 class FusedAttention(TorchFunctionMode):
     """Within this context torch's attention is `fused_attention`; only without gradients."""
