@@ -299,7 +299,7 @@ def test_another_program_is_not_taken_for_a_comfyui(answer):
         (["..\\..\\x.png"], {"x.png"}),
         ([".bashrc"], {"bashrc"}),
         (["a\0b\n\x1b.png", "c:d?.png"], {"a_b__.png", "c_d_.png"}),
-        (["x" * 300 + ".png"], {"x" * 96 + ".png"}),
+        (["x" * 300 + ".png"], {"x" * 156 + ".png"}),
         (["a.png", "sub/a.png", "a.png"], {"a.png", "a-2.png", "a-3.png"}),
         (["猫，狗 (1).png"], {"猫，狗 (1).png"}),
     ],

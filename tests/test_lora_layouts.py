@@ -90,7 +90,7 @@ def test_files_of_other_programs(tmp_path, layout):
 def test_alpha_is_asked_for_and_never_guessed(tmp_path, layout):
     state = random_state(UNET, ATTENTION)
     path = write_foreign(tmp_path, layout, UNET, state)
-    with pytest.raises(CourseError, match="does not say its alpha.*convert-lora"):
+    with pytest.raises(CourseError, match="does not say its alpha.*--alpha on the command line"):
         read_lora(path, unet=UNET)
     assert read_lora(path, unet=UNET, alpha=4).settings.scale == 4 / 3
     path = write_foreign(tmp_path, layout, UNET, state, 2.0)
