@@ -136,7 +136,7 @@ def test_every_output_is_refused_where_it_cannot_be_written(capsys, inputs, comm
     assert flag in error
 
 
-@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"train-lora", "train-mini"}))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_no_number_goes_without_a_range(name):
     """A bare int or float lets nan, infinity and 10**18 through to the work."""
     assert not [action.dest for action in subparser(name)._actions if action.type in (int, float)]

@@ -20,7 +20,7 @@ UI, API = json.dumps(good_page()), json.dumps(good_api())
 def exif(**texts):
     """As Save Animated WEBP does: texts with their names, in tags that mean something else."""
     data = Image.Exif()
-    for tag, (name, text) in zip((0x0110, 0x010F, 0x010E), texts.items(), strict=False):
+    for tag, (name, text) in zip((0x0110, 0x010F, 0x010E)[: len(texts)], texts.items(), strict=True):
         data[tag] = f"{name}:{text}"
     return data
 

@@ -23,6 +23,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
 
+from kolors_course.cli import subparser
 from kolors_course.comfyui.convert import to_api
 from kolors_course.comfyui.graph import read_workflow
 from kolors_course.dataset import check_dataset
@@ -161,6 +162,8 @@ READERS = (
            read_storyboard, YAML),
     Reader("config.yaml", lambda path: path.write_text("a: 1e-4\nb: {c: [x, true, 'y']}\nd: &d [1]\ne: *d\n"),
            lambda path: read_yaml(path, "a file"), YAML, 400),
+    Reader("run.yaml", lambda path: path.write_text("lora_rank: 8\nsample_prompt: [{prompt: a}]\nseed: 1\n"),
+           lambda path: subparser("train-lora").parse_args(["--config", str(path)]), YAML),
     Reader("metadata.csv", lambda path: _dataset(path, path.name, "file_name,text\n0.png,一只兔子\n1.png,\"a, b\"\n"),
            lambda path: check_dataset(path.parent)),
     Reader("metadata.jsonl", lambda path: _dataset(path, path.name, '{"file_name": "0.png", "text": "a"}\n' * 2),

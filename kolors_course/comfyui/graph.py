@@ -38,6 +38,7 @@ def _type_name(value: Any) -> str:
 def _link_fields(value: Any) -> Any:
     """Links are rows in most files, and objects in subgraphs and in files of other programs."""
     if isinstance(value, list):
+        # What a row lacks is found missing by the schema; what stands behind is the type, which the slots know.
         return dict(zip(("id", "origin_id", "origin_slot", "target_id", "target_slot"), value, strict=False))
     return value
 

@@ -83,7 +83,7 @@ def parameter_groups(
         networks: name -> tensor of the U-Net's LoRA, then, if there is one, of the text encoder's.
     """
     groups: dict[float, list[nn.Parameter]] = {}
-    for rate, tensors in zip((rates.unet, rates.text), networks, strict=False):
+    for rate, tensors in zip((rates.unet, rates.text)[: len(networks)], networks, strict=True):
         for name, tensor in tensors.items():
             fast = "lora_B" in name or tensor.ndim == 1  # DoRA's lengths are vectors
             groups.setdefault(rate * rates.ratio if fast else rate, []).append(tensor)

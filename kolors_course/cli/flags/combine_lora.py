@@ -11,20 +11,13 @@ import argparse
 
 from kolors_course.cli.flags import shared
 from kolors_course.cli.flags.numbers import COUNT, number
-from kolors_course.cli.flags.outputs import output_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "loras", nargs="+", metavar="FILE[:STRENGTH]", help="two or more LoRAs of one base model"
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=output_file(".safetensors"),
-        required=True,
-        help="the .safetensors file to write",
-    )
+    shared.add_lora_output(parser)
     parser.add_argument(
         "--rank", type=number(COUNT), help="rank to shrink to (default: the sum of the ranks, exact)"
     )

@@ -11,19 +11,12 @@ from pathlib import Path
 
 from kolors_course.cli.flags import shared
 from kolors_course.cli.flags.numbers import COUNT, number
-from kolors_course.cli.flags.outputs import output_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("base", type=Path, help="base model, a folder in diffusers layout")
     parser.add_argument("tuned", type=Path, help="tuned model, likewise")
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=output_file(".safetensors"),
-        required=True,
-        help="the .safetensors file to write",
-    )
+    shared.add_lora_output(parser)
     parser.add_argument(
         "--rank", type=number(COUNT), default=16, help="rank of the LoRA (default %(default)s)"
     )

@@ -71,3 +71,13 @@ def add_alpha(parser: argparse.ArgumentParser) -> None:
         help="alpha of training, for a file that does not say it; the camp's command used --lora_alpha 4.0; it is "
         "the rank where the program multiplied alpha into the tensors (OneTrainer's diffusers format, ai-toolkit)",
     )
+
+
+def add_lora_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=output_file(".safetensors"),
+        required=True,
+        help="the .safetensors file to write",
+    )
