@@ -64,9 +64,9 @@ def brief(value: object, width: int = 60) -> str:
 
     However large the value is, its whole text is never built.
     """
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = short.maxlong = width
-    text = value if isinstance(value, str) else short.repr(value)
+    shortener = reprlib.Repr()
+    shortener.maxstring = shortener.maxother = shortener.maxlong = width
+    text = value if isinstance(value, str) else shortener.repr(value)
     text = printable(text[: 2 * width])
     text = "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in text)
     return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -50,3 +50,9 @@ class Range:
 def whole(low: int, high: int) -> Range:
     """Whole numbers, both ends included."""
     return Range(low, high, whole=True)
+
+
+SEEDS = 2**32  # torch's CPU generator reads no more bits of a seed
+SEED = whole(0, SEEDS - 1)
+SHARE = Range(0, 1)
+POSITIVE = Range(0, 1_000_000, above=True)

@@ -4,8 +4,8 @@ import argparse
 
 import pytest
 
-from kolors_course.cli.flags.numbers import COUNT, POSITIVE, SEED, SHARE, number, size
-from kolors_course.ranges import Range, whole
+from kolors_course.cli.flags.numbers import COUNT, number, size
+from kolors_course.ranges import POSITIVE, SEED, SHARE, Range, whole
 
 NONSENSE = ("", " ", "x", "nan", "inf", "-inf", "1e999", "0x10", "1,5", "9" * 5000, "½", "None", "1" * 10**5)
 KINDS = {

@@ -7,8 +7,8 @@ from kolors_course.comfyui.camp import CAMP_SCHEMAS, TrainedAlpha, import_camp, 
 from kolors_course.comfyui.convert import to_api
 from kolors_course.comfyui.graph import read_workflow
 from kolors_course.errors import CourseError
-from kolors_course.kolors.sampling import SEEDS
 from kolors_course.platform.paths import data_dir
+from kolors_course.ranges import SEEDS
 
 
 def trained_at(alpha, in_file=False):

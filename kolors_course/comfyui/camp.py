@@ -14,7 +14,7 @@ from kolors_course.comfyui.graph import ApiGraph, format_of, read_api, read_ui, 
 from kolors_course.comfyui.schema import NodeSchema, read_schemas
 from kolors_course.comfyui.validate import title_of
 from kolors_course.errors import CourseError, brief
-from kolors_course.kolors.sampling import SEEDS
+from kolors_course.ranges import SEEDS
 
 MODEL, LORA, TEXT, SAMPLER = (
     "DownloadAndLoadKolorsModel",

@@ -24,9 +24,9 @@ from kolors_course.kolors.latents import decode_latents, encode_pictures
 from kolors_course.kolors.memory import check_memory
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds, encode_prompts, join
+from kolors_course.ranges import SEEDS
 
 MAX_SIDE = 2**16  # pixels
-SEEDS = 2**32  # torch's CPU generator reads no more bits of a seed
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from pathlib import Path
 from kolors_course.art import TIMELESS, Scene, find_subject
 from kolors_course.dataset.text import check_text
 from kolors_course.errors import CourseError, brief
+from kolors_course.ranges import SEEDS
 from kolors_course.yaml_files import parse_yaml, read_yaml
 
 MAX_PANELS = 16
 MAX_TEXT = 1000  # characters; a caption has about 40, and ChatGLM reads the first 256 tokens of a prompt
 EXAMPLE = "a YAML file such as data/stories/moon_rabbit.yaml"
-SEED_LIMIT = 2**32  # torch's CPU generator reads no more of a seed than this
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class _Entry:
     def seed(self, key: str, default: int) -> int:
         value = self.values.get(key, default)
         # True and False are integers to Python, but nobody means them as seeds.
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < SEED_LIMIT:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < SEEDS:
             raise CourseError(
                 f"{self.where}: '{key}' must be a whole number from 0 to 2^32 - 1, not {brief(value)}"
             )

@@ -2,13 +2,10 @@
 
 from typing import Any
 
-from kolors_course.ranges import Range, whole
+from kolors_course.ranges import POSITIVE, SEED, SHARE, Range, whole
 
 MANY = 10_000_000
 STEPS = whole(1, MANY)
-SEED = whole(0, 2**32 - 1)
-SHARE = Range(0, 1)
-POSITIVE = Range(0, 1_000_000, above=True)
 LEARNING_RATE = Range(0, 1_000, above=True)
 
 LIMITS = {

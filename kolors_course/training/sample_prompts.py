@@ -8,8 +8,7 @@ from typing import Any
 
 from kolors_course.dataset.text import check_text
 from kolors_course.errors import CourseError, brief
-from kolors_course.ranges import Range
-from kolors_course.training.limits import SEED
+from kolors_course.ranges import SEED, Range
 
 GUIDANCE = Range(0, 100)
 SYNTAX = "a red cat --seed 3 --negative blurry, dark --guidance 4"

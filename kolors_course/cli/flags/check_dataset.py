@@ -15,8 +15,9 @@ import argparse
 from pathlib import Path
 
 from kolors_course.cli.flags import shared
-from kolors_course.cli.flags.numbers import COUNT, POSITIVE, number
+from kolors_course.cli.flags.numbers import COUNT, number
 from kolors_course.cli.flags.outputs import output_file, output_folder
+from kolors_course.ranges import POSITIVE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,9 +9,9 @@ import argparse
 from pathlib import Path
 
 from kolors_course.cli.flags import shared
-from kolors_course.cli.flags.numbers import SEED, SHARE, number, size
+from kolors_course.cli.flags.numbers import number, size
 from kolors_course.cli.flags.outputs import output_file
-from kolors_course.ranges import whole
+from kolors_course.ranges import SEED, SHARE, whole
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 

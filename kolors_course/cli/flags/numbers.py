@@ -7,9 +7,6 @@ from kolors_course.errors import brief
 from kolors_course.ranges import Range, whole
 
 COUNT = whole(1, 1_000_000)  # of what nobody wants more of
-SEED = whole(0, 2**32 - 1)  # torch's CPU generator reads no more bits
-SHARE = Range(0, 1)
-POSITIVE = Range(0, 1_000_000, above=True)
 SIDE = whole(1, 2**16)
 
 

@@ -2,10 +2,10 @@
 
 import argparse
 
-from kolors_course.cli.flags.numbers import COUNT, POSITIVE, number
+from kolors_course.cli.flags.numbers import COUNT, number
 from kolors_course.cli.flags.outputs import output_file
 from kolors_course.diffusion.choices import SAMPLERS, SPACINGS, STOCHASTIC_SAMPLERS
-from kolors_course.ranges import Range, whole
+from kolors_course.ranges import POSITIVE, Range, whole
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from comfy_api.v0_0_2 import io
 from kolors_course.diffusion import SAMPLERS, SPACINGS, STOCHASTIC_SAMPLERS
 from kolors_course.errors import CourseError
 from kolors_course.kolors import KolorsModel, Sampling
-from kolors_course.kolors.sampling import SEEDS
+from kolors_course.ranges import SEEDS
 
 CATEGORY = "Kolors course"
 KolorsModelWire = io.Custom("KOLORS_MODEL")
