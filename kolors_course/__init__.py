@@ -3,7 +3,7 @@
 import os
 import sys
 
-from kolors_course.guard import FitGuard
+from kolors_course.import_check import FitGuard
 
 __version__ = "0.1.0"
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from kolors_course.art.unknown import unknown_words
+from kolors_course.errors import brief
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.platform.paths import data_path
 
@@ -25,6 +26,6 @@ def unknown_note(model: KolorsModel, prompts: Iterable[str], known: Sequence[str
     words = list(dict.fromkeys(word for prompt in prompts for word in unknown_words(prompt, known)))
     if not words:
         return ""
-    shown = ", ".join(word if len(word) <= 24 else word[:24] + "…" for word in words[:SHOWN])
+    shown = ", ".join(brief(word, 24) for word in words[:SHOWN])
     more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
     return f"Kolors-mini does not know: {shown}{more}; see kolors-course words"
