@@ -38,8 +38,8 @@ def test_missing_and_cut_files_are_named(model):
     assert faults(model) == [
         "no tokenizer/tokenizer.model",
         "unet/config.json is missing",
-        f"vae/{weights.name} is cut short",
-        "text_encoder/model.safetensors is cut short",
+        f"vae/{weights.name} is cut short or damaged",
+        "text_encoder/model.safetensors is cut short or damaged",
     ]
 
 
@@ -64,3 +64,12 @@ def test_the_download_command_names_the_folder():
     command = download_command(Path("models") / "Kolors-diffusers")
     assert command.startswith("modelscope download --model Kwai-Kolors/Kolors-diffusers ")
     assert command.endswith("--local_dir models/Kolors-diffusers")
+
+
+@pytest.mark.parametrize(
+    "header", [b"[" * 50_000, b"[]", b'{"a": 1}', b'{"a": {"data_offsets": "x"}}', b"\xff"]
+)
+def test_a_header_of_any_kind_is_told(model, header):
+    weights = next((model / "vae").glob("*.safetensors"))
+    weights.write_bytes(len(header).to_bytes(8, "little") + header)
+    assert faults(model) == [f"vae/{weights.name} is cut short or damaged"]

@@ -1,13 +1,13 @@
 """From the flags of train-lora to a recipe."""
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import TypeVar
 
 from kolors_course.errors import CourseError
 from kolors_course.kolors import Profile, current_profile
+from kolors_course.kolors.layouts import read_model_config
 from kolors_course.lora import LoraSettings, parse_target_modules
 from kolors_course.lora.choices import TARGETS
 from kolors_course.training.choices import MIN_SNR_GAMMA
@@ -34,8 +34,8 @@ def profile_of(arguments: argparse.Namespace) -> Profile:
     if arguments.pretrained_unet_path and not (folder / "config.json").is_file():
         return current_profile("kolors")  # as which such a file is loaded
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        config = read_model_config(folder)
+    except CourseError:
         return current_profile()  # loading the model says what is wrong
     return current_profile("kolors" if config.get("sample_size") == FULL_SAMPLE_SIZE else None)
 

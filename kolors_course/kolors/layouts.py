@@ -112,7 +112,7 @@ def find_weights(path: Path, variant: str | None) -> tuple[Path, str | None]:
         CourseError: there is no config.json that describes a network, or are no weights.
     """
     folder = path.parent if path.is_file() else path
-    read_config(folder)
+    read_model_config(folder)
     files = [path] if path.is_file() else folder.iterdir()
     matches = [match for file in files if (match := WEIGHT_FILE.fullmatch(file.name))]
     if not matches:
@@ -123,21 +123,21 @@ def find_weights(path: Path, variant: str | None) -> tuple[Path, str | None]:
     return folder, variant
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """What config.json in `folder` says of a network, before a library builds it.
+def read_model_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
+    """What config.json in `folder` says of a network (or scheduler_config.json of a schedule), before it is built.
 
     Raises:
         CourseError: there is none, it is no JSON object, or it holds a number or a list that no Kolors has.
     """
-    file = folder / "config.json"
+    file = folder / name
     if not file.is_file():
-        raise CourseError(f"no config.json in {folder}; copy it from the model's folder")
+        raise CourseError(f"no {name} in {folder}; copy it from the model's folder")
     try:
         config = json.loads(read_text(file, LARGEST_CONFIG, "that of the model"))
     except (ValueError, RecursionError) as error:
         raise CourseError(f"{file} is not JSON ({brief(str(error))}); copy or download it again") from error
     if not isinstance(config, dict):
-        raise CourseError(f"{file} does not describe a network; copy or download it again")
+        raise CourseError(f"{file} does not describe a part of a model; copy or download it again")
     for key, value in _values("", config):
         most = MOST_LAYERS if "layers" in key else LARGEST_NUMBER
         long = isinstance(value, (list, dict)) and len(value) > MOST_ENTRIES

@@ -10,7 +10,7 @@ from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
 
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.errors import CourseError
-from kolors_course.kolors.layouts import ModelPaths, diffusers_layout, three_paths
+from kolors_course.kolors.layouts import ModelPaths, diffusers_layout, read_model_config, three_paths
 from kolors_course.kolors.parts import PARTS, PartLoader, explained, fill, is_meta
 from kolors_course.kolors.quantize import check_quantization, quantization_of
 
@@ -107,7 +107,8 @@ def load_model(
         tokenizer = ChatGLMTokenizer.from_pretrained(paths.tokenizer, local_files_only=True)
         schedule = NoiseSchedule.kolors()
         if paths.scheduler:
-            scheduler = EulerDiscreteScheduler.from_pretrained(paths.scheduler, local_files_only=True)
+            config = read_model_config(paths.scheduler, "scheduler_config.json")
+            scheduler = EulerDiscreteScheduler.from_config(config)  # adds what the file leaves out
             schedule = NoiseSchedule.from_scheduler_config(scheduler.config)
     return KolorsModel(
         **networks,

@@ -17,7 +17,7 @@ from torch import nn
 from kolors_course.errors import CourseError
 from kolors_course.kolors.compact import enable_text_bias
 from kolors_course.kolors.configs import KOLORS_UNET, KOLORS_VAE
-from kolors_course.kolors.layouts import ModelPaths, find_weights, read_config
+from kolors_course.kolors.layouts import ModelPaths, find_weights, read_model_config
 from kolors_course.kolors.quantize import quantize_unet
 from kolors_course.platform.pickles import load_pickle
 
@@ -106,7 +106,7 @@ class PartLoader:
                 if part == "text_encoder":
                     config = cls.config_class.from_pretrained(folder, local_files_only=True)
                     return cls(config, empty_init=False)
-                return cls.from_config(read_config(folder))
+                return cls.from_config(read_model_config(folder))
 
     def _dtype(self, part: str) -> torch.dtype:
         return self.vae_dtype or self.dtype if part == "vae" else self.dtype

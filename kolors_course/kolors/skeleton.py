@@ -11,7 +11,7 @@ from torch import nn
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.errors import CourseError, brief
 from kolors_course.kolors.configs import KOLORS_MINI_UNET, KOLORS_TEXT_ENCODER, KOLORS_UNET, KOLORS_VAE
-from kolors_course.kolors.layouts import diffusers_layout, read_config
+from kolors_course.kolors.layouts import diffusers_layout, read_model_config
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.parts import LOAD_ERRORS
 
@@ -66,7 +66,7 @@ def unet_skeleton(folder: str | Path) -> UNet2DConditionModel:
         CourseError: there is no such model, or its config.json is missing or damaged.
     """
     unet = diffusers_layout(folder).unet
-    config = read_config(unet)
+    config = read_model_config(unet)
     try:
         with torch.device("meta"):
             return UNet2DConditionModel.from_config(config)

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, brief
 from kolors_course.lora.adapter import adaptable_layers
 from kolors_course.lora.checks import check_tensors
 from kolors_course.lora.config import LoraSettings, check_alpha
@@ -195,7 +195,7 @@ def _alphas(opened: OpenedLora, alpha: float | None) -> dict[str, float]:
 def _ask_for_alpha(opened: OpenedLora) -> str:
     hint = ""
     if said := opened.foreign.get("ss_network_alpha"):
-        hint = f"; its metadata speak of ss_network_alpha {said[:20]}"
+        hint = f"; its metadata speak of ss_network_alpha {brief(said, 20)}"
     if opened.layout != "diffsynth":
         rank = opened.rank or "its rank"
         hint += (

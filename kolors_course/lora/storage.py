@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, brief
 from kolors_course.files import check_whole_name
 from kolors_course.lora.layouts import recognise
 from kolors_course.lora.origin import telling_origin
@@ -165,8 +165,8 @@ def _check_sizes(tensors: Mapping[str, Tensor], size: int) -> None:
         total += 0 if fault else tensor.numel() * tensor.element_size()
         if fault or total > size:
             raise CourseError(
-                f"{name[:80]!r} {fault or 'stands for more numbers than the file holds'}; it is not a LoRA that a "
-                "program saved: ask for a safetensors file"
+                f"'{brief(name, 80)}' {fault or 'stands for more numbers than the file holds'}; it is not a LoRA "
+                "that a program saved: ask for a safetensors file"
             )
 
 

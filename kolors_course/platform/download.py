@@ -47,7 +47,9 @@ def _network_faults(folder: Path) -> list[str]:
     found = [] if (folder / "config.json").is_file() else ["config.json is missing"]
     if not weights:
         return [*found, "weights are missing"]
-    found += [f"{name} is cut short" for name, path in sorted(weights.items()) if _is_cut_short(path)]
+    found += [
+        f"{name} is cut short or damaged" for name, path in sorted(weights.items()) if _is_cut_short(path)
+    ]
     lists = [path for path in sorted(folder.glob("*.index*.json")) if _variant_is_begun(path, weights)]
     missing = {name for path in lists for name in _listed(path)} - weights.keys()
     return found + [f"{name} is missing" for name in sorted(missing)]
@@ -66,7 +68,7 @@ def _is_cut_short(path: Path) -> bool:
             header = json.loads(file.read(length))
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         return 8 + length + max(ends, default=0) != size
-    except (OSError, struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (OSError, struct.error, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return True
 
 
@@ -75,7 +77,7 @@ def _listed(path: Path) -> set[str]:
     try:
         names = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
         return {name for name in names if isinstance(name, str)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return set()
 
 

@@ -1,6 +1,7 @@
 """Four lines that say what is about to be trained."""
 
 from kolors_course.dataset import Report
+from kolors_course.errors import brief
 from kolors_course.lora.kinds import KIND_NAMES
 from kolors_course.training.batches import PictureStream
 from kolors_course.training.resume import DECIDED
@@ -59,8 +60,7 @@ def _warnings(report: Report) -> str:
     warnings = [finding for finding in report.findings if finding.verdict != "ok"]
     if not warnings:
         return "none, the data check found nothing to complain of"
-    first = warnings[0].text
-    text = first if len(first) <= 120 else f"{first[:119]}…"
+    text = brief(warnings[0].text, 120)
     more = (
         f" (and {len(warnings) - 1} more: kolors-course check-dataset {report.folder})"
         if len(warnings) > 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import CourseError, brief
 
 MOST, NAMES = 40, 3  # characters of a value, and names of pictures, that a message repeats
 
@@ -44,7 +44,7 @@ def shown(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         value = ",".join(map(str, value))
     text = "none" if value is None else repr(value) if isinstance(value, str) and not value else str(value)
-    return text if len(text) <= MOST else text[: MOST - 1] + "…"
+    return brief(text, MOST)
 
 
 def differing_settings(
