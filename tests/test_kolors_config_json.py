@@ -73,3 +73,14 @@ def test_whose_defaults_suit_such_a_model_does_not_matter(capsys, unet, content)
     flags = ("--dataset_path", data_dir() / "datasets" / "ink", "--output_path", output)
     assert str(unet) in refused(capsys, "train-lora", "--model", unet.parent, *flags)
     assert not output.exists()
+
+
+def test_a_unet_that_does_not_say_its_size(tiny_folder, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    file = folder / "unet" / "config.json"
+    for size in (None, [8, 8]):
+        config = json.loads(file.read_text(encoding="utf-8")) | {"sample_size": size}
+        file.write_text(json.dumps(config), encoding="utf-8")
+        with pytest.raises(CourseError, match="no whole number sample_size"):
+            load_model(folder, phased=True)

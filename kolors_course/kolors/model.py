@@ -103,6 +103,10 @@ def load_model(
     check_quantization(quantize)
     loader = PartLoader(paths, torch.device(device), dtype, variant, vae_dtype, quantize)
     networks = {part: loader.skeleton(part) if phased else loader.load(part) for part in PARTS}
+    if not isinstance(networks["unet"].config.sample_size, int):
+        raise CourseError(
+            f"the config.json of {paths.name}'s U-Net has no whole number sample_size; copy or download it again"
+        )
     with explained(paths.name):
         tokenizer = ChatGLMTokenizer.from_pretrained(paths.tokenizer, local_files_only=True)
         schedule = NoiseSchedule.kolors()
