@@ -14,7 +14,7 @@ from kolors_course.art import random_caption
 from kolors_course.cli import main
 from kolors_course.kolors import load_model
 from kolors_course.kolors.prompts import encode_ids, token_ids
-from kolors_course.kolors.sampling import conditioning_of, unet_noise
+from kolors_course.kolors.unet import conditioning_of, unet_noise
 from kolors_course.training import base
 from kolors_course.training.base import BaseConfig, BaseTrainer, save_mini, train_base
 from kolors_course.training.losses import LossSettings, weighted_loss

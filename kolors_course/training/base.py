@@ -17,7 +17,8 @@ from kolors_course.files import atomic_path
 from kolors_course.kolors.compact import enable_text_bias
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import encode_rows, token_ids
-from kolors_course.kolors.sampling import Sampling, conditioning_of, generate, time_ids, unet_noise
+from kolors_course.kolors.sampling import Sampling, generate
+from kolors_course.kolors.unet import conditioning_of, time_ids, unet_noise
 from kolors_course.platform.device import pick_device
 from kolors_course.training.average import averaged
 from kolors_course.training.checkpoint import restoring
