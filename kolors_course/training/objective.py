@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds
-from kolors_course.kolors.sampling import conditioning_of, unet_noise
+from kolors_course.kolors.unet import conditioning_of, unet_noise
 from kolors_course.training.losses import LossSettings, weighted_loss
 
 

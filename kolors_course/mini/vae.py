@@ -11,11 +11,11 @@ from tqdm.auto import tqdm
 
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
+from kolors_course.mini.pictures import PictureStore, draw_pictures, to_model
+from kolors_course.mini.recorded import RecordedPass, to_device
 from kolors_course.platform.device import pick_device
 from kolors_course.training.checkpoint import restoring
 from kolors_course.training.limits import check_numbers
-from kolors_course.training.pictures import PictureStore, draw_pictures, to_model
-from kolors_course.training.recorded import RecordedPass, to_device
 from kolors_course.training.run import RunFolder, autocast, warmup_cosine
 
 CONTENTS = {"model": dict, "optimizer": dict, "step": int}  # of a checkpoint

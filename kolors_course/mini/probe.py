@@ -9,18 +9,19 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from kolors_course.art import BASE_STYLE
-from kolors_course.evaluation.probes import CLASSES, Probe, probe_loss, save_probe, truth_tensors
-from kolors_course.platform.device import pick_device
-from kolors_course.training.checkpoint import restoring
-from kolors_course.training.limits import check_numbers
-from kolors_course.training.pictures import (
+from kolors_course.evaluation.probes import CLASSES, Probe, save_probe
+from kolors_course.mini.pictures import (
     PictureSpec,
     PictureStore,
     choose_scene,
     draw_pictures,
     to_model,
 )
-from kolors_course.training.recorded import RecordedPass, to_device
+from kolors_course.mini.recorded import RecordedPass, to_device
+from kolors_course.mini.truth import truth_tensors
+from kolors_course.platform.device import pick_device
+from kolors_course.training.checkpoint import restoring
+from kolors_course.training.limits import check_numbers
 from kolors_course.training.run import RunFolder, autocast, warmup_cosine
 
 CONTENTS = {"model": dict, "optimizer": dict, "step": int}  # of a checkpoint
@@ -42,6 +43,15 @@ class ProbeConfig:
 
     def __post_init__(self) -> None:
         check_numbers(self)
+
+
+def probe_loss(logits: dict[str, Tensor], truth: dict[str, Tensor]) -> Tensor:
+    """Softmax cross-entropy over subjects (halves for pairs) plus cross-entropy of every other question."""
+    target = truth["subject"] / truth["subject"].sum(1, keepdim=True)
+    loss = 2 * F.cross_entropy(logits["subject"], target)
+    for key in CLASSES:
+        loss = loss + F.cross_entropy(logits[key], truth[key], ignore_index=-1)
+    return loss
 
 
 def soften(pixels: Tensor, generator: torch.Generator) -> Tensor:

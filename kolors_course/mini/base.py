@@ -17,19 +17,21 @@ from kolors_course.files import atomic_path
 from kolors_course.kolors.compact import enable_text_bias
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import encode_rows, token_ids
-from kolors_course.kolors.sampling import Sampling, conditioning_of, generate, time_ids, unet_noise
+from kolors_course.kolors.sampling import Sampling, generate
+from kolors_course.kolors.unet import conditioning_of, time_ids, unet_noise
+from kolors_course.mini.networks import build_text_encoder, build_unet, kolors_scheduler
+from kolors_course.mini.pictures import PictureStore
+from kolors_course.mini.reading import FactReader, reading_loss
+from kolors_course.mini.recorded import RecordedPass, to_device
+from kolors_course.mini.scenes import CaptionedScenes, captioned_scenes, padded_ids
+from kolors_course.mini.tokenizer import carry_embeddings
 from kolors_course.platform.device import pick_device
 from kolors_course.training.average import averaged
 from kolors_course.training.checkpoint import restoring
 from kolors_course.training.limits import check_numbers
 from kolors_course.training.losses import masked_mean
-from kolors_course.training.mini import build_text_encoder, build_unet, carry_embeddings, kolors_scheduler
 from kolors_course.training.objective import draw_noise
-from kolors_course.training.pictures import PictureStore
-from kolors_course.training.reading import FactReader, reading_loss
-from kolors_course.training.recorded import RecordedPass, to_device
 from kolors_course.training.run import RunFolder, autocast, warmup_cosine
-from kolors_course.training.scenes import CaptionedScenes, captioned_scenes, padded_ids
 
 LOG_EVERY = 25  # steps
 NETWORKS = ("unet", "text_encoder", "optimizer", "reader", "reader_optimizer", "ema")

@@ -11,10 +11,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from kolors_course.art import BASE_MODEL_STYLES, BASE_STYLE, random_caption
-from kolors_course.evaluation.probes import truth_tensors
 from kolors_course.files import atomic_path
 from kolors_course.kolors.prompts import token_ids
-from kolors_course.training.pictures import PictureSpec, PictureStore, choose_scene, in_parallel, to_model
+from kolors_course.mini.pictures import PictureSpec, PictureStore, choose_scene, in_parallel, to_model
+from kolors_course.mini.truth import truth_tensors
 
 ENCODED_AT_ONCE = 50  # pictures: more would only fill the memory
 TEXT_ROWS = 32  # the longest caption has 29 tokens; at least one pad row is needed

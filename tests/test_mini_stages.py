@@ -14,16 +14,16 @@ from kolors_course.art import random_caption
 from kolors_course.cli import main
 from kolors_course.kolors import load_model
 from kolors_course.kolors.prompts import encode_ids, token_ids
-from kolors_course.kolors.sampling import conditioning_of, unet_noise
-from kolors_course.training import base
-from kolors_course.training.base import BaseConfig, BaseTrainer, save_mini, train_base
+from kolors_course.kolors.unet import conditioning_of, unet_noise
+from kolors_course.mini import base
+from kolors_course.mini.base import BaseConfig, BaseTrainer, save_mini, train_base
+from kolors_course.mini.pictures import LORA_STYLES, PictureSpec, PictureStore, choose_scene
+from kolors_course.mini.probe import ProbeConfig, halved, train_probe
+from kolors_course.mini.recipe import RECIPES, MiniRecipe, default_recipe
+from kolors_course.mini.scenes import TEXT_ROWS, captioned_scenes
+from kolors_course.mini.tokenizer import build_tokenizer
+from kolors_course.mini.vae import VaeConfig, train_vae
 from kolors_course.training.losses import LossSettings, weighted_loss
-from kolors_course.training.mini import build_tokenizer
-from kolors_course.training.mini_recipe import RECIPES, MiniRecipe, default_recipe
-from kolors_course.training.pictures import LORA_STYLES, PictureSpec, PictureStore, choose_scene
-from kolors_course.training.probe import ProbeConfig, halved, train_probe
-from kolors_course.training.scenes import TEXT_ROWS, captioned_scenes
-from kolors_course.training.vae import VaeConfig, train_vae
 
 PICTURES = PictureSpec(seed=10, size=16, styled_share=0.6)
 VAE = VaeConfig(steps=2, batch_size=4, block_out_channels=(8, 8), pictures=8, checkpoint_every=1)
