@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -104,10 +104,17 @@ class Artefacts:
                 found[name] = reasons
         return found
 
-    def mend(self, name: str) -> str:
-        """What makes an artefact fresh, for a person to read."""
+    def report(self, names: Collection[str]) -> list[str]:
+        """What is stale among `names`, why, and what mends it, as lines; empty if nothing is."""
+        stale = {name: reasons for name, reasons in self.stale().items() if name in names}
+        own = {name: self.reasons(name) for name in stale}
+        lines = [f"{name}: {'; '.join(why)}\n    {self._mend(name)}" for name, why in own.items() if why]
+        followers = [name for name, why in own.items() if not why]
+        return [*lines, *([f"and what is made of these: {', '.join(followers)}"] if followers else [])]
+
+    def _mend(self, name: str) -> str:
         if by_hand := self.table[name].by_hand:
-            return f"by hand: {by_hand}; then make artefacts ARGS=\"--accept 'what was done' {name}\""
+            return f"by hand: {by_hand}; then ARGS=\"--accept 'what was done' {name}\""
         return f"make artefacts ARGS={name}"
 
     def make(self, name: str) -> str:
@@ -193,11 +200,11 @@ def _parents(artefact: Artefact, all_of_them: Iterable[Artefact]) -> set[str]:
 
 
 def _differences(now: Mapping[str, str], noted: Mapping[str, str], change: str) -> Iterator[str]:
-    """What is not as the lock says."""
+    """What is not as the lock says. A file that only moved, contents and all, is as it was."""
     for what, value in now.items():
         if not value:
             yield f"{what} cannot be found"
-        elif what not in noted:
+        elif what not in noted and value not in noted.values():
             yield f"{what} is new in its entry"
-        elif value != noted[what]:
+        elif what in noted and value != noted[what]:
             yield f"{what} {change}"

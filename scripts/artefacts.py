@@ -44,11 +44,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def list_stale(artefacts: Artefacts, names: Sequence[str]) -> int:
     """Say what is stale among `names`, and why."""
-    stale = {name: reasons for name, reasons in artefacts.stale().items() if name in names}
-    for name, reasons in stale.items():
-        print(f"{name}: {'; '.join(reasons)}")
-        print(f"    {artefacts.mend(name)}")
-    print(f"{len(stale)} of {len(names)} stale")
+    lines = artefacts.report(names)
+    print("\n".join(lines or [f"{len(names)} artefacts, none stale"]))
     return 0
 
 

@@ -51,7 +51,11 @@ SCENES = (
     *(f"{_ART}/{name}.py" for name in ("backdrop", "choices", "scene", "splits", "styles", "subject")),
 )
 CAPTIONS = ("data/art/subjects.csv", f"{_ART}/captions.py", f"{_ART}/choices.py")
-RECIPE = "kolors_course/training/mini_recipe.py"
+_MINI = "kolors_course/mini"
+RECIPE = (f"{_MINI}/recipe.py#PICTURES,JUDGED,RECIPES", f"{_MINI}/pictures.py#PictureSpec")
+VAE_RECIPE = (*RECIPE, f"{_MINI}/vae.py#VaeConfig")
+BASE_RECIPE = (*RECIPE, f"{_MINI}/base.py#BaseConfig", f"{_MINI}/networks.py")
+PROBE_RECIPE = (*RECIPE, f"{_MINI}/probe.py#ProbeConfig")
 FONT = "data/fonts/NotoSansSC-subset.ttf"
 STORY = "data/stories/moon_rabbit.yaml"
 
@@ -95,23 +99,23 @@ WORLD = (
     Artefact(
         "datasets",
         makes=[f"data/datasets/{style}/train/*" for style in ("paper-cut", "ink", "pixel")],
-        of=["scripts/build_datasets.py", "kolors_course/dataset/style.py", *SCENES, *CAPTIONS],
+        of=["scripts/build_datasets.py", f"{_ART}/style_set.py", *SCENES, *CAPTIONS],
         by=["python scripts/build_datasets.py"],
     ),
 )
 MODEL = (
-    Artefact("vae", makes=[ENCODER, f"{MINI}/vae/config.json"], of=[RECIPE, *SCENES], by_hand=BY_CARD),
-    Artefact("decoder", makes=[DECODER], of=[RECIPE, *SCENES, ENCODER], by_hand=BY_CARD),
+    Artefact("vae", makes=[ENCODER, f"{MINI}/vae/config.json"], of=[*VAE_RECIPE, *SCENES], by_hand=BY_CARD),
+    Artefact("decoder", makes=[DECODER], of=[*VAE_RECIPE, *SCENES, ENCODER], by_hand=BY_CARD),
     Artefact(
         "base",
         makes=[
             *(UNET, *TEXT, f"{MINI}/unet/config.json", f"{MINI}/text_encoder/config.json"),
             *(f"{MINI}/scheduler/*", f"{MINI}/model_index.json"),
         ],
-        of=[RECIPE, *SCENES, *CAPTIONS, ENCODER],
+        of=[*BASE_RECIPE, *SCENES, *CAPTIONS, ENCODER],
         by_hand=BY_CARD,
     ),
-    Artefact("probe", makes=[PROBE], of=[RECIPE, *SCENES], by_hand=BY_CARD),
+    Artefact("probe", makes=[PROBE], of=[*PROBE_RECIPE, *SCENES], by_hand=BY_CARD),
     Artefact(
         "scores",
         makes=[f"{MINI}/scores.json", f"{MINI}/sheet.png"],
