@@ -146,11 +146,20 @@ class Artefacts:
 
     def _run(self, artefact: Artefact, short: str) -> None:
         for command in artefact.by:
-            program, *arguments = shlex.split(command.replace("{inputs}", short))
-            subprocess.run([*PROGRAMS.get(program, [program]), *arguments], cwd=self.root, check=True)
+            if status := self._run_command(command.replace("{inputs}", short)):
+                raise subprocess.CalledProcessError(status, command)
         for source, target in artefact.copies.items():
             with atomic_path(self.root / target) as temporary:
                 shutil.copyfile(self.root / source.replace("{inputs}", short), temporary)
+
+    def _run_command(self, command: str) -> int:
+        program, *arguments = shlex.split(command)
+        process = subprocess.Popen([*PROGRAMS.get(program, [program]), *arguments], cwd=self.root)
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.wait()  # Ctrl-C reached it too, and it gives back what it holds
+            raise
 
     def _note(self, name: str, inputs: Mapping[str, str], accepted: str = "") -> None:
         artefact = self.table[name]
