@@ -9,11 +9,12 @@ from diffusers import AutoencoderKL
 
 from kolors_course.errors import CourseError, enough_memory
 from kolors_course.kolors import load_model
-from kolors_course.mini.base import save_mini, train_base
+from kolors_course.mini.base import train_base
 from kolors_course.mini.choices import MINI_STAGES
 from kolors_course.mini.pictures import PictureStore
 from kolors_course.mini.probe import train_probe
 from kolors_course.mini.recipe import RECIPES, MiniRecipe, default_recipe
+from kolors_course.mini.saving import save_mini
 from kolors_course.mini.tokenizer import build_tokenizer
 from kolors_course.mini.vae import train_vae
 from kolors_course.platform.device import free_memory, limit_threads, pick_device
