@@ -8,7 +8,7 @@ from torch import Tensor
 from kolors_course.errors import CourseError
 from kolors_course.lora.adapter import first_few
 from kolors_course.lora.kind import Kind
-from kolors_course.lora.kinds import split_tensor_name
+from kolors_course.lora.kinds import kind_of, split_tensor_name
 
 
 def check_tensors(
@@ -30,7 +30,7 @@ def check_tensors(
         layer, part = split_tensor_name(name)
         parts.setdefault(layer, set()).add(part)
         _check_numbers(name, tensor)
-        _check_shape(name, tensor, kind, part, ranks[layer])
+        _check_shape(name, tensor, ranks[layer])
     for layer, found in parts.items():
         needed = kind.needed(found, use_dora)
         if found != needed:
@@ -55,7 +55,8 @@ def _check_numbers(name: str, tensor: Tensor) -> None:
         raise CourseError(f"{first_few([name])} holds numbers that are not finite; the training diverged")
 
 
-def _check_shape(name: str, tensor: Tensor, kind: Kind, part: str, rank: int | None) -> None:
+def _check_shape(name: str, tensor: Tensor, rank: int | None) -> None:
+    kind, part = kind_of([name]), split_tensor_name(name)[1]
     axis = kind.rank_axes.get(part)
     if axis is not None and (tensor.ndim < 2 or rank not in (None, tensor.shape[axis])):
         raise CourseError(

@@ -178,11 +178,6 @@ def kind_of(names: Collection[str]) -> Kind:
     return next((kind for kind in others if not parts.isdisjoint(kind.known_parts)), LORA)
 
 
-def rank_axis(part: str) -> int | None:
-    """The axis of a part whose length is the rank, if any."""
-    return next((kind.rank_axes[part] for kind in KINDS.values() if part in kind.rank_axes), None)
-
-
 def part_shapes(
     layer: nn.Module, kind: str, rank: int, use_dora: bool = False, found: Mapping[str, Tensor] | None = None
 ) -> dict[str, tuple[int, ...]]:

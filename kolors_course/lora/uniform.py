@@ -17,7 +17,7 @@ from torch import Tensor
 from kolors_course.errors import CourseError
 from kolors_course.lora.growth import check_growth
 from kolors_course.lora.kind import Kind
-from kolors_course.lora.kinds import KINDS, rank_axis, split_tensor_name
+from kolors_course.lora.kinds import KINDS, kind_of, split_tensor_name
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def layer_ranks(state: Mapping[str, Tensor]) -> dict[str, int | None]:
     ranks: dict[str, int | None] = {}
     for name, tensor in state.items():
         layer, part = split_tensor_name(name)
-        axis = rank_axis(part)
+        axis = kind_of([name]).rank_axes.get(part)
         told = tensor.shape[axis] if axis is not None and tensor.ndim > axis else None
         known = ranks.get(layer)
         ranks[layer] = told if known is None else known if told is None else min(known, told)
