@@ -30,7 +30,7 @@ from kolors_course.diffusion import NoiseSchedule
 from kolors_course.files import atomic_path
 from kolors_course.kolors import KolorsModel, PromptEmbeds, Sampling, decode_latents, sample_latents, time_ids
 from kolors_course.kolors.compact import compact_inputs, compact_rows, enable_text_bias
-from kolors_course.kolors.configs import KOLORS_UNET, KOLORS_VAE
+from kolors_course.kolors.configs import KOLORS_SCHEDULER, KOLORS_UNET, KOLORS_VAE
 from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH
 from kolors_course.kolors.quantize import quantization_of, quantize_unet
 from kolors_course.lora import LoraSettings
@@ -40,7 +40,6 @@ from kolors_course.training.cache import TrainingCache
 from kolors_course.training.data import TrainingData
 from kolors_course.training.distributed import make_accelerator
 from kolors_course.training.lora import restore
-from kolors_course.training.mini import KOLORS_SCHEDULER
 from kolors_course.training.recipe import LoraTraining
 from kolors_course.training.run import RunFolder
 from kolors_course.training.trainer import LoraTrainer

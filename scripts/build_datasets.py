@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
+from kolors_course.art import style_pictures
 from kolors_course.dataset import write_dataset
-from kolors_course.dataset.style import style_pictures
 
 DATASETS = Path(__file__).resolve().parents[1] / "data" / "datasets"
 

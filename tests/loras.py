@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kolors_course.lora import LoraFile, LoraSettings, adaptable_layers, layer_names, target_layers
-from kolors_course.training.mini import build_unet
+from kolors_course.mini.networks import build_unet
 
 ATTENTION = LoraSettings(rank=3, alpha=1.5)
 # Every kind of layer that the pixel LoRA of data/loras has, and the rest.

@@ -21,7 +21,7 @@ from kolors_course.kolors import current_profile, parts
 from kolors_course.kolors.skeleton import kolors_skeleton
 from kolors_course.lora import read_lora
 from kolors_course.lora.adapter import target_layers
-from kolors_course.training import trainer
+from kolors_course.training import objective
 
 pytestmark = pytest.mark.usefixtures("tiny_profile")
 
@@ -382,8 +382,8 @@ def test_train_lora_refuses_an_output_that_is_a_file(capsys, tmp_path, tiny_pict
 
 
 def test_a_training_that_diverges_ends_in_one_line(capsys, monkeypatch, tmp_path, tiny_pictures):
-    loss = trainer.denoising_loss
-    monkeypatch.setattr(trainer, "denoising_loss", lambda *arguments: loss(*arguments) * float("nan"))
+    loss = objective.denoising_loss
+    monkeypatch.setattr(objective, "denoising_loss", lambda *arguments: loss(*arguments) * float("nan"))
     assert main(train(tiny_pictures, tmp_path)) == 2
     error = capsys.readouterr().err
     assert "Traceback" not in error

@@ -84,7 +84,7 @@ def test_memory_that_runs_out_later_is_one_line(capsys, monkeypatch, tmp_path, t
     def grow(*arguments, **options):
         torch.empty(2**58)
 
-    monkeypatch.setattr("kolors_course.training.trainer.denoising_loss", grow)
+    monkeypatch.setattr("kolors_course.training.objective.denoising_loss", grow)
     assert main(train(tiny_pictures, tmp_path)) == 2
     error = capsys.readouterr().err
     assert "Traceback" not in error

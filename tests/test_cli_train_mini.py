@@ -5,9 +5,9 @@ from command_line import refused, tree
 
 from kolors_course.cli import train_mini
 from kolors_course.errors import CourseError
-from kolors_course.training.base import BaseConfig
-from kolors_course.training.probe import ProbeConfig
-from kolors_course.training.vae import VaeConfig
+from kolors_course.mini.base import BaseConfig
+from kolors_course.mini.probe import ProbeConfig
+from kolors_course.mini.vae import VaeConfig
 
 NUMBERS = [
     "learning-rate",

@@ -5,9 +5,8 @@ import csv
 import numpy as np
 import pytest
 
-from kolors_course.art import STYLES, is_held_out, style_test_subjects
-from kolors_course.dataset import check_dataset, open_picture, read_dataset, style
-from kolors_course.dataset.style import style_pictures
+from kolors_course.art import STYLES, is_held_out, style_pictures, style_set, style_test_subjects
+from kolors_course.dataset import check_dataset, open_picture, read_dataset
 from kolors_course.errors import CourseError
 from kolors_course.platform.paths import data_dir
 
@@ -52,13 +51,13 @@ def test_both_languages_have_their_share(name):
 
 
 def test_style_pictures_show_the_training_side_of_both_splits(monkeypatch):
-    drawn, draw = [], style.render
+    drawn, draw = [], style_set.render
 
     def render(scene, size, name):
         drawn.append((scene, size, name))
         return draw(scene, size, name)
 
-    monkeypatch.setattr(style, "render", render)
+    monkeypatch.setattr(style_set, "render", render)
     pictures = [picture for picture, _ in style_pictures("line-art", count=60, size=32, seed=3)]
     assert {picture.size for picture in pictures} == {(32, 32)}
     assert {(size, name) for _, size, name in drawn} == {(32, "line-art")}

@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 from scipy.fft import idctn
 
-from kolors_course.art import STYLES
+from kolors_course.art import STYLES, style_pictures
 from kolors_course.dataset.duplicates import fingerprint, perceptual_hash, same_pictures, similar_pictures
-from kolors_course.dataset.style import style_pictures
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from kolors_course.evaluation.probes import (
     CLASSES,
     pixels_of,
     probabilities,
-    probe_loss,
     save_probe,
-    truth_tensors,
 )
+from kolors_course.mini.probe import probe_loss
+from kolors_course.mini.truth import truth_tensors
 
 CAT, DOG, OWL = (find_subject(name) for name in ("cat", "dog", "owl"))
 SINGLE = Scene((CAT,), "snow", "night", "big", "left")

@@ -8,13 +8,13 @@ from kolors_course.kolors import encode_prompts
 from kolors_course.kolors.attention import AttentionRecord, attention_maps, prompt_words, record_attention
 from kolors_course.kolors.budget import decoder_cost, text_encoder_cost, unet_costs
 from kolors_course.kolors.prompts import encode_prompts_padded
-from kolors_course.kolors.sampling import conditioning_of, time_ids, unet_noise
 from kolors_course.kolors.skeleton import (
     kolors_skeleton,
     kolors_text_encoder_skeleton,
     kolors_vae_skeleton,
     skeleton_of,
 )
+from kolors_course.kolors.unet import conditioning_of, time_ids, unet_noise
 
 PROMPT = "夜晚雪地上的一只兔子"
 

@@ -10,8 +10,8 @@ from kolors_course.errors import CourseError
 from kolors_course.kolors import Sampling, generate
 from kolors_course.kolors.compact import TextBiasAttnProcessor
 from kolors_course.kolors.memory import CPU_WORKSPACE, check_memory, decoding_bytes
-from kolors_course.kolors.sampling import unet_noise
 from kolors_course.kolors.skeleton import full_kolors, skeleton_of
+from kolors_course.kolors.unet import unet_noise
 from kolors_course.platform.device import free_memory
 from kolors_course.platform.machine import Memory
 from kolors_course.platform.meter import FusedAttention, Meter, fused_attention

@@ -10,7 +10,7 @@ from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
 from kolors_course.kolors import PromptEmbeds, encode_prompts, encode_prompts_padded, time_ids
 from kolors_course.kolors.compact import additive_attention, compact_inputs
 from kolors_course.kolors.prompts import join, token_ids
-from kolors_course.kolors.sampling import conditioning_of, unet_noise
+from kolors_course.kolors.unet import conditioning_of, unet_noise
 
 LONG = "a small cat and a big red car on the beach at sunset, " * 40  # far more than 256 tokens
 BATCHES = {

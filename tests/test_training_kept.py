@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from tiny import QUICK, stop_at
 
 from kolors_course.lora import read_lora
+from kolors_course.lora.adapter import named_lora_parameters
 from kolors_course.training import trainer
 from kolors_course.training.lora import train_lora
 from kolors_course.training.output import start_afresh
@@ -35,7 +36,7 @@ def test_every_kept_lora_is_that_of_its_step(whole, tiny_model, tiny_pictures, t
     seen = {}
 
     def look(step, loss):
-        names = trainer.named_lora_parameters(tiny_model.unet)
+        names = named_lora_parameters(tiny_model.unet)
         seen[step] = {name: tensor.detach().clone() for name, tensor in names.items()}
 
     train_lora(tiny_model, tiny_pictures, tmp_path, QUICK, progress=look)

@@ -158,9 +158,9 @@ def test_accumulated_batches_see_the_pictures_of_one_large_batch(tiny_model, tin
 
 def test_accumulated_gradients_are_the_mean(tiny_model, tiny_pictures, tmp_path, monkeypatch):
     """With the same noise in every part, 2 accumulated batches are one batch, to float32 rounding."""
-    from kolors_course.training import batches, trainer
+    from kolors_course.training import batches, learner
 
-    for module in (batches, trainer):
+    for module in (batches, learner):
         monkeypatch.setattr(module, "generator_for", lambda *key: torch.Generator().manual_seed(key[1]))
     recipe = replace(QUICK, batch_size=4, max_grad_norm=1e9)
     whole = train_lora(tiny_model, tiny_pictures, tmp_path / "1", recipe)

@@ -7,8 +7,8 @@ from diffusers.training_utils import compute_snr
 
 from kolors_course.errors import CourseError
 from kolors_course.kolors import encode_prompts, time_ids
-from kolors_course.kolors.sampling import conditioning_of, unet_noise
-from kolors_course.training.mini import KOLORS_SCHEDULER
+from kolors_course.kolors.configs import KOLORS_SCHEDULER
+from kolors_course.kolors.unet import conditioning_of, unet_noise
 from kolors_course.training.objective import epsilon_loss, stratified_timesteps
 
 

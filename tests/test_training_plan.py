@@ -19,12 +19,12 @@ from kolors_course.kolors import KolorsModel
 from kolors_course.kolors.compact import enable_text_bias
 from kolors_course.kolors.configs import KOLORS_UNET
 from kolors_course.kolors.quantize import quantizable_layers
-from kolors_course.kolors.sampling import unet_noise
 from kolors_course.kolors.skeleton import (
     full_kolors,
     kolors_text_encoder_skeleton,
     skeleton_of,
 )
+from kolors_course.kolors.unet import unet_noise
 from kolors_course.lora import LoraSettings, add_lora, unload_lora
 from kolors_course.platform.meter import Meter
 from kolors_course.platform.speed import DeviceSpeed, measure_speed

@@ -54,8 +54,8 @@ def test_the_text_encoder_learns_at_its_own_rate(tiny_model, tiny_pictures, tmp_
     rates = {}
 
     def note(trainer):
-        for rate, group in zip(trainer.rates, trainer.optimizer.param_groups, strict=True):
-            rates[rate] = {id(tensor) for tensor in group["params"]}
+        for group in trainer.learner.groups():
+            rates[group["lr"]] = {id(tensor) for tensor in group["params"]}
         networks = (named_lora_parameters(net) for net in (tiny_model.unet, tiny_model.text_encoder))
         assert [rates[1e-2], rates[1e-9]] == [{id(p) for p in network.values()} for network in networks]
 
@@ -106,12 +106,12 @@ def test_checkpointing_leaves_out_the_same(tiny_model, tiny_pictures, tmp_path):
 
 def test_dropout_leaves_out_its_share_only_while_drawing(tiny_model, tiny_pictures, tmp_path):
     def look(trainer):
-        (layer, *_), before = trainer.dropout.layers, torch.random.get_rng_state()
+        (layer, *_), before = trainer.learner.dropout.layers, torch.random.get_rng_state()
         ones = torch.ones(10_000)
         assert torch.equal(layer(ones), ones)
-        with trainer.dropout.drawing(trainer.model.device, 0, 1, 0):
+        with trainer.learner.dropout.drawing(trainer.model.device, 0, 1, 0):
             first = layer(ones)
-        with trainer.dropout.drawing(trainer.model.device, 0, 2, 0):
+        with trainer.learner.dropout.drawing(trainer.model.device, 0, 2, 0):
             second = layer(ones)
         assert float((first == 0).float().mean()) == pytest.approx(0.25, abs=0.02)
         assert not torch.equal(first, second)

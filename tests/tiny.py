@@ -12,11 +12,12 @@ from kolors_course.dataset import write_dataset
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.kolors import KolorsModel
 from kolors_course.lora import LoraSettings
-from kolors_course.training.base import save_mini
+from kolors_course.mini.networks import build_text_encoder, build_unet
+from kolors_course.mini.saving import save_mini
+from kolors_course.mini.tokenizer import build_tokenizer
+from kolors_course.mini.vae import VaeConfig, build_vae
 from kolors_course.training.lora import LoraResult, train_lora
-from kolors_course.training.mini import build_text_encoder, build_tokenizer, build_unet
 from kolors_course.training.recipe import LoraTraining
-from kolors_course.training.vae import VaeConfig, build_vae
 
 TEXT_WIDTH = 96
 SIDE = 32  # pixels; 8 latent cells of 4 pixels

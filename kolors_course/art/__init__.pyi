@@ -3,6 +3,7 @@ from .captions import LANGUAGES, LENGTHS, caption, random_caption
 from .choices import BASE_MODEL_STYLES, BASE_STYLE, LORA_STYLES, STYLE_ZH, STYLES
 from .scene import POSITIONS, SIZES, Scene, lay_out, random_scene
 from .splits import draw_scene, is_held_out, style_test_subjects, style_train_subjects
+from .style_set import style_pictures
 from .styles import render
 from .subject import Subject, find_subject, subject_index, subjects
 
@@ -29,6 +30,7 @@ __all__ = [
     "random_caption",
     "random_scene",
     "render",
+    "style_pictures",
     "style_test_subjects",
     "style_train_subjects",
     "subject_index",

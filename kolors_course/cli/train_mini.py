@@ -9,15 +9,16 @@ from diffusers import AutoencoderKL
 
 from kolors_course.errors import CourseError, enough_memory
 from kolors_course.kolors import load_model
+from kolors_course.mini.base import train_base
+from kolors_course.mini.choices import MINI_STAGES
+from kolors_course.mini.pictures import PictureStore
+from kolors_course.mini.probe import train_probe
+from kolors_course.mini.recipe import RECIPES, MiniRecipe, default_recipe
+from kolors_course.mini.saving import save_mini
+from kolors_course.mini.tokenizer import build_tokenizer
+from kolors_course.mini.vae import train_vae
 from kolors_course.platform.device import free_memory, limit_threads, pick_device
 from kolors_course.platform.machine import free_disk
-from kolors_course.training.base import save_mini, train_base
-from kolors_course.training.choices import MINI_STAGES
-from kolors_course.training.mini import build_tokenizer
-from kolors_course.training.mini_recipe import RECIPES, MiniRecipe, default_recipe
-from kolors_course.training.pictures import PictureStore
-from kolors_course.training.probe import train_probe
-from kolors_course.training.vae import train_vae
 
 GIB = 2**30
 SCENE_BYTES = 4096  # of a scene's latents, captions and facts, while the base model is trained

@@ -24,7 +24,6 @@ from kolors_course.art import (
     TIMELESS,
     TIMES,
     Scene,
-    subject_index,
     subjects,
 )
 from kolors_course.errors import CourseError, brief
@@ -108,41 +107,6 @@ class Verdict:
     position: str
     count: int
     style: str
-
-
-def truth_tensors(scenes: Sequence[Scene], styles: Sequence[str]) -> dict[str, Tensor]:
-    """Training targets: "subject" (N, S) of 0/1, the others (N,) class indices, -1 where it does not apply.
-
-    Size and position mean nothing for pairs; a style that repaints the whole picture keeps both.
-    """
-    index = subject_index()
-    subject = torch.zeros(len(scenes), len(index))
-    for row, scene in enumerate(scenes):
-        subject[row, [index[s.en] for s in scene.subjects]] = 1
-    pairs = [len(scene.subjects) == 2 for scene in scenes]
-
-    def column(key: str, values: Sequence[str], blank: Sequence[bool] | None = None) -> Tensor:
-        codes = [CLASSES[key].index(v) for v in values]
-        return torch.tensor([-1 if blank and blank[i] else c for i, c in enumerate(codes)])
-
-    return {
-        "subject": subject,
-        "place": column("place", [s.place for s in scenes]),
-        "time": column("time", [s.time for s in scenes]),
-        "size": column("size", [s.size for s in scenes], pairs),
-        "position": column("position", [s.position for s in scenes], pairs),
-        "count": column("count", [str(len(s.subjects)) for s in scenes]),
-        "style": column("style", list(styles)),
-    }
-
-
-def probe_loss(logits: dict[str, Tensor], truth: dict[str, Tensor]) -> Tensor:
-    """Softmax cross-entropy over subjects (halves for pairs) plus cross-entropy of every other question."""
-    target = truth["subject"] / truth["subject"].sum(1, keepdim=True)
-    loss = 2 * F.cross_entropy(logits["subject"], target)
-    for key in CLASSES:
-        loss = loss + F.cross_entropy(logits[key], truth[key], ignore_index=-1)
-    return loss
 
 
 def pixels_of(pictures: Sequence[Image.Image], side: int = 64) -> Tensor:

@@ -16,8 +16,8 @@ from .sampling import (
     initial_latents,
     prompt_denoiser,
     sample_latents,
-    time_ids,
 )
+from .unet import conditioning_of, time_ids, unet_noise
 
 __all__ = [
     "KolorsModel",
@@ -26,6 +26,7 @@ __all__ = [
     "PromptEmbeds",
     "RoundTrip",
     "Sampling",
+    "conditioning_of",
     "current_profile",
     "decode_latents",
     "diffusers_layout",
@@ -43,6 +44,7 @@ __all__ = [
     "sample_latents",
     "three_paths",
     "time_ids",
+    "unet_noise",
     "vae_decode",
     "vae_encode",
 ]

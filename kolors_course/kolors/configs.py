@@ -1,4 +1,4 @@
-"""The configurations of full Kolors' networks, by heart: some downloads hold the weights alone.
+"""The configurations of full Kolors' networks and of its scheduler, by heart: some downloads hold the weights alone.
 
 That of Kolors-mini's U-Net too: a LoRA file can be compared with it where the course's data is not.
 """
@@ -60,4 +60,15 @@ KOLORS_TEXT_ENCODER = {
     "rmsnorm": True,
     "original_rope": True,
     "post_layer_norm": True,
+}
+# scheduler/scheduler_config.json: SDXL's noise schedule continued to 1100 steps.
+KOLORS_SCHEDULER = {
+    "num_train_timesteps": 1100,
+    "beta_start": 0.00085,
+    "beta_end": 0.014,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "epsilon",
+    "timestep_spacing": "leading",
+    "steps_offset": 1,
+    "interpolation_type": "linear",
 }

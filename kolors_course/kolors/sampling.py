@@ -24,6 +24,7 @@ from kolors_course.kolors.latents import decode_latents, encode_pictures
 from kolors_course.kolors.memory import check_memory
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds, encode_prompts, join
+from kolors_course.kolors.unet import conditioning_of, time_ids, unet_noise
 from kolors_course.ranges import SEEDS
 
 MAX_SIDE = 2**16  # pixels
@@ -75,12 +76,6 @@ class Sampling:
         return self.steps - int(self.steps * self.denoise)
 
 
-def time_ids(height: int, width: int) -> Tensor:
-    """(6,) micro-conditioning of an uncropped picture: original size, crop corner, target size
-    (arXiv 2307.01952, section 2.2)."""
-    return torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32)
-
-
 def check_seeds(seeds: Sequence[int]) -> None:
     """Refuse seeds that are out of range.
 
@@ -116,41 +111,6 @@ def initial_latents(model: KolorsModel, seeds: Sequence[int], height: int, width
         CourseError: a seed is not in 0 … 2³²-1.
     """
     return unit_noise(model, noise_generators(seeds), height, width)
-
-
-def unet_noise(
-    model: KolorsModel,
-    sample: Tensor,
-    timestep: Tensor,
-    conditioning: dict[str, Tensor],
-    text_memory: dict[Any, Any] | None = None,
-) -> Tensor:
-    """One call of the U-Net: predicted noise (B, 4, h, w).
-
-    Args:
-        text_memory: see `TextBiasAttnProcessor`; one for each conditioning that is used more than once.
-    """
-    return model.unet(
-        sample,
-        timestep,
-        encoder_hidden_states=conditioning["prompt_embeds"],
-        added_cond_kwargs={
-            "text_embeds": conditioning["pooled_prompt_embeds"],
-            "time_ids": conditioning["add_time_ids"],
-        },
-        cross_attention_kwargs={"text_bias": conditioning["text_bias"], "text_memory": text_memory},
-        return_dict=False,
-    )[0]
-
-
-def conditioning_of(prompts: PromptEmbeds, add_time_ids: Tensor) -> dict[str, Tensor]:
-    """The tensors that `unet_noise` takes, by name."""
-    return {
-        "prompt_embeds": prompts.prompt_embeds,
-        "pooled_prompt_embeds": prompts.pooled_prompt_embeds,
-        "text_bias": prompts.text_bias,
-        "add_time_ids": add_time_ids,
-    }
 
 
 def prompt_denoiser(

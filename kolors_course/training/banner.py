@@ -3,6 +3,7 @@
 from kolors_course.dataset import Report
 from kolors_course.errors import brief
 from kolors_course.training.batches import PictureStream
+from kolors_course.training.learning import parameters_of
 from kolors_course.training.resume import DECIDED
 from kolors_course.training.trainer import LoraTrainer
 
@@ -39,7 +40,7 @@ def _training(trainer: LoraTrainer) -> str:
     batch = recipe.batch_size * recipe.gradient_accumulation * processes
     times = recipe.steps * batch / len(trainer.data.train)
     done = f" (from step {trainer.step})" if trainer.step else ""
-    rates = ", ".join(f"{rate:g}" for rate in dict.fromkeys(trainer.rates))
+    rates = ", ".join(f"{group['lr']:g}" for group in trainer.learner.groups())
     return (
         f"{recipe.steps:,} steps x {batch} pictures{done}, each picture {times:.3g} times; learning rate {rates} "
         f"({recipe.optimizer.name}, {recipe.optimizer.schedule} after {recipe.warmup} steps of warm-up)"
@@ -48,7 +49,7 @@ def _training(trainer: LoraTrainer) -> str:
 
 def _learning(trainer: LoraTrainer) -> str:
     settings, device = trainer.recipe.settings, trainer.model.device
-    count = sum(parameter.numel() for parameter in trainer.parameters)
+    count = sum(parameter.numel() for parameter in parameters_of(trainer.learner))
     return (
         f"{count:,} numbers of a {settings.kind.label} of rank {settings.rank}, alpha {settings.alpha:g}, "
         f"on {device}, precision {DECIDED[trainer.accelerator.mixed_precision]}, base model {trainer.model.name}"

@@ -1,14 +1,15 @@
-"""Which pictures each step sees: a pure function of the step, so that a resumed run sees the same."""
+"""What each step sees, pictures and noise: a pure function of the step, so that a resumed run sees the same."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from kolors_course.training.cache import TrainingCache
-from kolors_course.training.objective import Batch
-from kolors_course.training.randomness import BUCKET, ORDER, generator_for
+from kolors_course.training.objective import Batch, draw_noise
+from kolors_course.training.randomness import BUCKET, ORDER, STEP, generator_for
 
 
 def epoch_rows(count: int, batch_size: int, seed: int, step: int) -> Tensor:
@@ -53,3 +54,32 @@ class PictureStream:
         cache = self.caches[bucket]
         rows = cache.one_pass[epoch_rows(len(cache.one_pass), batch_size, self.seed, own_step)]
         return cache.draw(rows, generator, self.caption_dropout, self.sample_posterior)
+
+
+@dataclass(frozen=True)
+class NoisyBatches:
+    """The material of a denoising objective: batches of a stream, noise and timesteps.
+
+    Attributes:
+        num_train_timesteps: of the schedule.
+        batch_size: of one process.
+        processes, process: how many draw the same batches, and which share is this one's: together they see what one
+            process with as many pictures a step would see.
+        purpose: one of `randomness`, so that two streams of one training are independent.
+    """
+
+    stream: PictureStream
+    num_train_timesteps: int
+    batch_size: int
+    noise_offset: float = 0.0
+    processes: int = 1
+    process: int = 0
+    purpose: int = STEP
+
+    def __call__(self, step: int) -> dict[str, Any]:
+        generator = generator_for(self.stream.seed, self.purpose, step)
+        batch = self.stream.batch(step, self.batch_size * self.processes, generator)
+        noise, timesteps = draw_noise(batch.latents, self.num_train_timesteps, generator, self.noise_offset)
+        first = self.process * self.batch_size
+        share = slice(first, first + self.batch_size)
+        return {"batch": batch.rows(share), "noise": noise[share], "timesteps": timesteps[share]}

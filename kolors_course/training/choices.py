@@ -16,6 +16,3 @@ PRECISIONS = ("auto", "32", "bf16", "16-mixed")
 STRATEGIES = ("auto", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")
 TRACKERS = ("tensorboard", "wandb", "swanlab")  # those of accelerate that the course offers
 LOGGERS = ("csv", *TRACKERS)
-# Of Kolors-mini, in their order; how large its batches are and how many steps it takes: see `mini_recipe`.
-MINI_STAGES = ("tokenizer", "pictures", "vae", "probe", "base")
-MINI_RECIPES = ("cpu", "gpu")

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from kolors_course.kolors.compact import TextBiasAttnProcessor, plain_attention
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds, encode_rows
-from kolors_course.kolors.sampling import conditioning_of, unet_noise
 from kolors_course.kolors.skeleton import skeleton_of
+from kolors_course.kolors.unet import conditioning_of, unet_noise
 from kolors_course.lora import add_lora, lora_parameters, unload_lora
 from kolors_course.platform.meter import FusedAttention, Meter, fused_attention
 from kolors_course.training.recipe import LoraTraining

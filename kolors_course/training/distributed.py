@@ -1,15 +1,20 @@
-"""accelerate set up for a recipe: precision, device, processes and what splits a model between them."""
+"""accelerate set up for a recipe: precision, device, processes and what splits a model between them; its pass."""
 
 import importlib.util
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 from accelerate import Accelerator, DeepSpeedPlugin
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType, parse_flag_from_env
+from torch import Tensor
 
 from kolors_course.errors import CourseError
 from kolors_course.training.choices import STRATEGIES
+from kolors_course.training.learning import Learner, Material, Objective, total_loss
 from kolors_course.training.recipe import LoraTraining, mixed_precision
 
 # How long processes wait for each other: one of them encodes all pictures and captions while the others wait.
@@ -97,3 +102,34 @@ def _deepspeed_plugin(recipe: LoraTraining, strategy: str) -> DeepSpeedPlugin | 
         gradient_clipping=recipe.max_grad_norm,
         zero3_save_16bit_model=True,  # else the whole LoRA cannot be put together for a checkpoint
     )
+
+
+@dataclass(frozen=True)
+class AcceleratedPass:
+    """Forward and backward with accelerate: in mixed precision, on several devices, a step in several parts.
+
+    Attributes:
+        parts: passes that make one step of the optimizer (gradient accumulation); each draws material of its own.
+        around: what a pass, backward too, is done in, by the pass's number.
+    """
+
+    learner: Learner
+    objective: Objective
+    material: Material
+    optimizer: torch.optim.Optimizer
+    accelerator: Accelerator
+    parts: int
+    around: Callable[[int], AbstractContextManager]
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """The gradients of a step, and its losses: means over its parts and over all processes."""
+        accelerator, means = self.accelerator, {}
+        self.optimizer.zero_grad()
+        for number in range(step * self.parts, (step + 1) * self.parts):
+            with accelerator.accumulate(self.learner.module), accelerator.autocast(), self.around(number):
+                losses = self.objective(self.learner.model, **self.material(number))
+                accelerator.backward(total_loss(losses))
+            for name, loss in losses.items():
+                mean = accelerator.reduce(loss.detach(), reduction="mean")
+                means[name] = means.get(name, 0.0) + mean / self.parts
+        return means

@@ -2,18 +2,39 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kolors_course.errors import CourseError
 from kolors_course.kolors.model import KolorsModel
-from kolors_course.training.batches import PictureStream
+from kolors_course.training.batches import NoisyBatches, PictureStream
 from kolors_course.training.cache import TrainingCache
+from kolors_course.training.learning import Training, plain_pass
 from kolors_course.training.losses import LossSettings
-from kolors_course.training.objective import denoising_loss, draw_noise
-from kolors_course.training.randomness import STEP, generator_for
-from kolors_course.training.run import autocast
+from kolors_course.training.objective import Denoising
+from kolors_course.training.run import in_autocast
+
+
+class WholeUnet:
+    """The learner of full fine-tuning: every weight of the U-Net."""
+
+    def __init__(self, model: KolorsModel):
+        self.model = model
+        self.module = model.unet.requires_grad_(True)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """One group."""
+        return [{"params": list(self.module.parameters())}]
+
+    def state(self) -> dict[str, Tensor]:
+        """The weights by name."""
+        return self.module.state_dict()
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take over weights."""
+        self.module.load_state_dict(state)
 
 
 def fine_tune(
@@ -45,23 +66,21 @@ def fine_tune(
     """
     unet = model.unet
     before = {name: parameter.detach().clone() for name, parameter in unet.named_parameters()}
+    learner = WholeUnet(model)
+    objective = Denoising(LossSettings(min_snr_gamma=min_snr_gamma))
     stream = PictureStream((cache,), seed, caption_dropout)
-    settings = LossSettings(min_snr_gamma=min_snr_gamma)
-    optimizer = torch.optim.AdamW(unet.requires_grad_(True).parameters(), lr=learning_rate)
+    material = NoisyBatches(stream, model.schedule.num_train_timesteps, batch_size)
+    optimizer = torch.optim.AdamW(learner.groups(), lr=learning_rate)
+    gradients = plain_pass(learner, in_autocast(objective, model.device), material)
+    training = Training(learner, gradients, optimizer, rates=lambda step: [learning_rate])
     try:
-        for step in range(steps):
-            generator = generator_for(seed, STEP, step)
-            batch = stream.batch(step, batch_size, generator)
-            noise, timesteps = draw_noise(batch.latents, model.schedule.num_train_timesteps, generator)
-            with autocast(model.device):
-                loss = denoising_loss(model, batch, noise, timesteps, settings)
-            if not loss.isfinite():
-                raise CourseError(f"the loss is {loss.item()} at step {step + 1}; lower the learning rate")
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+        for losses in training.steps(lambda: training.step >= steps):
+            if not losses["loss"].isfinite():
+                raise CourseError(
+                    f"the loss is {losses['loss'].item()} at step {training.step}; lower the learning rate"
+                )
             if progress:
-                progress(step + 1, loss.item())
+                progress(training.step, losses["loss"].item())
         return {name: (parameter - before[name]).detach() for name, parameter in unet.named_parameters()}
     finally:
         _restore(unet, before)

@@ -56,7 +56,7 @@ class TrainingLoop:
         if not math.isfinite(loss):
             raise trainer.diverged(f"the loss became {loss}")
         trainer.losses.append((trainer.step, loss))
-        values = {"loss": loss, "learning_rate": trainer.optimizer.param_groups[0]["lr"]}
+        values = {"loss": loss, "learning_rate": trainer.training.optimizer.param_groups[0]["lr"]}
         if trainer.data.held_out and self._due(trainer.recipe.validation.every):
             values["validation_loss"] = trainer.validate()
         if self.log:

@@ -1,13 +1,15 @@
 """The training objective shared by base model and LoRA: predict the noise (arXiv 2006.11239, eq. 14)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds
-from kolors_course.kolors.sampling import conditioning_of, unet_noise
+from kolors_course.kolors.unet import conditioning_of, unet_noise
+from kolors_course.training.learning import Objective
 from kolors_course.training.losses import LossSettings, weighted_loss
 
 
@@ -67,6 +69,33 @@ def denoising_loss(
     noisy = model.schedule.add_noise(batch.latents, noise, timesteps)
     predicted = unet_noise(model, noisy, timesteps, conditioning_of(batch.prompts, batch.add_time_ids))
     return weighted_loss(predicted.float(), noise.float(), timesteps, model.schedule, settings, batch.masks)
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """The objective of LoRAs and of full fine-tuning: `denoising_loss`, as `loss`."""
+
+    settings: LossSettings
+
+    def __call__(
+        self, model: KolorsModel, batch: Batch, noise: Tensor, timesteps: Tensor
+    ) -> dict[str, Tensor]:
+        return {"loss": denoising_loss(model, batch, noise, timesteps, self.settings)}
+
+
+@dataclass(frozen=True)
+class PriorPreservation:
+    """An objective, and `weight` times the same one on pictures that the model must not forget (arXiv 2208.12242).
+
+    Of the material, `prior` is that of these pictures.
+    """
+
+    objective: Objective
+    weight: float
+
+    def __call__(self, model: KolorsModel, prior: dict[str, Any], **own: Any) -> dict[str, Tensor]:
+        losses, others = self.objective(model, **own), self.objective(model, **prior)
+        return {name: loss + self.weight * others[name] for name, loss in losses.items()}
 
 
 def epsilon_loss(

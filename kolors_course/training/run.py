@@ -15,6 +15,7 @@ from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.platform.device import autocast_dtype
 from kolors_course.training.checkpoint import Contents, read_checkpoint, write_checkpoint
 from kolors_course.training.differences import differing_settings, refuse
+from kolors_course.training.learning import Objective
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -23,6 +24,16 @@ def autocast(device: torch.device) -> torch.autocast:
     """Mixed precision in bfloat16 where the device computes with it natively, plain float32 elsewhere."""
     dtype = autocast_dtype(device)
     return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def in_autocast(objective: Objective, device: torch.device) -> Objective:
+    """The same objective, in mixed precision where `autocast` takes it."""
+
+    def losses(model: Any, **material: Any) -> dict[str, torch.Tensor]:
+        with autocast(device):
+            return objective(model, **material)
+
+    return losses
 
 
 def warmup_cosine(step: int, total: int, warmup: int, floor: float = 0.0) -> float:

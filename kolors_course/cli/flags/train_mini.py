@@ -13,8 +13,8 @@ import argparse
 from pathlib import Path
 
 from kolors_course.cli.flags.numbers import number
+from kolors_course.mini.choices import MINI_RECIPES, MINI_STAGES
 from kolors_course.ranges import whole
-from kolors_course.training.choices import MINI_RECIPES, MINI_STAGES
 from kolors_course.training.limits import LEARNING_RATE, MANY, SHARE, STEPS
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from kolors_course.training import mini
-from kolors_course.training.mini import build_tokenizer, carry_embeddings
+from kolors_course.mini import tokenizer as made
+from kolors_course.mini.tokenizer import build_tokenizer, carry_embeddings
 
 
 @pytest.fixture(scope="module")
@@ -15,9 +15,9 @@ def tokenizer(tmp_path_factory):
 @pytest.fixture(scope="module")
 def other(tmp_path_factory):
     """Made from other captions, and with a word of its own."""
-    words = mini._chinese_words()
+    words = made._chinese_words()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mini, "_chinese_words", lambda: [*words, "兔子风格"])
+        patch.setattr(made, "_chinese_words", lambda: [*words, "兔子风格"])
         return build_tokenizer(tmp_path_factory.mktemp("other"), captions=3000, seed=1)
 
 

@@ -5,9 +5,12 @@ launches them all at once: https://pytorch.org/docs/stable/notes/cuda.html#cuda-
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
+
+from kolors_course.training.learning import Gradients, Learner, Material, Objective, parameters_of
 
 WARM_UP = 3  # passes before recording, so that libraries have chosen their kernels
 
@@ -57,6 +60,14 @@ class RecordedPass:
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
             self.outputs = self._run(self.inputs)
+
+
+def recorded_pass(
+    learner: Learner, objective: Objective, material: Material, device: torch.device
+) -> Gradients:
+    """The pass of a `Training`, recorded on a GPU; material must be tensors, of the same shapes in every step."""
+    record = RecordedPass(partial(objective, learner.model), parameters_of(learner), device)
+    return lambda step: record(**material(step))
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
@@ -11,12 +12,13 @@ from tqdm.auto import tqdm
 
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
+from kolors_course.mini.pictures import PictureSpec, PictureStore, draw_pictures, to_model
+from kolors_course.mini.recorded import recorded_pass, to_device
 from kolors_course.platform.device import pick_device
 from kolors_course.training.checkpoint import restoring
+from kolors_course.training.learning import Material, Training, parameters_of
 from kolors_course.training.limits import check_numbers
-from kolors_course.training.pictures import PictureStore, draw_pictures, to_model
-from kolors_course.training.recorded import RecordedPass, to_device
-from kolors_course.training.run import RunFolder, autocast, warmup_cosine
+from kolors_course.training.run import RunFolder, in_autocast, warmup_cosine
 
 CONTENTS = {"model": dict, "optimizer": dict, "step": int}  # of a checkpoint
 FLAGS = {"steps": "--vae-steps", "learning_rate": "--vae-learning-rate"}
@@ -103,12 +105,51 @@ def reconstruction_sheet(vae: AutoencoderKL, pictures: torch.Tensor) -> Image.Im
     return Image.fromarray(rows.permute(1, 2, 0).numpy())
 
 
-def _batches(pictures: torch.Tensor, config: VaeConfig, generator: torch.Generator) -> Iterator[torch.Tensor]:
-    while True:
-        for rows in torch.randperm(len(pictures), generator=generator).split(config.batch_size):
-            if len(rows) == config.batch_size:
-                pixels = to_model(pictures[to_device(rows, pictures.device)])
-                yield pixels.contiguous(memory_format=torch.channels_last)
+class VaeLearner:
+    """A VAE, or its decoder alone."""
+
+    def __init__(self, vae: AutoencoderKL, decoder_only: bool = False):
+        self.model = self.module = vae.requires_grad_(True)
+        for part in (vae.encoder, vae.quant_conv) if decoder_only else ():
+            part.requires_grad_(False)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """One group."""
+        return [{"params": [p for p in self.module.parameters() if p.requires_grad]}]
+
+    def state(self) -> dict[str, Any]:
+        """The whole VAE."""
+        return {"model": self.module.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over a VAE."""
+        self.module.load_state_dict(state["model"])
+
+
+def vae_material(
+    pictures: torch.Tensor, config: VaeConfig, cells: int, generator: torch.Generator
+) -> Material:
+    """Batches of `pictures`, each once in every pass over them, and the noise of the posterior.
+
+    Args:
+        pictures: uint8 (N, 3, H, W), where they are trained on.
+        cells: the side of the latents.
+    """
+
+    def batches() -> Iterator[torch.Tensor]:
+        while True:
+            for rows in torch.randperm(len(pictures), generator=generator).split(config.batch_size):
+                if len(rows) == config.batch_size:
+                    pixels = to_model(pictures[to_device(rows, pictures.device)])
+                    yield pixels.contiguous(memory_format=torch.channels_last)
+
+    endless = batches()
+
+    def material(step: int) -> dict[str, torch.Tensor]:
+        noise = torch.randn((config.batch_size, 4, cells, cells), generator=generator)
+        return {"noise": to_device(noise, pictures.device), "pixels": next(endless)}
+
+    return material
 
 
 def train_vae(
@@ -130,54 +171,59 @@ def train_vae(
             `decoder_only`: then encoder and scaling factor stay as they are.
     """
     torch.manual_seed(config.seed)
-    device = pick_device()
+    device, run = pick_device(), RunFolder(output)
     vae = (start or build_vae(config)).to(device, memory_format=torch.channels_last)
-    vae.requires_grad_(True)
-    if decoder_only:
-        for part in (vae.encoder, vae.quant_conv):
-            part.requires_grad_(False)
-    parameters = [p for p in vae.parameters() if p.requires_grad]
+    learner = VaeLearner(vae, decoder_only)
     optimizer = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
+        learner.groups(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
     )
-    run, first = RunFolder(output), 0
-    if state := run.resume(config, CONTENTS, FLAGS):
-        with restoring(run.checkpoint):
-            vae.load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
-        first = state["step"]
+    state = run.resume(config, CONTENTS, FLAGS)
+    generator = torch.Generator().manual_seed(config.seed + (state["step"] if state else 0))
     pictures = store.read(0, config.pictures).to(device)
-    fresh = draw_pictures(replace(store.spec, seed=store.spec.seed + 1, lora_subjects="all"), 200).to(device)
-    generator = torch.Generator().manual_seed(config.seed + first)
-    batches = _batches(pictures, config, generator)
-    latent = (config.batch_size, 4, *[store.spec.size >> (len(config.block_out_channels) - 1)] * 2)
+    cells = store.spec.size >> (len(config.block_out_channels) - 1)
 
-    def losses(pixels: torch.Tensor, noise: torch.Tensor) -> dict[str, torch.Tensor]:
-        with autocast(device):
-            return {"loss": vae_loss(vae, pixels, config, noise)}
+    def objective(vae: AutoencoderKL, pixels: torch.Tensor, noise: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"loss": vae_loss(vae, pixels, config, noise)}
 
-    record = RecordedPass(losses, parameters, device)
-    progress = tqdm(range(first, config.steps), initial=first, total=config.steps, desc="VAE")
-    for step in progress:
-        rate = config.learning_rate * warmup_cosine(step, config.steps, config.warmup)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        noise = to_device(torch.randn(latent, generator=generator), device)
-        told = record(pixels=next(batches), noise=noise)
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        if step % 20 == 0:
-            run.log(step, loss=told["loss"], learning_rate=rate)
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-            run.save(config, model=vae.state_dict(), optimizer=optimizer.state_dict(), step=step + 1)
-            quality = psnr(vae, fresh)
-            run.log(step, psnr=quality)
-            progress.set_postfix(psnr=f"{quality:.2f} dB")
-            with atomic_path(run.path / "samples.png") as path:
-                reconstruction_sheet(vae, fresh[:16]).save(path)
+    training = Training(
+        learner,
+        recorded_pass(
+            learner,
+            in_autocast(objective, device),
+            vae_material(pictures, config, cells, generator),
+            device,
+        ),
+        optimizer,
+        rates=lambda step: [config.learning_rate * warmup_cosine(step, config.steps, config.warmup)],
+        clip=lambda: torch.nn.utils.clip_grad_norm_(parameters_of(learner), 1.0),
+    )
+    if state:
+        with restoring(run.checkpoint):
+            learner.load(state)
+            training.load(state)
+    _run(training, config, run, store.spec)
     vae.eval().requires_grad_(False)
     if not decoder_only:
         std = vae.encode(to_model(pictures[:500])).latent_dist.mean.std()
         vae.register_to_config(scaling_factor=round(1 / float(std), 5))
     vae.save_pretrained(run.path / "vae")
     return vae
+
+
+def _run(training: Training, config: VaeConfig, run: RunFolder, spec: PictureSpec) -> None:
+    """To the last step, with a log, checkpoints, and what fresh pictures of all subjects look like."""
+    vae = training.learner.model
+    fresh = draw_pictures(replace(spec, seed=spec.seed + 1, lora_subjects="all"), 200).to(vae.device)
+    steps = training.steps(lambda: training.step >= config.steps)
+    progress = tqdm(steps, initial=training.step, total=config.steps, desc="VAE")
+    for losses in progress:
+        done = training.step - 1
+        if done % 20 == 0:
+            run.log(done, loss=losses["loss"], learning_rate=training.optimizer.param_groups[0]["lr"])
+        if training.step % config.checkpoint_every == 0 or training.step == config.steps:
+            run.save(config, **training.learner.state(), **training.state())
+            quality = psnr(vae, fresh)
+            run.log(done, psnr=quality)
+            progress.set_postfix(psnr=f"{quality:.2f} dB")
+            with atomic_path(run.path / "samples.png") as path:
+                reconstruction_sheet(vae, fresh[:16]).save(path)

@@ -1,6 +1,7 @@
 """What the base model learns from: the latents of many scenes, each with several captions and its facts."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,14 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from kolors_course.art import BASE_MODEL_STYLES, BASE_STYLE, random_caption
-from kolors_course.evaluation.probes import truth_tensors
+from kolors_course.diffusion import NoiseSchedule
+from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
 from kolors_course.kolors.prompts import token_ids
-from kolors_course.training.pictures import PictureSpec, PictureStore, choose_scene, in_parallel, to_model
+from kolors_course.mini.pictures import PictureSpec, PictureStore, choose_scene, in_parallel, to_model
+from kolors_course.mini.recorded import to_device
+from kolors_course.mini.truth import truth_tensors
+from kolors_course.training.objective import draw_noise
 
 ENCODED_AT_ONCE = 50  # pictures: more would only fill the memory
 TEXT_ROWS = 32  # the longest caption has 29 tokens; at least one pad row is needed
@@ -103,3 +108,72 @@ def captioned_scenes(
         with atomic_path(cache) as path:
             torch.save(tensors, path)
     return CaptionedScenes(*torch.load(cache, weights_only=True))
+
+
+@dataclass(frozen=True)
+class SceneMaterial:
+    """What the base model is trained on in a step: random scenes with one of their captions each, made noisy.
+
+    Everything random is drawn on the CPU, whatever the device of the scenes.
+
+    Attributes:
+        empty: the tokens of the empty caption.
+        caption_dropout: the share of scenes that get it.
+        styled_share: the share of scenes that have a style.
+
+    Raises:
+        CourseError: all or none of the scenes have a style.
+    """
+
+    scenes: CaptionedScenes
+    schedule: NoiseSchedule
+    empty: list[int]
+    generator: torch.Generator
+    batch_size: int
+    caption_dropout: float
+    styled_share: float
+    min_snr_gamma: float
+
+    def __post_init__(self) -> None:
+        if not all(map(len, self.pools)):
+            raise CourseError(
+                f"{len(self.scenes.styled)} pictures are too few: all or none of them have a style; take more"
+            )
+
+    @cached_property
+    def pools(self) -> tuple[Tensor, Tensor]:
+        """The numbers of the plain scenes, and of the styled ones."""
+        styled = self.scenes.styled.cpu()
+        return (~styled).nonzero()[:, 0], styled.nonzero()[:, 0]
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """What `BaseObjective` takes."""
+        scenes, device, count = self.scenes, self.scenes.latents.device, self.batch_size
+        rows = self._draw_rows()
+        caption = torch.randint(scenes.lengths.shape[1], (count,), generator=self.generator)
+        told = torch.rand(count, generator=self.generator) >= self.caption_dropout
+        rows, caption, told = (to_device(x, device) for x in (rows, caption, told))
+        latents = scenes.latents[rows].float()
+        shape, T = torch.empty(latents.shape), self.schedule.num_train_timesteps
+        noise, timesteps = draw_noise(shape, T, self.generator)
+        noise = to_device(noise, device)
+        empty = to_device(torch.tensor(padded_ids(self.empty), dtype=torch.int16), device)
+        return {
+            "noisy": self.schedule.add_noise(latents, noise, timesteps),
+            "noise": noise,
+            "timesteps": to_device(timesteps, device),
+            "weight": to_device(self.schedule.min_snr_weight(timesteps, self.min_snr_gamma), device),
+            "input_ids": torch.where(told[:, None], scenes.input_ids[rows, caption], empty).long(),
+            "lengths": torch.where(told, scenes.lengths[rows, caption].long(), len(self.empty)),
+            "told": told.float(),
+        } | {key: value[rows] for key, value in scenes.truth.items()}
+
+    def _draw_rows(self) -> Tensor:
+        """Numbers of scenes, `styled_share` of them styled."""
+        plain, styled = (
+            pool[torch.randint(len(pool), (self.batch_size,), generator=self.generator)]
+            for pool in self.pools
+        )
+        return torch.where(
+            torch.rand(self.batch_size, generator=self.generator) < self.styled_share, styled, plain
+        )

@@ -14,16 +14,18 @@ from kolors_course.art import random_caption
 from kolors_course.cli import main
 from kolors_course.kolors import load_model
 from kolors_course.kolors.prompts import encode_ids, token_ids
-from kolors_course.kolors.sampling import conditioning_of, unet_noise
-from kolors_course.training import base
-from kolors_course.training.base import BaseConfig, BaseTrainer, save_mini, train_base
+from kolors_course.kolors.unet import conditioning_of, time_ids, unet_noise
+from kolors_course.mini import base
+from kolors_course.mini.base import BaseConfig, BaseObjective, train_base
+from kolors_course.mini.pictures import LORA_STYLES, PictureSpec, PictureStore, choose_scene
+from kolors_course.mini.probe import ProbeConfig, halved, train_probe
+from kolors_course.mini.reading import FactReader
+from kolors_course.mini.recipe import RECIPES, MiniRecipe, default_recipe
+from kolors_course.mini.saving import save_mini
+from kolors_course.mini.scenes import TEXT_ROWS, SceneMaterial, captioned_scenes
+from kolors_course.mini.tokenizer import build_tokenizer
+from kolors_course.mini.vae import VaeConfig, train_vae
 from kolors_course.training.losses import LossSettings, weighted_loss
-from kolors_course.training.mini import build_tokenizer
-from kolors_course.training.mini_recipe import RECIPES, MiniRecipe, default_recipe
-from kolors_course.training.pictures import LORA_STYLES, PictureSpec, PictureStore, choose_scene
-from kolors_course.training.probe import ProbeConfig, halved, train_probe
-from kolors_course.training.scenes import TEXT_ROWS, captioned_scenes
-from kolors_course.training.vae import VaeConfig, train_vae
 
 PICTURES = PictureSpec(seed=10, size=16, styled_share=0.6)
 VAE = VaeConfig(steps=2, batch_size=4, block_out_channels=(8, 8), pictures=8, checkpoint_every=1)
@@ -156,23 +158,24 @@ def test_the_base_model_sees_no_lora_style_and_its_captions_are_true(model, fold
 
 
 @pytest.mark.parametrize("dropout", [0.0, 1.0])
-def test_the_loss_is_that_of_the_objective(folder, store, vae, tmp_path, monkeypatch, dropout):
+def test_the_loss_is_that_of_the_objective(folder, store, vae, monkeypatch, dropout):
     """Tokenised, padded and weighted beforehand, it is the same number as computed in the plain way."""
     monkeypatch.setattr(base, "autocast", lambda device: nullcontext())
     tokenizer = build_tokenizer(folder / "tokenizer", captions=500)
-    trainer = BaseTrainer(replace(BASE, caption_dropout=dropout), vae, tokenizer, tmp_path)
+    model = base.build_model(BASE, vae, tokenizer)
     scenes = captioned_scenes(store, 12, 2, vae, tokenizer, folder / "base-run" / "scenes.pt")
-    trainer.pools = (torch.arange(3), torch.arange(3))
-    batch, model = trainer.batch(scenes), trainer.model
+    generator, empty = torch.Generator().manual_seed(0), token_ids(tokenizer, "")
+    share, gamma = BASE.styled_share, BASE.min_snr_gamma
+    material = SceneMaterial(scenes, model.schedule, empty, generator, BASE.batch_size, dropout, share, gamma)
+    batch, ids = material(0), time_ids(BASE.size, BASE.size)
+    objective = BaseObjective(FactReader(BASE.text_width), BASE.reading_weight, ids)
     lengths = batch["lengths"].tolist()
-    ids = [row[-length:] for row, length in zip(batch["input_ids"].tolist(), lengths, strict=True)]
-    assert all((row == token_ids(tokenizer, "")) == (dropout == 1) for row in ids)
+    captions = [row[-length:] for row, length in zip(batch["input_ids"].tolist(), lengths, strict=True)]
+    assert all((row == empty) == (dropout == 1) for row in captions)
     torch.nn.init.normal_(model.unet.conv_out.weight)  # a new model's is zero: it would predict nothing
     with torch.no_grad():
-        told = trainer.losses(**batch)
-        conditioning = conditioning_of(
-            encode_ids(model.text_encoder, ids), trainer.add_time_ids.expand(4, -1)
-        )
+        told = objective(model, **batch)
+        conditioning = conditioning_of(encode_ids(model.text_encoder, captions), ids.expand(4, -1))
         predicted = unet_noise(model, batch["noisy"], batch["timesteps"], conditioning)
         settings = LossSettings(min_snr_gamma=BASE.min_snr_gamma)
         plain = weighted_loss(predicted, batch["noise"], batch["timesteps"], model.schedule, settings)

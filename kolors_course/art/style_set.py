@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from kolors_course.art import draw_scene, random_caption, render, style_train_subjects
+from kolors_course.art.captions import random_caption
+from kolors_course.art.splits import draw_scene, style_train_subjects
+from kolors_course.art.styles import render
 
 
 def style_pictures(

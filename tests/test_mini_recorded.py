@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kolors_course.training.recorded import RecordedPass, to_device
+from kolors_course.mini.recorded import RecordedPass, to_device
 
 
 def squares(weight: torch.Tensor):

@@ -8,7 +8,7 @@ import torch
 
 from kolors_course.art import BASE_STYLE, is_held_out, render, style_test_subjects
 from kolors_course.errors import CourseError
-from kolors_course.training.pictures import (
+from kolors_course.mini.pictures import (
     LORA_STYLES,
     PictureSpec,
     PictureStore,

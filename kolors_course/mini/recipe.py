@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 
 from kolors_course.art import BASE_MODEL_STYLES, STYLES
-from kolors_course.training.base import BaseConfig
-from kolors_course.training.pictures import PictureSpec
-from kolors_course.training.probe import ProbeConfig
-from kolors_course.training.vae import VaeConfig
+from kolors_course.mini.base import BaseConfig
+from kolors_course.mini.pictures import PictureSpec
+from kolors_course.mini.probe import ProbeConfig
+from kolors_course.mini.vae import VaeConfig
 
 # The base model learns four styles by name: they are drawn twice as often as those it never sees.
 PICTURES = PictureSpec(seed=10, styled_share=0.55, styles=(*BASE_MODEL_STYLES, *STYLES[1:]))

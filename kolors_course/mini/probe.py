@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,18 +10,20 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from kolors_course.art import BASE_STYLE
-from kolors_course.evaluation.probes import CLASSES, Probe, probe_loss, save_probe, truth_tensors
-from kolors_course.platform.device import pick_device
-from kolors_course.training.checkpoint import restoring
-from kolors_course.training.limits import check_numbers
-from kolors_course.training.pictures import (
+from kolors_course.evaluation.probes import CLASSES, Probe, save_probe
+from kolors_course.mini.pictures import (
     PictureSpec,
     PictureStore,
     choose_scene,
     draw_pictures,
     to_model,
 )
-from kolors_course.training.recorded import RecordedPass, to_device
+from kolors_course.mini.recorded import recorded_pass, to_device
+from kolors_course.mini.truth import truth_tensors
+from kolors_course.platform.device import pick_device
+from kolors_course.training.checkpoint import restoring
+from kolors_course.training.learning import Material, Training
+from kolors_course.training.limits import check_numbers
 from kolors_course.training.run import RunFolder, autocast, warmup_cosine
 
 CONTENTS = {"model": dict, "optimizer": dict, "step": int}  # of a checkpoint
@@ -42,6 +45,15 @@ class ProbeConfig:
 
     def __post_init__(self) -> None:
         check_numbers(self)
+
+
+def probe_loss(logits: dict[str, Tensor], truth: dict[str, Tensor]) -> Tensor:
+    """Softmax cross-entropy over subjects (halves for pairs) plus cross-entropy of every other question."""
+    target = truth["subject"] / truth["subject"].sum(1, keepdim=True)
+    loss = 2 * F.cross_entropy(logits["subject"], target)
+    for key in CLASSES:
+        loss = loss + F.cross_entropy(logits[key], truth[key], ignore_index=-1)
+    return loss
 
 
 def soften(pixels: Tensor, generator: torch.Generator) -> Tensor:
@@ -93,52 +105,80 @@ def accuracy_card(probe: Probe, spec: PictureSpec, count: int) -> dict[str, dict
     }
 
 
+class ProbeLearner:
+    """The probe network."""
+
+    def __init__(self, probe: Probe):
+        self.model = self.module = probe
+
+    def groups(self) -> list[dict[str, Any]]:
+        """One group."""
+        return [{"params": list(self.module.parameters())}]
+
+    def state(self) -> dict[str, Any]:
+        """All weights and running means."""
+        return {"model": self.module.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what was learned."""
+        self.module.load_state_dict(state["model"])
+
+
+def probe_material(store: PictureStore, config: ProbeConfig, device: torch.device, seed: int) -> Material:
+    """Batches of softened pictures with what is true of them."""
+    pictures = halved(store.read(0, config.pictures)).to(device)
+    scenes, styles = zip(*(choose_scene(store.spec, i) for i in range(config.pictures)), strict=True)
+    truth = {key: value.to(device) for key, value in truth_tensors(scenes, styles).items()}
+    rows_generator = torch.Generator().manual_seed(seed)
+    soft_generator = torch.Generator(device).manual_seed(seed)
+
+    def material(step: int) -> dict[str, Tensor]:
+        rows = torch.randint(len(pictures), (config.batch_size,), generator=rows_generator)
+        rows = to_device(rows, device)
+        pixels = soften(to_model(pictures[rows]), soft_generator)
+        told = {key: value[rows] for key, value in truth.items()}
+        return {"pixels": pixels.contiguous(memory_format=torch.channels_last), **told}
+
+    return material
+
+
 def train_probe(
     config: ProbeConfig, store: PictureStore, output: Path, fresh: int = 2000
 ) -> dict[str, dict[str, float]]:
     """Train or resume; writes probe.safetensors and returns its accuracy on `fresh` new renders, by look."""
     torch.manual_seed(config.seed)
-    device = pick_device()
-    probe = Probe().to(device, memory_format=torch.channels_last)
+    device, run = pick_device(), RunFolder(output)
+    learner = ProbeLearner(Probe().to(device, memory_format=torch.channels_last))
     optimizer = torch.optim.AdamW(
-        probe.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        learner.groups(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
-    run, start = RunFolder(output), 0
-    if state := run.resume(config, CONTENTS, FLAGS):
-        with restoring(run.checkpoint):
-            probe.load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
-        start = state["step"]
-    pictures = halved(store.read(0, config.pictures)).to(device)
-    scenes, styles = zip(*(choose_scene(store.spec, i) for i in range(config.pictures)), strict=True)
-    truth = {key: value.to(device) for key, value in truth_tensors(scenes, styles).items()}
-    rows_generator = torch.Generator().manual_seed(config.seed + start)
-    soft_generator = torch.Generator(device).manual_seed(config.seed + start)
+    state = run.resume(config, CONTENTS, FLAGS)
+    material = probe_material(store, config, device, config.seed + (state["step"] if state else 0))
 
-    def losses(pixels: Tensor, **truth: Tensor) -> dict[str, Tensor]:
+    def objective(probe: Probe, pixels: Tensor, **truth: Tensor) -> dict[str, Tensor]:
         with autocast(device):
             logits = probe(pixels)
         return {"loss": probe_loss({key: value.float() for key, value in logits.items()}, truth)}
 
-    record = RecordedPass(losses, list(probe.parameters()), device)
-    progress = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="probe")
-    for step in progress:
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * warmup_cosine(step, config.steps, config.warmup)
-        rows = torch.randint(len(pictures), (config.batch_size,), generator=rows_generator)
-        rows = to_device(rows, device)
-        pixels = soften(to_model(pictures[rows]), soft_generator)
-        told = record(
-            pixels=pixels.contiguous(memory_format=torch.channels_last),
-            **{key: value[rows] for key, value in truth.items()},
-        )
-        optimizer.step()
-        if step % 50 == 0:
-            run.log(step, loss=told["loss"])
-            progress.set_postfix(loss=f"{float(told['loss']):.3f}")
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-            run.save(config, model=probe.state_dict(), optimizer=optimizer.state_dict(), step=step + 1)
-    probe.cpu().eval()
+    training = Training(
+        learner,
+        recorded_pass(learner, objective, material, device),
+        optimizer,
+        rates=lambda step: [config.learning_rate * warmup_cosine(step, config.steps, config.warmup)],
+    )
+    if state:
+        with restoring(run.checkpoint):
+            learner.load(state)
+            training.load(state)
+    steps = training.steps(lambda: training.step >= config.steps)
+    progress = tqdm(steps, initial=training.step, total=config.steps, desc="probe")
+    for losses in progress:
+        if (training.step - 1) % 50 == 0:
+            run.log(training.step - 1, loss=losses["loss"])
+            progress.set_postfix(loss=f"{float(losses['loss']):.3f}")
+        if training.step % config.checkpoint_every == 0 or training.step == config.steps:
+            run.save(config, **learner.state(), **training.state())
+    probe = learner.module.cpu().eval()
     card = accuracy_card(probe, replace(store.spec, seed=store.spec.seed + 1), fresh)
     save_probe(probe, run.path / "probe.safetensors", {"recipe": asdict(config), "accuracy": card})
     return card

@@ -1,0 +1,5 @@
+"""What can be chosen by name here. Nothing heavy is imported, so that the command line can list it at once."""
+
+# In their order; how large batches are and how many steps they take: see `recipe`.
+MINI_STAGES = ("tokenizer", "pictures", "vae", "probe", "base")
+MINI_RECIPES = ("cpu", "gpu")
