@@ -1,5 +1,5 @@
-"""A kind of adapter that the library has never seen: one class and one line, and its files are read, measured, written
-and merged."""
+"""A kind of adapter that the library has never seen: one class and one line, and its files are read, measured, merged
+and written."""
 
 from typing import ClassVar
 
