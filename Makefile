@@ -63,7 +63,7 @@ bench: $(READY)
 	$(VENV_PYTHON) benchmarks/run.py $(ARGS)
 
 docs: $(READY)
-	$(VENV_PYTHON) scripts/build_api.py
+	$(VENV_PYTHON) scripts/api_pages.py
 
 lint: $(READY)
 	$(VENV_PYTHON) -m ruff check .

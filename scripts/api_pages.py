@@ -1,6 +1,6 @@
 """Make pages of the whole library from its docstrings, with pdoc: `make docs`, then open outputs/api/index.html.
 
-python scripts/build_api.py
+python scripts/api_pages.py
 
 It fails if pdoc warns of anything, such as a module that cannot be imported.
 """
