@@ -14,8 +14,8 @@ might have put it; 1 is the world itself, on any background: in the ring Q is th
 * Why a ring: a camel is nearly of one colour, and what makes it one is how its outline stands out. With the mask
   alone the best match was sometimes empty ground; a generated subject was more like its own drawing than like 32
   others in 63 % of 30 pictures, and with the ring in 80 %. A larger share lets every blob of the size look right.
-* Why a mean for each channel: shapes count, and the brightness, contrast and tint of the whole, which change with
-  the hour, do not. With one mean for all, a brown blur is much like a giraffe.
+* Why a mean for each channel: with one for all, the hue would be most of the likeness, and a brown blur much
+  like a giraffe. How light or tinted the subject is beside its surroundings counts a little, by the ring.
 * ε is the variance of a few grey levels, as if P and Q shared one more channel: noise of flat places is no
   shape, and a drawing of one colour on ground of the same colour has a value.
 * The world never mirrors a drawing, so a mirrored one is a wrong one.
