@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kolors_course.training.cache import TrainingCache
+from kolors_course.training.cache import EncodedPictures
 from kolors_course.training.objective import Batch, draw_noise
 from kolors_course.training.randomness import BUCKET, ORDER, STEP, generator_for
 
@@ -38,9 +38,9 @@ def bucket_at(counts: Sequence[int], seed: int, step: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class PictureStream:
-    """Endless batches from one cache for each picture size; pictures with repeats come that often in each pass."""
+    """Endless batches from the encoded pictures of each size; pictures with repeats come that often in each pass."""
 
-    caches: tuple[TrainingCache, ...]
+    caches: tuple[EncodedPictures, ...]
     seed: int
     caption_dropout: float
     sample_posterior: bool = False

@@ -8,7 +8,7 @@ from kolors_course.dataset.buckets import assign_bucket, candidate_buckets, step
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.sampling import Sampling
 from kolors_course.training.batches import PictureStream
-from kolors_course.training.cache import Encoder, TrainingCache, encode_captions, encode_pictures
+from kolors_course.training.cache import Encoder, EncodedPictures, encode_captions, encode_dataset
 from kolors_course.training.randomness import CROP, generator_for
 from kolors_course.training.recipe import LoraTraining
 from kolors_course.training.samples import SampleSheet
@@ -31,7 +31,7 @@ class TrainingData:
 
     train: PictureStream
     prior: PictureStream | None
-    held_out: tuple[TrainingCache, ...]
+    held_out: tuple[EncodedPictures, ...]
     sheet: SampleSheet | None
 
 
@@ -75,7 +75,7 @@ def encode_training_data(
             memory.
 
     Raises:
-        CourseError: see `hold_out` and `encode_pictures`.
+        CourseError: see `hold_out` and `encode_dataset`.
     """
     train, held_out = hold_out(dataset, recipe.validation.share, recipe.seed)
     jobs = [
@@ -92,7 +92,7 @@ def encode_training_data(
     model.fetch("vae")
     crops, caches = generator_for(recipe.seed, CROP), defaultdict(list)
     for job, captions in zip(jobs, prompts, strict=True):
-        cache = encode_pictures(
+        cache = encode_dataset(
             encoder,
             job.dataset,
             captions,
@@ -120,7 +120,7 @@ def encode_training_data(
 
 @dataclass(frozen=True)
 class _Job:
-    """Pictures of one size that become one cache of `part`."""
+    """Pictures of one size that are encoded together for `part`."""
 
     part: str
     dataset: Dataset

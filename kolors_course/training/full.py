@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kolors_course.errors import CourseError
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.training.batches import NoisyBatches, PictureStream
-from kolors_course.training.cache import TrainingCache
+from kolors_course.training.cache import EncodedPictures
 from kolors_course.training.learning import Training, plain_pass
 from kolors_course.training.losses import LossSettings
 from kolors_course.training.objective import Denoising
@@ -39,7 +39,7 @@ class WholeUnet:
 
 def fine_tune(
     model: KolorsModel,
-    cache: TrainingCache,
+    cache: EncodedPictures,
     *,
     steps: int,
     batch_size: int = 8,

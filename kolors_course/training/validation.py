@@ -10,7 +10,7 @@ from torch import Tensor
 from kolors_course.dataset import Dataset
 from kolors_course.errors import CourseError
 from kolors_course.kolors.model import KolorsModel
-from kolors_course.training.cache import TrainingCache
+from kolors_course.training.cache import EncodedPictures
 from kolors_course.training.limits import LIMITS
 from kolors_course.training.losses import LossSettings
 from kolors_course.training.objective import denoising_loss
@@ -67,7 +67,7 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Datase
 
 @torch.no_grad()
 def validation_loss(
-    model: KolorsModel, caches: Sequence[TrainingCache], timesteps: int, batch_size: int
+    model: KolorsModel, caches: Sequence[EncodedPictures], timesteps: int, batch_size: int
 ) -> float:
     """The plain squared error over all pictures of `caches`, at the same timesteps and with the same noise each time.
 
