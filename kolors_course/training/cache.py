@@ -20,7 +20,7 @@ from kolors_course.kolors.prompts import (
 )
 from kolors_course.training.masks import latent_mask, mask_beside
 from kolors_course.training.objective import Batch
-from kolors_course.training.store import Store, content_key, fingerprint
+from kolors_course.training.store import Store, content_key, hash_of_weights
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,11 @@ class Encoder:
 
     @cached_property
     def _text_id(self) -> str:
-        return fingerprint(self.model.text_encoder)
+        return hash_of_weights(self.model.text_encoder)
 
     @cached_property
     def _vae_id(self) -> str:
-        return fingerprint(self.model.vae)
+        return hash_of_weights(self.model.vae)
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> PromptEmbeds | LivePrompts:

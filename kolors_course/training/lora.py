@@ -31,7 +31,7 @@ from kolors_course.training.recipe import LoraTraining, mixed_precision
 from kolors_course.training.result import LoraResult, LoraWriter
 from kolors_course.training.resume import DECIDED, check_weights, origin_of, precision_of, resume
 from kolors_course.training.run import RunFolder
-from kolors_course.training.store import Store, fingerprint
+from kolors_course.training.store import Store, hash_of_weights
 from kolors_course.training.trainer import LoraTrainer
 from kolors_course.training.validation import hold_out
 
@@ -152,7 +152,7 @@ def _prepare(
     with accelerator.main_process_first():  # the others then find what it put into the store
         data = encode_training_data(model, dataset, prior, recipe, store, free_encoders=options.free_encoders)
     model.fetch("unet")
-    origin["weights"] = fingerprint(model.unet)
+    origin["weights"] = hash_of_weights(model.unet)
     check_weights(run, state, origin["weights"])
     if overwrite and accelerator.is_main_process:
         start_afresh(run.path)
