@@ -15,7 +15,7 @@ from kolors_course.dataset.filters import Filter
 from kolors_course.dataset.folders import picture_files
 from kolors_course.dataset.layouts import READERS
 from kolors_course.dataset.pixels import cover_picture, open_picture, storage_quirks
-from kolors_course.dataset.reader import Examination, Sample, examine
+from kolors_course.dataset.reader import Examination, Sample, examine_dataset
 from kolors_course.dataset.report import VERDICTS, Finding, Report, Spread
 from kolors_course.errors import CourseError, brief, on_one_line, printable
 
@@ -49,7 +49,7 @@ def check_dataset(
         progress: called with the numbers of pictures redrawn so far, and in all.
     """
     try:
-        examination = examine(path)
+        examination = examine_dataset(path)
     except CourseError as error:
         return Report(printable(str(path)), findings=(Finding("error", "folder", on_one_line(str(error))),))
     samples = examination.samples
