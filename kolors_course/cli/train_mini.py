@@ -16,7 +16,7 @@ from kolors_course.mini.probe import train_probe
 from kolors_course.mini.recipe import RECIPES, MiniRecipe, default_recipe
 from kolors_course.mini.saving import save_mini
 from kolors_course.mini.tokenizer import build_tokenizer
-from kolors_course.mini.vae import train_vae
+from kolors_course.mini.vae import train_mini_vae
 from kolors_course.platform.device import free_memory, limit_threads, pick_device
 from kolors_course.platform.machine import free_disk
 
@@ -109,10 +109,10 @@ def _run_stages(arguments: argparse.Namespace, recipe: MiniRecipe, stages: Colle
     if "pictures" in stages:
         store.draw(max(recipe.vae.pictures, recipe.base.pictures))
     if "decoder" in stages:
-        vae = train_vae(recipe.decoder, store, folder / "decoder-run", start.vae, decoder_only=True)
+        vae = train_mini_vae(recipe.decoder, store, folder / "decoder-run", start.vae, decoder_only=True)
         save_mini(replace(start, vae=vae), folder / "kolors-mini")
     if "vae" in stages:
-        train_vae(recipe.vae, store, vae_folder, start and start.vae)
+        train_mini_vae(recipe.vae, store, vae_folder, start and start.vae)
     if "probe" in stages:
         judged = PictureStore(recipe.judged, folder / "judged-pictures")
         print("probe accuracy on fresh renders:", train_probe(recipe.probe, judged, folder / "probe-run"))

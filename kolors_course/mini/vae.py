@@ -152,7 +152,7 @@ def vae_material(
     return material
 
 
-def train_vae(
+def train_mini_vae(
     config: VaeConfig,
     store: PictureStore,
     output: Path,
