@@ -72,7 +72,9 @@ def model(folder, store, vae):
 
 def test_the_decoder_alone_is_sharpened(vae, store, tmp_path):
     before, factor = copies(vae), vae.config.scaling_factor
-    after = copies(train_mini_vae(replace(VAE, edge_weight=1.0, seed=1), store, tmp_path, vae, decoder_only=True))
+    after = copies(
+        train_mini_vae(replace(VAE, edge_weight=1.0, seed=1), store, tmp_path, vae, decoder_only=True)
+    )
     changed = {name.split(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     assert changed <= {"decoder", "post_quant_conv"}
     assert "decoder" in changed

@@ -8,7 +8,7 @@ import yaml
 from kolors_course.art import Scene, caption, find_subject, is_held_out, style_test_subjects
 from kolors_course.errors import CourseError
 from kolors_course.platform.paths import data_dir
-from kolors_course.story import MAX_PANELS, StoryPanel, Storyboard, parse_storyboard, read_storyboard
+from kolors_course.story import MAX_PANELS, Storyboard, StoryPanel, parse_storyboard, read_storyboard
 
 PANEL = {"prompt": "a rabbit in a room at night", "caption_zh": "小兔。", "caption_en": "Rabbit."}
 STORIES = sorted((data_dir() / "stories").glob("*.yaml"))

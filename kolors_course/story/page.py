@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFilter
 
 from kolors_course.errors import CourseError
-from kolors_course.story.storyboard import StoryPanel, Storyboard
+from kolors_course.story.storyboard import Storyboard, StoryPanel
 from kolors_course.story.typeset import TextBox, font_file, load_font, wrap
 
 PAGE_WIDTH, MARGIN, GAP = 1400, 64, 24  # px, as all lengths here

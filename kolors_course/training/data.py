@@ -8,7 +8,7 @@ from kolors_course.dataset.buckets import assign_bucket, candidate_buckets, step
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.sampling import Sampling
 from kolors_course.training.batches import PictureStream
-from kolors_course.training.cache import Encoder, EncodedPictures, encode_captions, encode_dataset
+from kolors_course.training.cache import EncodedPictures, Encoder, encode_captions, encode_dataset
 from kolors_course.training.randomness import CROP, generator_for
 from kolors_course.training.recipe import LoraTraining
 from kolors_course.training.samples import SampleSheet
