@@ -18,9 +18,8 @@ from kolors_course.mini.saving import save_mini
 from kolors_course.mini.tokenizer import build_tokenizer
 from kolors_course.mini.vae import train_mini_vae
 from kolors_course.platform.device import free_memory, limit_threads, pick_device
-from kolors_course.platform.machine import free_disk
+from kolors_course.platform.machine import GIB, free_disk
 
-GIB = 2**30
 SCENE_BYTES = 4096  # of a scene's latents, captions and facts, while the base model is trained
 # flag -> the stage that it is for
 STAGE_OF = {

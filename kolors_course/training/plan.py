@@ -16,12 +16,12 @@ from kolors_course.errors import CourseError
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.quantize import quantizable_layers
 from kolors_course.kolors.skeleton import skeleton_of
+from kolors_course.platform.machine import GIB
 from kolors_course.platform.speed import DeviceSpeed
 from kolors_course.training.costs import measure_captions, measure_picture, measure_step
 from kolors_course.training.data import training_size
 from kolors_course.training.recipe import LoraTraining, mixed_precision
 
-GIB = 2**30
 LOWER = (
     "lower --batch_size, --lora_rank or --height and --width, or add --use_gradient_checkpointing or "
     "--quantize nf4"

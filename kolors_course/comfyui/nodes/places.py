@@ -9,9 +9,9 @@ from comfy.model_management import get_torch_device
 from kolors_course.comfyui.files import look_up, lora_files, model_folders, text_encoder_folders
 from kolors_course.errors import CourseError
 from kolors_course.kolors import KolorsModel, ModelPaths, current_profile, load_model
+from kolors_course.platform.choices import PROFILES
 from kolors_course.platform.paths import REPOSITORY, data_dir
 
-PROFILES = ("mini", "kolors")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
