@@ -1,12 +1,12 @@
 from .probes import Probe, Verdict, agreement, load_probe, look
-from .prompts import TestPrompt, held_out_prompts
+from .prompts import HeldOutPrompt, held_out_prompts
 from .score import Evaluation, Scores, evaluate, picture_sheet, score_table
 
 __all__ = [
     "Evaluation",
+    "HeldOutPrompt",
     "Probe",
     "Scores",
-    "TestPrompt",
     "Verdict",
     "agreement",
     "evaluate",

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from kolors_course.art import BASE_STYLE
 from kolors_course.errors import CourseError
 from kolors_course.evaluation.probes import Probe, Verdict, agreement, look
-from kolors_course.evaluation.prompts import TestPrompt
+from kolors_course.evaluation.prompts import HeldOutPrompt
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.sampling import Sampling, generate
 
@@ -31,7 +31,7 @@ class Scores:
 class Evaluation:
     """Pictures with what was asked and what the probe saw."""
 
-    prompts: tuple[TestPrompt, ...]
+    prompts: tuple[HeldOutPrompt, ...]
     pictures: tuple[Image.Image, ...]
     verdicts: tuple[Verdict, ...]
 
@@ -57,7 +57,7 @@ class Evaluation:
 def evaluate(
     model: KolorsModel,
     probe: Probe,
-    prompts: Sequence[TestPrompt],
+    prompts: Sequence[HeldOutPrompt],
     sampling: Sampling,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
