@@ -34,7 +34,7 @@ STAGE_OF = {
 
 
 def chosen_recipe(arguments: argparse.Namespace) -> MiniRecipe:
-    """The recipe with what the command line changes in it."""
+    """The recipe that --recipe names, with what other flags change in it."""
 
     def changed(config, **values):
         return replace(config, **{key: value for key, value in values.items() if value is not None})

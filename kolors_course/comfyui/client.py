@@ -41,7 +41,7 @@ FILES = ("image", "video", "audio")  # kinds of content that a server may send f
 
 
 class ComfyClient:
-    """One server, by its address.
+    """A running ComfyUI server: what it offers, and a workflow run on it.
 
     Args:
         timeout: seconds that it may be silent.

@@ -100,7 +100,7 @@ class Report:
         return tuple(finding.text for finding in self.findings if finding.verdict == verdict)
 
     def to_dict(self) -> dict:
-        """Plain data for JSON."""
+        """The report as numbers, texts, lists and mappings, as JSON can hold them."""
         facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("samples", "findings")}
         spreads = {name: asdict(fact) for name, fact in facts.items() if isinstance(fact, Spread)}
         findings = [asdict(finding) for finding in self.findings]

@@ -106,21 +106,21 @@ def accuracy_card(probe: Probe, spec: PictureSpec, count: int) -> dict[str, dict
 
 
 class ProbeLearner:
-    """The probe network."""
+    """The learner of the probe network: all of its weights."""
 
     def __init__(self, probe: Probe):
         self.model = self.module = probe
 
     def groups(self) -> list[dict[str, Any]]:
-        """One group."""
+        """One group: all weights."""
         return [{"params": list(self.module.parameters())}]
 
     def state(self) -> dict[str, Any]:
-        """All weights and running means."""
+        """All weights and running means by name."""
         return {"model": self.module.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take over what was learned."""
+        """Take over the weights that `state` returned."""
         self.module.load_state_dict(state["model"])
 
 

@@ -26,7 +26,9 @@ FLAGS = {"steps": "--vae-steps", "learning_rate": "--vae-learning-rate"}
 
 @dataclass(frozen=True)
 class VaeConfig:
-    """The recipe. Losses are means over pixels in -1..1; `kl_weight` multiplies the mean KL per latent value.
+    """How the VAE is trained, and on how many pictures.
+
+    Losses are means over pixels in -1..1; `kl_weight` multiplies the mean KL per latent value.
 
     `edge_weight` multiplies the mean absolute error of differences between neighbouring pixels: squared errors
     alone are content with soft edges.
@@ -106,7 +108,7 @@ def reconstruction_sheet(vae: AutoencoderKL, pictures: torch.Tensor) -> Image.Im
 
 
 class VaeLearner:
-    """A VAE, or its decoder alone."""
+    """The learner of a VAE, or of its decoder alone."""
 
     def __init__(self, vae: AutoencoderKL, decoder_only: bool = False):
         self.model = self.module = vae.requires_grad_(True)
@@ -114,15 +116,15 @@ class VaeLearner:
             part.requires_grad_(False)
 
     def groups(self) -> list[dict[str, Any]]:
-        """One group."""
+        """One group: the weights that learn."""
         return [{"params": [p for p in self.module.parameters() if p.requires_grad]}]
 
     def state(self) -> dict[str, Any]:
-        """The whole VAE."""
+        """The weights of the whole VAE by name, those of an encoder that stays too."""
         return {"model": self.module.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take over a VAE."""
+        """Take over the weights that `state` returned."""
         self.module.load_state_dict(state["model"])
 
 

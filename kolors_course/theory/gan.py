@@ -13,7 +13,7 @@ from kolors_course.theory.nets import draw, mlp, weights_from
 
 @dataclass(frozen=True, eq=False)
 class GanRound:
-    """Where the game stands.
+    """The generator and both losses after a round of the game.
 
     Attributes:
         round: counted from 1.

@@ -20,7 +20,7 @@ SAMPLE_STEPS = 20
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Encoded pictures and prompts.
+    """All that a training run learns from and is judged on, encoded.
 
     Attributes:
         train: what is learned.

@@ -25,15 +25,15 @@ class WholeUnet:
         self.module = model.unet.requires_grad_(True)
 
     def groups(self) -> list[dict[str, Any]]:
-        """One group."""
+        """One group: all weights."""
         return [{"params": list(self.module.parameters())}]
 
     def state(self) -> dict[str, Tensor]:
-        """The weights by name."""
+        """All weights of the U-Net by name."""
         return self.module.state_dict()
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Take over weights."""
+        """Take over the weights that `state` returned."""
         self.module.load_state_dict(state)
 
 

@@ -50,7 +50,7 @@ class LoraLearner:
 
     @property
     def module(self) -> nn.Module:
-        """The U-Net, maybe wrapped."""
+        """The U-Net, wrapped where several devices share it."""
         return self.model.unet
 
     def wrap(self, unet: nn.Module) -> None:

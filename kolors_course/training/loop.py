@@ -30,7 +30,7 @@ class TrainingLoop:
     keep: Callable[[LoraTrainer, Path], None]
 
     def run(self) -> None:
-        """All steps that are left.
+        """Take all steps that are left, and after each do what is due.
 
         Raises:
             CourseError: the training diverged, or something cannot be written.

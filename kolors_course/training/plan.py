@@ -46,10 +46,10 @@ class Phase:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a training takes.
+    """What a training run takes: bytes, operations and time.
 
     Attributes:
-        recipe, quantize: of the training.
+        recipe, quantize: of the training run.
         phases: in order; the last is the training itself, and its `tflop` are those of one step.
         weights, adapter, optimizer: bytes of the base U-Net, of what learns, and of the optimizer's averages.
         average: bytes of the moving average, if there is one.

@@ -39,7 +39,7 @@ class LoraWriter:
     command: str
 
     def finish(self, trainer: LoraTrainer) -> LoraResult:
-        """Write `lora.safetensors`."""
+        """Write the trained LoRA as `lora.safetensors` into the output folder."""
         path, state = trainer.run.path / "lora.safetensors", trainer.result()
         best = trainer.best
         facts = {"best_step": best.step, "validation_loss": best.loss} if best.lora else {}

@@ -16,7 +16,7 @@ from kolors_course.training.sample_prompts import SamplePrompt
 
 @dataclass(frozen=True)
 class SampleSheet:
-    """What to draw and how.
+    """The sample prompts of a training run, encoded, and how their pictures are drawn.
 
     Attributes:
         samples: what is asked for.

@@ -19,7 +19,7 @@ from kolors_course.training.randomness import HELD_OUT, VALIDATION, generator_fo
 
 @dataclass(frozen=True)
 class ValidationSettings:
-    """How training is watched.
+    """How often a LoRA is judged on pictures that it is not trained on, and when training stops for it.
 
     Attributes:
         share: the part of the pictures that is held out; 0 for no validation.

@@ -50,15 +50,19 @@ def files_of(kind: str) -> dict[str, Path]:
 
 
 def find_model(name: str) -> Path:
-    """Raises:
-    CourseError: there is none of that name.
+    """The folder of a model by its name in a node.
+
+    Raises:
+        CourseError: there is none of that name.
     """
     return look_up(name, models(), "model", "ComfyUI/models/diffusers")
 
 
 def find_lora(name: str) -> Path:
-    """Raises:
-    CourseError: there is none of that name.
+    """The file of a LoRA by its name in a node.
+
+    Raises:
+        CourseError: there is none of that name.
     """
     return look_up(name, loras(), "LoRA", "ComfyUI/models/loras")
 
