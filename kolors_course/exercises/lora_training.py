@@ -89,7 +89,7 @@ def check_repair_strength(answer: float, rank: int, trained_alpha: float, loaded
 
 
 def steps_for_epochs(pictures: int, batch_size: int, epochs: int, gradient_accumulation: int = 1) -> int:
-    """Optimiser steps after which each of `pictures` has been drawn at least `epochs` times."""
+    """Optimizer steps after which each of `pictures` has been drawn at least `epochs` times."""
     return math.ceil(pictures * epochs / (batch_size * gradient_accumulation))
 
 
@@ -121,7 +121,7 @@ def _steps_mistake(
         )
     if accumulation > 1 and answer == math.ceil(needed / batch_size):
         return (
-            f"That counts batches. One optimiser step gathers the gradients of {accumulation} batches.",
+            f"That counts batches. One optimizer step gathers the gradients of {accumulation} batches.",
             f"这是批次数。优化器每一步会累积 {accumulation} 个批次的梯度。",
         )
     if answer == needed:
