@@ -1,4 +1,4 @@
-"""Buckets, masks, prior pictures, trigger words: what they do to a training."""
+"""Buckets, masks, prior pictures, trigger words: what they do to a training run."""
 
 import shutil
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The plan of a training against real steps: bytes kept for the backward pass, operations, and what fits."""
+"""The plan of a training run against real steps: bytes kept for the backward pass, operations, and what fits."""
 
 import json
 import re

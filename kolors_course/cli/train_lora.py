@@ -82,7 +82,7 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
 def _plan(
     arguments: argparse.Namespace, profile: Profile, recipe: LoraTraining, device: torch.device
 ) -> tuple[KolorsModel, TrainingPlan]:
-    """The plan of a training, without loading anything; and the model it is of, without weights."""
+    """The plan of a training run, without loading anything; and the model it is of, without weights."""
     if device.type == "cuda" and recipe.precision == "auto" and not torch.cuda.is_available():
         recipe = replace(recipe, precision="bf16")
     model = load_for_plan(profile, device, recipe.precision, _paths(arguments), arguments.quantize)

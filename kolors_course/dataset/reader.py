@@ -69,7 +69,7 @@ class Examination:
 def read_dataset(path: str | Path) -> Dataset:
     """Read and check a dataset in any of the layouts of `layouts`, and its pictures.
 
-    Every picture is decoded once, so that a damaged file is found now and not in the middle of a training;
+    Every picture is decoded once, so that a damaged file is found now and not in the middle of a training run;
     the pixels are not kept.
 
     Raises:

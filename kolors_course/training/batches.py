@@ -65,7 +65,7 @@ class NoisyBatches:
         batch_size: of one process.
         processes, process: how many draw the same batches, and which share is this one's: together they see what one
             process with as many pictures a step would see.
-        purpose: one of `randomness`, so that two streams of one training are independent.
+        purpose: one of `randomness`, so that two streams of one training run are independent.
     """
 
     stream: PictureStream

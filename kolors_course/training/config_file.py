@@ -1,4 +1,4 @@
-"""config.yaml: the flags of a LoRA training by name, written beside its result and read by `train-lora --config`."""
+"""config.yaml: flags of a LoRA training run by name, written beside its result; `train-lora --config` reads it."""
 
 from collections.abc import Mapping
 from pathlib import Path

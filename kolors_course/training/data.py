@@ -1,4 +1,4 @@
-"""Everything a LoRA training reads, encoded before its first step."""
+"""Everything a LoRA training run reads, encoded before its first step."""
 
 from collections import defaultdict
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What learns in a LoRA training: new matrices beside those of the U-Net and, if asked for, of the text encoder."""
+"""What learns in a LoRA training run: new matrices beside the U-Net's and, if asked for, the text encoder's."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""The steps of a LoRA training in turn, and what is due after which of them."""
+"""The steps of a LoRA training run in turn, and what is due after which of them."""
 
 import math
 from collections.abc import Callable

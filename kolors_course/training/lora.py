@@ -49,7 +49,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a training runs, none of which is part of its recipe.
+    """How a training run is carried out, none of which is part of its recipe.
 
     Attributes:
         cache_folder: keeps encoded pictures and captions on disk; None keeps them in memory only.
@@ -96,8 +96,8 @@ def train_lora(
 
     Raises:
         CourseError: see `read_dataset`, `encode_training_data`, `LoraTraining`, `resume`; or training diverged,
-            another training runs in the folder, the disk is full, or the recipe does not suit the model or this
-            machine.
+            another training run is active in the folder, the disk is full, or the recipe does not suit the model
+            or this machine.
     """
     recipe, options, output = recipe or LoraTraining(), options or RunOptions(), Path(output)
     dataset = read_dataset(dataset_path)

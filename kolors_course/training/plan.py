@@ -1,4 +1,4 @@
-"""What a LoRA training will take, before anything is loaded: memory of each phase, operations and time of each step.
+"""What a LoRA training run will take, before anything is loaded: memory of phases, operations and time of a step.
 
 One step runs on the meta device, where tensors have shapes and no numbers. Everything that the real step makes is
 made there too, so the count is exact for the tensors themselves; what cuDNN, the driver and a fragmented heap take
@@ -32,7 +32,7 @@ _OPTIMIZER_BYTES = {"adamw": 8, "adamw-8bit": 2, "prodigy": 16, "adamw-schedule-
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase of a training. `resident` bytes stay in memory all the time, `working` ones at the worst moment."""
+    """A phase of a training run. `resident` bytes stay in memory all the time, `working` ones at the worst moment."""
 
     name: str
     resident: int
@@ -147,7 +147,7 @@ def plan_training(
     prior: bool = False,
     speed: DeviceSpeed | None = None,
 ) -> TrainingPlan:
-    """Plan a training of `model`, whose networks may be without weights (`load_model(..., phased=True)`).
+    """Plan a training run of `model`, whose networks may be without weights (`load_model(..., phased=True)`).
 
     Args:
         device: where the training would run; it need not exist here.

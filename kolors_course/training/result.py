@@ -1,4 +1,4 @@
-"""The LoRA files of a training: the last one, and those kept along the way."""
+"""The LoRA files of a training run: the last one, and those kept along the way."""
 
 import json
 from dataclasses import asdict, dataclass
