@@ -40,20 +40,20 @@ def bucket_at(counts: Sequence[int], seed: int, step: int) -> tuple[int, int]:
 class PictureStream:
     """Endless batches from the encoded pictures of each size; pictures with repeats come that often in each pass."""
 
-    caches: tuple[EncodedPictures, ...]
+    pictures: tuple[EncodedPictures, ...]
     seed: int
     caption_dropout: float
     sample_posterior: bool = False
 
     def __len__(self) -> int:
-        return sum(len(cache) for cache in self.caches)
+        return sum(len(encoded) for encoded in self.pictures)
 
     def batch(self, step: int, batch_size: int, generator: torch.Generator) -> Batch:
         """The batch of a step; `generator` draws mirroring, caption dropout and posterior samples."""
-        bucket, own_step = bucket_at([len(cache.one_pass) for cache in self.caches], self.seed, step)
-        cache = self.caches[bucket]
-        rows = cache.one_pass[epoch_rows(len(cache.one_pass), batch_size, self.seed, own_step)]
-        return cache.draw(rows, generator, self.caption_dropout, self.sample_posterior)
+        bucket, own_step = bucket_at([len(encoded.one_pass) for encoded in self.pictures], self.seed, step)
+        encoded = self.pictures[bucket]
+        rows = encoded.one_pass[epoch_rows(len(encoded.one_pass), batch_size, self.seed, own_step)]
+        return encoded.draw(rows, generator, self.caption_dropout, self.sample_posterior)
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,9 @@ def encode_training_data(
     if free_encoders and not recipe.text_encoder_lora:
         model.free("text_encoder")
     model.fetch("vae")
-    crops, caches = generator_for(recipe.seed, CROP), defaultdict(list)
+    crops, encoded = generator_for(recipe.seed, CROP), defaultdict(list)
     for job, captions in zip(jobs, prompts, strict=True):
-        cache = encode_dataset(
+        pictures = encode_dataset(
             encoder,
             job.dataset,
             captions,
@@ -102,18 +102,18 @@ def encode_training_data(
             crops,
             masks=recipe.data.masks,
         )
-        caches[job.part].append(cache)
+        encoded[job.part].append(pictures)
     if free_encoders:
         model.vae.to("cpu")  # sample sheets fetch it from there
 
     def stream(part: str) -> PictureStream:
         sampled = recipe.data.sample_posterior
-        return PictureStream(tuple(caches[part]), recipe.seed, recipe.caption_dropout, sampled)
+        return PictureStream(tuple(encoded[part]), recipe.seed, recipe.caption_dropout, sampled)
 
     return TrainingData(
         train=stream("train"),
         prior=stream("prior") if prior else None,
-        held_out=tuple(caches["held_out"]),
+        held_out=tuple(encoded["held_out"]),
         sheet=sheet,
     )
 
