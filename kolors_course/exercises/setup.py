@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from kolors_course.art import TIMELESS, Scene, caption, find_subject
-from kolors_course.exercises.feedback import Mistake, Right, number
+from kolors_course.exercises.feedback import Mistake, Right, checked_number
 from kolors_course.exercises.prompt_facts import fact_words, read_facts
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH, token_ids
@@ -141,7 +141,7 @@ def check_token_count(answer: int, model: KolorsModel, prompt: str) -> Right:
         Mistake: it is not; the message names the likely reason.
     """
     right = len(token_ids(model.tokenizer, prompt))
-    if number(answer) == right:
+    if checked_number(answer) == right:
         return Right(
             f"{right} tokens: [gMASK], sop and {right - 2} pieces. Padding fills up to {MAX_SEQUENCE_LENGTH}.",
             f"{right} 个词元：[gMASK]、sop 和 {right - 2} 个片段；再补齐到 {MAX_SEQUENCE_LENGTH}。",
