@@ -16,7 +16,7 @@ PIP_INSTALL := $(VENV_PYTHON) -m pip install --disable-pip-version-check -c cons
 UNATTENDED := KOLORS_COURSE_FAST=1 TQDM_DISABLE=1 HF_HUB_OFFLINE=1 \
 	MPLBACKEND=module://matplotlib_inline.backend_inline
 
-.PHONY: help notebook-setup demo test lab render mini bench lint
+.PHONY: help notebook-setup demo test lab render mini artefacts bench lint
 
 help:
 	@echo "make demo    train a style LoRA on Kolors-mini and draw the 8-picture story"
@@ -24,6 +24,8 @@ help:
 	@echo "make lab     open the notebooks in JupyterLab on this machine"
 	@echo "make render  run the notebooks top to bottom and save their outputs"
 	@echo "make mini    train Kolors-mini again from scratch (hours on a CPU; can be resumed)"
+	@echo "make artefacts  make again what is stale: data, figures, scores, notebooks;"
+	@echo "                ARGS=--list only says what is, ARGS=<name> makes one; ARGS=--help"
 	@echo "make bench   measure speed and memory"
 	@echo "make lint    check code style only"
 	@echo
@@ -52,6 +54,9 @@ render: $(READY)
 
 mini: $(READY)
 	$(VENV_PYTHON) -m kolors_course train-mini $(ARGS)
+
+artefacts: $(READY)
+	$(VENV_PYTHON) scripts/artefacts.py $(ARGS)
 
 bench: $(READY)
 	$(VENV_PYTHON) benchmarks/run.py $(ARGS)

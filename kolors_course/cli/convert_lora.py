@@ -4,6 +4,7 @@ import argparse
 
 from kolors_course.cli import lora_files
 from kolors_course.lora import write_lora
+from kolors_course.lora.layouts import kohya_form
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -15,7 +16,7 @@ def run(arguments: argparse.Namespace) -> int:
         f"wrote {arguments.output}: {arguments.to}, {len(lora.state_dict)} tensors, rank {settings.rank}, "
         f"alpha {settings.alpha:g}, scale {settings.scale:g}"
     )
-    if arguments.to == "kohya" and settings.adapter != "lora":
+    if arguments.to == "kohya" and not kohya_form(settings.kind).keeps_alpha:
         print("programs read the alpha of this kind differently: the scale is multiplied into the tensors")
     if arguments.to == "diffsynth" and lora.foreign:
         print("this layout cannot hold what the file says of itself (title, licence, trigger words, ...)")

@@ -14,6 +14,7 @@ from .guidance import (
 )
 from .multistep import dpmpp_2m, unipc
 from .ode import euler, heun, probability_flow
+from .paths import init_noise_sigma
 from .predictions import (
     PREDICTION_TYPES,
     broadcast,
@@ -23,7 +24,7 @@ from .predictions import (
     training_target,
 )
 from .samplers import Sampler, StochasticSampler, get_sampler
-from .schedule import NoiseSchedule, init_noise_sigma
+from .schedule import NoiseSchedule
 from .states import Denoise, SamplerState
 
 __all__ = [

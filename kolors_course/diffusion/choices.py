@@ -4,13 +4,14 @@ from kolors_course.registry import Registry
 
 _HERE = "kolors_course.diffusion"
 
-# Deterministic: a new sampler is a function and one line here.
+# Deterministic. A new sampler is its step (see steps.py) and one line here; what a line fixes cannot be chosen.
 SAMPLERS = Registry(
     {
         "euler": f"{_HERE}.ode:euler",
         "heun": f"{_HERE}.ode:heun",
         "dpm++2m": f"{_HERE}.multistep:dpmpp_2m",
-        "dpm++2m-karras": (f"{_HERE}.multistep:dpmpp_2m", {"use_karras_sigmas": True}),
+        # Its spacing is fixed, because Karras' levels are what they are: none can be chosen.
+        "dpm++2m-karras": (f"{_HERE}.multistep:dpmpp_2m", {"use_karras_sigmas": True, "spacing": "leading"}),
         "unipc": f"{_HERE}.multistep:unipc",
     }
 )
@@ -24,6 +25,4 @@ STOCHASTIC_SAMPLERS = Registry(
         "lcm": f"{_HERE}.consistency:lcm",
     }
 )
-# They have timesteps of their own, so there is no spacing to choose.
-OWN_TIMESTEPS = ("dpm++2m-karras", "lcm")
 SPACINGS = ("leading", "trailing", "linspace")

@@ -2,33 +2,22 @@
 
 Both step in λ = -log σ, where the linear part of the ODE is solved exactly: from σ to σ' the state becomes
 (σ'/σ)·x + (1-σ'/σ)·D. With D = x₀ that is Euler's step; a better D makes a better solver.
-`kolors_course.diffusion.samplers` says what the arguments mean.
+`kolors_course.diffusion.steps` says how a sampler is written.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import expm1, factorial, log
 
 import torch
 from torch import Tensor
 
-from kolors_course.diffusion.schedule import NoiseSchedule
-from kolors_course.diffusion.states import Denoise, Model, SamplerState, begin
+from kolors_course.diffusion import paths
+from kolors_course.diffusion.steps import Model, Steps, Walk, sampler
 from kolors_course.errors import CourseError
 
 
-def dpmpp_2m(
-    denoise: Denoise,
-    latents: Tensor,
-    schedule: NoiseSchedule,
-    num_inference_steps: int,
-    *,
-    spacing: str = "leading",
-    steps_offset: int = 1,
-    use_karras_sigmas: bool = False,
-    prediction_type: str = "epsilon",
-    original: Tensor | None = None,
-    first_step: int = 0,
-) -> Iterator[SamplerState]:
+@sampler(paths.multistep_or_karras)
+def dpmpp_2m(model: Model, x: Tensor, steps: Steps) -> Walk:
     """DPM-Solver++(2M): second order from one model call a step (arXiv 2211.01095, Algorithm 2).
 
     It extrapolates x₀ from the last two predictions. The first step has no past and the last an infinite h, so both
@@ -37,47 +26,24 @@ def dpmpp_2m(
     Equal to `diffusers.DPMSolverMultistepScheduler` with algorithm_type "dpmsolver++", solver_order 2.
 
     Args:
-        denoise, latents, schedule, num_inference_steps, prediction_type, original, first_step: see
-            `samplers`.
-        spacing, steps_offset: see `NoiseSchedule.multistep_timesteps`.
-        use_karras_sigmas: use `NoiseSchedule.karras_timesteps` instead; spacing and offset then do nothing.
+        use_karras_sigmas: look at `NoiseSchedule.karras_timesteps` instead; spacing and offset then do nothing.
+
+    The other arguments are those of all samplers: `kolors_course.diffusion.samplers` explains them.
     """
-    if use_karras_sigmas:
-        timesteps, sigmas = schedule.karras_timesteps(num_inference_steps)
-    else:
-        timesteps = schedule.multistep_timesteps(num_inference_steps, spacing, steps_offset)
-        sigmas = schedule.sigmas_at(timesteps)
-    sigmas = sigmas.tolist()
-    model = Model(denoise, latents.dtype, prediction_type)
-    # diffusers hands the model unit noise here, whatever the spacing.
-    x, steps = begin(latents, timesteps, sigmas, original, first_step, (sigmas[0] ** 2 + 1) ** 0.5)
-    past = None
-    for step, timestep, σ, σ_next in steps:
-        state, x0 = model.ask(x, step, timestep, σ)
-        yield state
-        D = x0
-        if past is not None and σ_next > 0:
+    past: tuple[float, Tensor] | None = None  # σ and x₀ of the last answer
+    for i, σ, σ_next in steps:
+        x0 = D = yield from model.ask(x, i)
+        if past and σ_next > 0:
             σ_past, x0_past = past
             r = log(σ_past / σ) / log(σ / σ_next)
             D = x0 + (x0 - x0_past) / (2 * r)
         x = (σ_next / σ) * x + (1 - σ_next / σ) * D
         past = σ, x0
-    yield model.clean(x, num_inference_steps)
+    return x
 
 
-def unipc(
-    denoise: Denoise,
-    latents: Tensor,
-    schedule: NoiseSchedule,
-    num_inference_steps: int,
-    *,
-    spacing: str = "leading",
-    steps_offset: int = 1,
-    prediction_type: str = "epsilon",
-    original: Tensor | None = None,
-    first_step: int = 0,
-    solver_order: int = 2,
-) -> Iterator[SamplerState]:
+@sampler(paths.multistep)
+def unipc(model: Model, x: Tensor, steps: Steps, *, solver_order: int = 2) -> Walk:
     """UniPC: predict a step, then let the next answer correct it, free of charge (arXiv 2302.04867, section 3, for
     x₀ and with the paper's B₂(h)).
 
@@ -88,29 +54,21 @@ def unipc(
     asked.
 
     Args:
-        denoise, latents, schedule, num_inference_steps, prediction_type, original, first_step: see
-            `samplers`.
-        spacing, steps_offset: see `NoiseSchedule.multistep_timesteps`.
         solver_order: answers that the predictor uses; 2 for guided pictures, 3 without guidance.
+
+    The other arguments are those of all samplers: `kolors_course.diffusion.samplers` explains them.
     """
     if solver_order < 1:
         raise CourseError(f"solver_order is {solver_order}; give a whole number above 0")
-    timesteps = schedule.multistep_timesteps(num_inference_steps, spacing, steps_offset)
-    sigmas = schedule.sigmas_at(timesteps).tolist()
-    model = Model(denoise, latents.dtype, prediction_type)
-    x, steps = begin(latents, timesteps, sigmas, original, first_step, (sigmas[0] ** 2 + 1) ** 0.5)
     known: list[tuple[float, Tensor]] = []  # σ and x₀ of the last answers, oldest first
-    start, used = x, 0
-    for step, timestep, σ, σ_next in steps:
-        state, x0 = model.ask(x, step, timestep, σ)
-        yield state
-        if known:
-            x = _step(start, known[-used:], σ, x0)
-        known = [*known, (σ, x0)][-solver_order:]
+    start, N = x, len(model.path.timesteps)
+    for i, σ, σ_next in steps:
+        x0 = yield from model.ask(x, i)
+        x = _step(start, known, σ, x0) if known else x
         # Fewer answers at the start, where there are no more, and at the end, where steps get too long to trust them.
-        start, used = x, min(len(known), num_inference_steps - step)
-        x = _step(start, known[-used:], σ_next)
-    yield model.clean(x, num_inference_steps)
+        known = [*known, (σ, x0)][-min(solver_order, N - i) :]
+        start, x = x, _step(x, known, σ_next)
+    return x
 
 
 def _step(

@@ -289,15 +289,5 @@ class NoiseSchedule:
         return ᾱ.sqrt(), (1 - ᾱ).sqrt()
 
 
-def init_noise_sigma(max_sigma: float, spacing: str) -> float:
-    """Factor that turns unit noise into the first state of a sigma-scale sampler.
-
-    "trailing" and "linspace" start from pure noise, σ_max·ε. "leading" starts below the top of the schedule
-    and pretends that unit noise is already a noisy sample: √(σ_max²+1)·ε, which the U-Net sees as plain ε.
-    Equal to `diffusers.EulerDiscreteScheduler.init_noise_sigma`.
-    """
-    return (max_sigma**2 + 1) ** 0.5 if spacing == "leading" else max_sigma
-
-
 def _float32(values: np.ndarray) -> Tensor:
     return torch.from_numpy(values.astype(np.float32))

@@ -1,7 +1,7 @@
 """How well does a model follow prompts, and whose style does it draw in?"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from PIL import Image, ImageDraw
 
@@ -13,15 +13,24 @@ from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.sampling import Sampling, generate
 
 QUESTIONS = ("subject", "place", "time", "size", "position", "count")
+FIDELITIES = {
+    "model": "shape fidelity",
+    "vae": "shape fidelity, VAE alone",
+    "world": "shape fidelity, world drawn anew",
+}
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Shares of right answers (0..1) by question, and the share of pictures in the wanted style."""
+    """Shares of right answers (0..1) by question, and the share of pictures in the wanted style.
+
+    `fidelity` is the mean shape fidelity by kind, see `Fidelity.means`; empty where it was not measured.
+    """
 
     prompts: int
     accuracy: dict[str, float]
     style: float
+    fidelity: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -67,12 +76,16 @@ def evaluate(
 
 
 def score_table(columns: dict[str, Scores]) -> list[str]:
-    """A Markdown table: one row for each question, one column for each entry."""
+    """A Markdown table: a row for each question and each kind of shape fidelity measured, a column for each entry."""
     lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
     for question in QUESTIONS:
         cells = (s.accuracy.get(question) for s in columns.values())
         lines.append(f"| {question} | " + " | ".join("–" if c is None else f"{c:.1%}" for c in cells) + " |")
     lines.append("| style | " + " | ".join(f"{s.style:.1%}" for s in columns.values()) + " |")
+    for kind, name in FIDELITIES.items():
+        values = [s.fidelity.get(kind) for s in columns.values()]
+        if any(value is not None for value in values):
+            lines.append(f"| {name} | " + " | ".join("–" if v is None else f"{v:.3f}" for v in values) + " |")
     lines.append("| prompts | " + " | ".join(str(s.prompts) for s in columns.values()) + " |")
     return lines
 

@@ -4,12 +4,13 @@ import warnings
 from collections.abc import Iterable, Mapping
 
 import torch
-from peft import LoHaConfig, LoKrConfig, LoraConfig, PeftConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from kolors_course.errors import CourseError, brief
 from kolors_course.lora.config import ATTENTION_TARGETS, LoraSettings
+from kolors_course.lora.kind import Kind
+from kolors_course.lora.kinds import MAGNITUDE
 
 
 class MisfitError(CourseError):
@@ -78,7 +79,7 @@ def named_lora_parameters(unet: nn.Module, adapter_name: str = "default") -> dic
 def lora_state_dict(unet: nn.Module, adapter_name: str = "default") -> dict[str, Tensor]:
     """The tensors of one LoRA under peft's names: `<module>.lora_A.weight`, `<module>.lora_B.weight`.
 
-    A DoRA has `<module>.lora_magnitude_vector` too; LoKr and LoHa have the parts of `lora.kinds`.
+    A DoRA has `<module>.lora_magnitude_vector` too; other kinds have the parts of `lora.kinds`.
     Like `state_dict()`, the tensors share memory with the U-Net: clone them to keep a snapshot.
 
     Raises:
@@ -144,10 +145,13 @@ def attach_adapter(unet: nn.Module, settings: LoraSettings, adapter_name: str, s
     """Inject frozen, freshly initialised LoRA layers and make them active beside those already active.
 
     Raises:
-        CourseError: the adapter name is taken, or cannot be the name of a module.
+        CourseError: the adapter name is taken, or cannot be the name of a module, or peft does not have the kind.
     """
     check_adapter_name(unet, adapter_name)
-    config = _peft_config(settings)
+    kind = settings.kind
+    if kind.peft is None:
+        raise CourseError(f"peft, which puts LoRAs on a model, has no {kind.label}; merge it into a model")
+    config = kind.peft(**settings.peft_fields())
     active = active_adapters(unet)
     trainable = {id(parameter) for parameter in unet.parameters() if parameter.requires_grad}
     # peft draws from the global generator of the CPU; seeding through torch.manual_seed would also reset
@@ -176,21 +180,6 @@ def check_adapter_name(unet: nn.Module, adapter_name: str) -> None:
         raise CourseError(f"{adapter_name!r} cannot name an adapter; use letters, digits and _ as in style_1")
 
 
-def _peft_config(settings: LoraSettings) -> PeftConfig:
-    targets = list(settings.target_modules)
-    if settings.adapter != "lora":
-        cls = {"lokr": LoKrConfig, "loha": LoHaConfig}[settings.adapter]
-        return cls(r=settings.rank, alpha=settings.alpha, target_modules=targets)
-    return LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        target_modules=targets,
-        use_rslora=settings.use_rslora,
-        use_dora=settings.use_dora,
-        init_lora_weights="gaussian" if settings.init == "gaussian" else True,
-    )
-
-
 def active_adapters(unet: nn.Module) -> list[str]:
     """The names of the LoRAs that take part in the forward pass, in the order they were activated."""
     return list(unet.active_adapters()) if loaded_adapters(unet) else []
@@ -214,31 +203,32 @@ def layer_tensors(wrapper: BaseTunerLayer, adapter_name: str) -> dict[str, nn.Pa
     """The tensors of one adapter in one layer, by the names of `lora.kinds`; empty if it does not adapt it."""
     tensors = {}
     # peft 0.19 does not list the magnitudes of convolutions among its own names.
-    for part in dict.fromkeys((*wrapper.adapter_layer_names, "lora_magnitude_vector")):
+    for part in dict.fromkeys((*wrapper.adapter_layer_names, MAGNITUDE)):
         holder = getattr(wrapper, part, None)
         if holder is None or adapter_name not in holder:
             continue
         held = holder[adapter_name]
-        if part == "lora_magnitude_vector":
+        if part == MAGNITUDE:
             tensors[part] = held.weight
         else:
             tensors |= {f"{part}.weight": held.weight} if isinstance(held, nn.Module) else {part: held}
     return tensors
 
 
-def reshape_lokr(unet: nn.Module, state: Mapping[str, Tensor], adapter_name: str) -> None:
-    """Give the layers of an attached LoKr the shapes of `state`, where other programs cut its matrices otherwise."""
+def take_shapes(unet: nn.Module, state: Mapping[str, Tensor], kind: Kind, adapter_name: str) -> None:
+    """Give the layers of an attached adapter the shapes of `state`, where these are free (`has_free_shapes`)."""
+    if not kind.has_free_shapes:
+        return
     for name, wrapper in lora_layers(unet):
-        if adapter_name not in getattr(wrapper, "lokr_w1", ()):
+        held = layer_tensors(wrapper, adapter_name)
+        if not held:
             continue
-        like = wrapper.lokr_w1[adapter_name]
-        for part in ("lokr_w1", "lokr_w2", "lokr_w2_a", "lokr_w2_b"):
-            holder, tensor = getattr(wrapper, part), state.get(f"{name}.{part}")
-            if adapter_name in holder:
-                del holder[adapter_name]
-            if tensor is not None:
-                empty = torch.empty(tensor.shape, dtype=like.dtype, device=like.device)
-                holder[adapter_name] = nn.Parameter(empty, requires_grad=like.requires_grad)
+        like = next(iter(held.values()))
+        for part in held:
+            del getattr(wrapper, part)[adapter_name]
+        for part, tensor in kind.of_layer(state, name).items():
+            empty = torch.empty(tensor.shape, dtype=like.dtype, device=like.device)
+            getattr(wrapper, part)[adapter_name] = nn.Parameter(empty, requires_grad=like.requires_grad)
 
 
 def first_few(names: Iterable[str], count: int = 3) -> str:

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from kolors_course.errors import CourseError
 from kolors_course.lora.adapter import first_few
-from kolors_course.lora.kinds import complete_parts, rank_axis, split_tensor_name
+from kolors_course.lora.kind import Kind
+from kolors_course.lora.kinds import kind_of, split_tensor_name
 
 
 def check_tensors(
-    state: Mapping[str, Tensor], kind: str, use_dora: bool, ranks: Mapping[str, int | None]
+    state: Mapping[str, Tensor], kind: Kind, use_dora: bool, ranks: Mapping[str, int | None]
 ) -> None:
     """Check the tensors of one network.
 
@@ -28,9 +29,10 @@ def check_tensors(
     for name, tensor in state.items():
         layer, part = split_tensor_name(name)
         parts.setdefault(layer, set()).add(part)
-        _check_tensor(name, part, tensor, ranks[layer])
+        _check_numbers(name, tensor)
+        _check_shape(name, tensor, ranks[layer])
     for layer, found in parts.items():
-        needed = complete_parts(found, kind, use_dora)
+        needed = kind.needed(found, use_dora)
         if found != needed:
             wrong = ", ".join(sorted(found ^ needed))
             raise CourseError(
@@ -38,7 +40,7 @@ def check_tensors(
             )
 
 
-def _check_tensor(name: str, part: str, tensor: Tensor, rank: int | None) -> None:
+def _check_numbers(name: str, tensor: Tensor) -> None:
     if not tensor.is_floating_point():
         kind = str(tensor.dtype).removeprefix("torch.")
         raise CourseError(f"{first_few([name])} holds numbers of the format {kind}, which no LoRA has")
@@ -51,10 +53,14 @@ def _check_tensor(name: str, part: str, tensor: Tensor, rank: int | None) -> Non
         ) from error
     if not finite:
         raise CourseError(f"{first_few([name])} holds numbers that are not finite; the training diverged")
-    axis = rank_axis(part)
+
+
+def _check_shape(name: str, tensor: Tensor, rank: int | None) -> None:
+    kind, part = kind_of([name]), split_tensor_name(name)[1]
+    axis = kind.rank_axes.get(part)
     if axis is not None and (tensor.ndim < 2 or rank not in (None, tensor.shape[axis])):
         raise CourseError(
             f"{first_few([name])} has shape {tuple(tensor.shape)}, which is not of rank {rank}; save the file again"
         )
-    if axis is None and part != "lora_magnitude_vector" and tensor.ndim not in (2, 4):
+    if axis is None and part not in kind.vectors and tensor.ndim not in (2, 4):
         raise CourseError(f"{first_few([name])} has shape {tuple(tensor.shape)}, which is no matrix")

@@ -1,7 +1,7 @@
 """What can be chosen by name here. Nothing heavy is imported, so that the command line can list it at once."""
 
-# The kinds of adapter; see `lora.kinds`.
-KINDS = ("lora", "lokr", "loha")
+# The kinds of adapter: what `lora.kinds.KINDS` has, by name.
+KIND_NAMES = ("lora", "lokr", "loha")
 # Layouts of files that can be written; see `lora.layouts`.
 WRITABLE = ("diffusers", "kohya", "diffsynth")
 # How the factor A starts; see `LoraSettings`.

@@ -10,7 +10,8 @@ from torch import Tensor
 from kolors_course.errors import CourseError
 from kolors_course.lora.config import LoraSettings, check_strength
 from kolors_course.lora.files import LoraFile
-from kolors_course.lora.kinds import KIND_NAMES, check_growth, split_tensor_name
+from kolors_course.lora.growth import check_growth
+from kolors_course.lora.kinds import split_tensor_name
 from kolors_course.lora.origin import family_of, join_entries
 from kolors_course.lora.svd import shrink
 
@@ -102,9 +103,9 @@ def _scaled(lora: LoraFile, strength: float) -> float:
     """The whole factor in front of B @ A."""
     if lora.settings.use_dora:
         raise CourseError(f"{lora.path} is a DoRA, whose row lengths cannot be added; merge it into a model")
-    if lora.settings.adapter != "lora":
-        name = KIND_NAMES[lora.settings.adapter]
-        raise CourseError(f"{lora.path} is a {name}, whose ΔW is no product B A; merge it into a model")
+    kind = lora.settings.kind
+    if not kind.is_pair:
+        raise CourseError(f"{lora.path} is a {kind.label}, whose ΔW is no product B A; merge it into a model")
     if lora.text_encoder:
         raise CourseError(
             f"{lora.path} adapts the text encoder too, and only LoRAs of the U-Net can be combined"

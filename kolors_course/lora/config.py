@@ -2,13 +2,16 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from kolors_course.errors import CourseError, brief
-from kolors_course.lora.choices import ATTENTION_TARGETS, INITIALISATIONS, KINDS
-from kolors_course.lora.kinds import KIND_NAMES
+from kolors_course.lora.choices import ATTENTION_TARGETS, INITIALISATIONS
+from kolors_course.lora.kind import Kind
+from kolors_course.lora.kinds import KINDS
 from kolors_course.lora.maths import lora_scale
 
 MAX_RANK = 2**16  # no layer of Kolors is as wide; more is a slip of the pen or a damaged file
+_PEFT_INITS = {"gaussian": "gaussian", "kaiming": True}
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class LoraSettings:
         use_dora: learn the length of each weight row apart from its direction (DoRA, arXiv 2402.09353).
         init: how A starts; B always starts at zero. "gaussian" has a standard deviation of 1/r, "kaiming"
             is the uniform distribution that `torch.nn.Linear` uses. LoKr and LoHa start as peft has it.
-        adapter: "lora", "lokr" or "loha" (see `lora.kinds`).
+        adapter: the kind, a key of `KINDS` (see `lora.kinds`).
 
     Raises:
         CourseError: a value is out of range, or rsLoRA or DoRA is asked of another kind of adapter.
@@ -46,12 +49,25 @@ class LoraSettings:
             )
         if self.adapter not in KINDS:
             raise CourseError(f"adapter must be one of {', '.join(KINDS)}, not {brief(self.adapter)}")
-        if self.adapter != "lora" and (self.use_rslora or self.use_dora):
-            raise CourseError(f"rsLoRA and DoRA change a LoRA; a {KIND_NAMES[self.adapter]} has neither")
+        asked = {option for option in ("use_rslora", "use_dora") if getattr(self, option)}
+        if not asked <= self.kind.peft_names.keys():
+            raise CourseError(f"rsLoRA and DoRA change a LoRA; a {self.kind.label} has neither")
         _check_targets(self.target_modules)
         # A list is accepted, but a frozen value must not change when the caller's list does.
         object.__setattr__(self, "target_modules", tuple(self.target_modules))
         object.__setattr__(self, "alpha", float(self.alpha))
+
+    @property
+    def kind(self) -> Kind:
+        """What `adapter` names."""
+        return KINDS[self.adapter]
+
+    @property
+    def label(self) -> str:
+        """What people call it: "DoRA", "rsLoRA", or the label of its kind."""
+        if self.use_dora or self.use_rslora:
+            return "DoRA" if self.use_dora else "rsLoRA"
+        return self.kind.label
 
     @property
     def scale(self) -> float:
@@ -65,6 +81,12 @@ class LoraSettings:
         Without it this is alpha itself, and not scale · rank, which rounding makes another number.
         """
         return self.scale * self.rank if self.use_rslora else self.alpha
+
+    def peft_fields(self) -> dict[str, Any]:
+        """The same in the words of peft's configuration (`Kind.peft`), as JSON can hold it."""
+        ours = vars(self) | {"init": _PEFT_INITS[self.init]}
+        named = {theirs: ours[name] for name, theirs in self.kind.peft_names.items()}
+        return {"r": self.rank, "target_modules": list(self.target_modules)} | named
 
 
 def parse_target_modules(text: str) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from kolors_course.lora.choices import WRITABLE
 from kolors_course.lora.config import LoraSettings
 from kolors_course.lora.joint import join_parts, split_parts
 from kolors_course.lora.kinds import split_tensor_name
-from kolors_course.lora.layouts import encode
+from kolors_course.lora.layouts import encode, kohya_form
 from kolors_course.lora.metadata import diffusers_metadata, kohya_metadata
 from kolors_course.lora.origin import base_name, made_for
 from kolors_course.lora.storage import about, write_safetensors
@@ -165,7 +165,7 @@ def _metadata_of(lora: LoraFile, layout: str) -> dict[str, str]:
         }
         return kept | own
     settings = lora.settings
-    if settings.adapter != "lora":  # the scale is in the tensors
+    if not kohya_form(settings.kind).keeps_alpha:  # the scale is in the tensors
         settings = replace(settings, alpha=float(settings.rank))
     own = kohya_metadata(settings, lora.metadata)
     if said := lora.foreign.get("modelspec.architecture"):
@@ -177,4 +177,4 @@ def _check(lora: LoraFile) -> None:
     for state in (lora.state_dict, lora.text_encoder):
         if state or state is lora.state_dict:
             ranks = dict.fromkeys((split_tensor_name(name)[0] for name in state), lora.settings.rank)
-            check_tensors(state, lora.settings.adapter, lora.settings.use_dora, ranks)
+            check_tensors(state, lora.settings.kind, lora.settings.use_dora, ranks)

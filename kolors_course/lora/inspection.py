@@ -10,15 +10,14 @@ from torch import Tensor, nn
 
 from kolors_course.errors import CourseError
 from kolors_course.lora.adapter import MisfitError
-from kolors_course.lora.config import LoraSettings
 from kolors_course.lora.files import LoraFile
-from kolors_course.lora.kinds import KIND_NAMES, split_tensor_name, weight_change
+from kolors_course.lora.kind import Kind
+from kolors_course.lora.kinds import split_tensor_name
 from kolors_course.lora.layouts import LAYOUTS
 from kolors_course.lora.loading import check_fit
 from kolors_course.lora.names import block_of, kind_of_layer
 from kolors_course.lora.programs import Tool, judge_programs
 from kolors_course.lora.reading import OpenedLora, open_lora, settle_alpha
-from kolors_course.lora.svd import squared_norm
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class LoraReport:
         path, layout, rank, base_model: of the file; `layout` is a key of `LAYOUTS`.
         alpha, scale: None where the file does not say its alpha and none was given.
         alpha_in_file: whether the file says it.
-        kind: "LoRA", "rsLoRA", "DoRA", "LoKr" or "LoHa".
+        kind: the label of its settings, such as "LoRA" or "DoRA".
         dtypes: number formats of the tensors.
         parameters: how many numbers are trained.
         targets: kind of layer -> how many.
@@ -114,7 +113,7 @@ def inspect_lora(
     return LoraReport(
         path=lora.path,
         layout=lora.layout,
-        kind=_kind_name(settings),
+        kind=settings.label,
         rank=settings.rank,
         alpha=settings.alpha if known else None,
         alpha_in_file=opened.alphas is not None and not opened.folded_by,
@@ -160,28 +159,20 @@ def _layers_of(state: dict[str, Tensor]) -> list[str]:
 
 
 def _blocks(lora: LoraFile, scale: float) -> tuple[Block, ...]:
-    kind, state, text = lora.settings.adapter, lora.state_dict, lora.text_encoder
-    norms = {layer: _squared_norm(state, layer, kind) for layer in _layers_of(state)}
+    kind, state, text = lora.settings.kind, lora.state_dict, lora.text_encoder
+    norms = _squared_norms(state, kind)
     counts = Counter(block_of(layer) for layer in norms)
     blocks = tuple(
         Block(block, count, _norm(norms, block, scale)) for block, count in sorted(counts.items(), key=_order)
     )
     if not text:
         return blocks
-    text_norms = [_squared_norm(text, layer, kind) for layer in _layers_of(text)]
+    text_norms = _squared_norms(text, kind).values()
     return (*blocks, Block("text_encoder", len(text_norms), scale * math.sqrt(sum(text_norms))))
 
 
-def _kind_name(settings: LoraSettings) -> str:
-    if settings.use_dora or settings.use_rslora:
-        return "DoRA" if settings.use_dora else "rsLoRA"
-    return KIND_NAMES[settings.adapter]
-
-
-def _squared_norm(state: dict[str, Tensor], layer: str, kind: str) -> float:
-    if kind == "lora":  # without multiplying out the product
-        return squared_norm(state[f"{layer}.lora_A.weight"], state[f"{layer}.lora_B.weight"])
-    return weight_change(state, layer, kind).double().square().sum().item()
+def _squared_norms(state: dict[str, Tensor], kind: Kind) -> dict[str, float]:
+    return {layer: kind.squared_norm(kind.of_layer(state, layer)) for layer in _layers_of(state)}
 
 
 def _targets(layers: list[str]) -> dict[str, int]:

@@ -15,7 +15,8 @@ from torch import Tensor
 from kolors_course.errors import CourseError
 from kolors_course.lora.adapter import MisfitError, first_few
 from kolors_course.lora.joint import TEXT_PREFIX, TEXT_TARGETS
-from kolors_course.lora.kinds import KIND_NAMES, kind_of, scaled_part, split_tensor_name
+from kolors_course.lora.kind import Kind
+from kolors_course.lora.kinds import DOWN, MAGNITUDE, UP, kind_of, split_tensor_name
 from kolors_course.lora.names import layer_names
 from kolors_course.lora.naming import TensorName, find_layer, parse_name, plain_layer, style_of
 
@@ -47,6 +48,32 @@ _FOREIGN = {
     r"text_encoder": "a LoRA of another text encoder too",
     r"^bundle_emb\.|\.string_to_param": "a LoRA with new words (textual inversion) too",
 }
+
+
+@dataclass(frozen=True)
+class KohyaForm:
+    """How kohya's programs have a kind of adapter.
+
+    Attributes:
+        module: what trains it there, as metadata name it.
+        keeps_alpha: whether all of them read the scale from `.alpha`. Of LyCORIS' kinds they read it differently
+            (ComfyUI and LyCORIS ignore it where W₂ of a LoKr is whole): `.alpha` then is the rank, a scale of 1.
+        parts: our name of a part -> theirs, where it is another.
+    """
+
+    module: str
+    keeps_alpha: bool
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+
+_KOHYA_FORMS = {
+    "lora": KohyaForm("networks.lora", True, {DOWN: "lora_down.weight", UP: "lora_up.weight"}),
+}
+
+
+def kohya_form(kind: Kind) -> KohyaForm:
+    """kohya's own of a kind, else that of LyCORIS."""
+    return _KOHYA_FORMS.get(kind.name, KohyaForm("lycoris.kohya", False))
 
 
 @dataclass(frozen=True)
@@ -123,8 +150,7 @@ def encode(
 ) -> dict[str, Tensor]:
     """Our tensors under the names of one of the `WRITABLE` layouts, with kohya's `.alpha` beside each layer.
 
-    Of a LoKr or LoHa in kohya's names, programs read `.alpha` differently (ComfyUI and LyCORIS ignore it where W₂ of
-    a LoKr is whole). So the scale is multiplied into a factor, in float32, and `.alpha` is the rank: a scale of 1.
+    What is not kept as alpha (see `KohyaForm`) is multiplied into a factor, in float32.
 
     Args:
         layers: all layers of the U-Net; not needed for "diffusers".
@@ -136,37 +162,30 @@ def encode(
     """
     if layout == "diffusers":
         return {UNET_PREFIX + name: tensor for name, tensor in state.items()}
-    if any(name.endswith("lora_magnitude_vector") for name in state):
+    if any(name.endswith(MAGNITUDE) for name in state):
         raise CourseError(
             f"a DoRA cannot be written for {layout}, where programs disagree about it; merge it into a model"
         )
     kind = kind_of(state)
-    if kind != "lora" and layout == "diffsynth":
+    if layout == "diffsynth" and not kind.is_pair:
         raise CourseError(
-            f"a {KIND_NAMES[kind]} is no pair of factors as {layout} has them; convert it to kohya, or merge it into "
+            f"a {kind.label} is no pair of factors as {layout} has them; convert it to kohya, or merge it into "
             "a model, which every program loads"
         )
     table = {ours: theirs for theirs, ours in getattr(layer_names(layers), layout).items()}
     _check_known({split_tensor_name(name)[0] for name in state}, table)
-    tensors = {}
+    tensors, form = {}, kohya_form(kind)
     for name, tensor in state.items():
         layer, part = split_tensor_name(name)
-        factor = part.removesuffix(".weight")
         if layout == "diffsynth":
-            tensors[f"{table[layer]}.{factor}.default.weight"] = tensor
+            tensors[f"{table[layer]}.{part.removesuffix('.weight')}.default.weight"] = tensor
             continue
         stem = f"lora_unet_{table[layer]}"
-        if kind == "lora":
-            tensors[f"{stem}.{_KOHYA_FACTORS[factor]}.weight"] = tensor
-        else:
-            tensors[f"{stem}.{part}"] = (
-                _multiplied(tensor, alpha / rank) if part == scaled_part(kind) else tensor
-            )
-        tensors[f"{stem}.alpha"] = _exact(alpha if kind == "lora" else float(rank))
+        if part == kind.scaled and not form.keeps_alpha:
+            tensor = _multiplied(tensor, alpha / rank)
+        tensors[f"{stem}.{form.parts.get(part, part)}"] = tensor
+        tensors[f"{stem}.alpha"] = _exact(alpha if form.keeps_alpha else float(rank))
     return tensors
-
-
-_KOHYA_FACTORS = {"lora_A": "lora_down", "lora_B": "lora_up"}
 
 
 def _is_text_part(name: str) -> bool:

@@ -23,12 +23,12 @@ from kolors_course.lora.adapter import (
     loaded_adapters,
     lora_layers,
     match_layers,
-    reshape_lokr,
+    take_shapes,
 )
 from kolors_course.lora.config import LoraSettings, check_strength
 from kolors_course.lora.files import LoraFile
 from kolors_course.lora.joint import text_settings
-from kolors_course.lora.kinds import lokr_cut, part_shapes, split_tensor_name
+from kolors_course.lora.kinds import part_shapes, split_tensor_name
 from kolors_course.lora.reading import read_lora
 
 
@@ -66,7 +66,7 @@ def load_lora(
 ) -> LoadReport:
     """Load a LoRA file beside those already loaded; W x becomes W x + Σ strength · scale · B A x.
 
-    A LoKr or LoHa adds its own ΔW instead, see `lora.kinds`.
+    Other kinds than LoRA add their own ΔW instead, see `lora.kinds`.
 
     Strict: either every tensor finds its layer, or U-Net and text encoder are left as they were. The new tensors
     are frozen and of the U-Net's dtype, as in stock diffusers. Of a DoRA, strength scales B A only, as in peft;
@@ -97,7 +97,7 @@ def load_lora(
     try:
         for module, settings, state in parts:
             attach_adapter(module, settings, adapter_name, seed=0)
-            reshape_lokr(module, state, adapter_name)
+            take_shapes(module, state, settings.kind, adapter_name)
             load_lora_state_dict(module, state, adapter_name)
             set_lora_strengths(module, {adapter_name: strength})
     except BaseException:
@@ -208,13 +208,14 @@ def check_fit(unet: nn.Module, lora: LoraFile) -> int:
 def _tensor_shapes(
     layers: Mapping[str, nn.Module], settings: LoraSettings, state: Mapping[str, Tensor]
 ) -> dict[str, tuple[int, ...]]:
-    """The tensors of a LoRA of these layers, by name; those of a LoKr as `state` cuts them."""
-    kind, rank, use_dora = settings.adapter, settings.rank, settings.use_dora
-    return {
-        f"{name}.{part}": shape
+    """The shapes of a LoRA's tensors in these layers, by name; free ones as `state` has them."""
+    shapes = {
+        name: part_shapes(
+            layer, settings.adapter, settings.rank, settings.use_dora, settings.kind.of_layer(state, name)
+        )
         for name, layer in layers.items()
-        for part, shape in part_shapes(layer, kind, rank, use_dora, lokr_cut(state, name)).items()
     }
+    return {f"{name}.{part}": shape for name, parts in shapes.items() for part, shape in parts.items()}
 
 
 def _check_text_fit(text_encoder: nn.Module | None, lora: LoraFile) -> int:

@@ -14,8 +14,8 @@ from kolors_course.errors import CourseError, brief
 from kolors_course.files import json_text
 from kolors_course.lora.config import LoraSettings, check_alpha, check_rank
 from kolors_course.lora.joint import TEXT_PREFIX, TEXT_TARGETS
-from kolors_course.lora.kinds import kind_of, split_tensor_name
-from kolors_course.lora.layouts import UNET_PREFIX
+from kolors_course.lora.kinds import KINDS, MAGNITUDE, kind_of, split_tensor_name
+from kolors_course.lora.layouts import UNET_PREFIX, kohya_form
 
 COURSE_METADATA_KEY = "kolors_course"
 OWN_KEYS = ("format", LORA_ADAPTER_METADATA_KEY, COURSE_METADATA_KEY)
@@ -74,7 +74,8 @@ def stored_alphas(
                 f"only {len(layers) - len(missing)} of {len(layers)} layers have an .alpha; convert the LoRA again"
             )
         return {layer: check_alpha(alphas[layer]) for layer in layers}
-    plain = adapter.get("lora_alpha", adapter.get("alpha"))  # a LoKrConfig has no lora_ before it
+    said = (kind.peft_names["alpha"] for kind in KINDS.values())  # a LoKrConfig has no lora_ before it
+    plain = next((adapter[name] for name in said if name in adapter), None)
     if plain is None:
         return None
     pattern = _pattern(adapter, "alpha_pattern")
@@ -125,7 +126,7 @@ def read_settings(
     Raises:
         CourseError: a value is out of range.
     """
-    has_magnitudes = any(name.endswith(".lora_magnitude_vector") for name in state)
+    has_magnitudes = any(name.endswith(f".{MAGNITUDE}") for name in state)
     settings = LoraSettings(
         rank=rank,
         alpha=alpha,
@@ -133,7 +134,7 @@ def read_settings(
         use_rslora=use_rslora,
         use_dora=bool(adapter.get("use_dora", has_magnitudes)),
         init="kaiming" if adapter.get("init_lora_weights") is True else "gaussian",
-        adapter=kind_of(state),
+        adapter=kind_of(state).name,
     )
     return settings if adapter else _course_settings(course, settings)
 
@@ -169,21 +170,7 @@ def diffusers_metadata(
 
     Not all of `LoraConfig.to_dict()`: an older peft refuses a file that names a field it does not know.
     """
-    entries = {
-        "r": settings.rank,
-        "target_modules": list(settings.target_modules),
-        "rank_pattern": {},
-        "alpha_pattern": {},
-    }
-    if settings.adapter == "lora":
-        entries |= {
-            "lora_alpha": settings.alpha,
-            "use_rslora": settings.use_rslora,
-            "use_dora": settings.use_dora,
-            "init_lora_weights": "gaussian" if settings.init == "gaussian" else True,
-        }
-    else:
-        entries["alpha"] = settings.alpha
+    entries = settings.peft_fields() | {"rank_pattern": {}, "alpha_pattern": {}}
     prefixed = {UNET_PREFIX + key: value for key, value in entries.items()}
     if has_text:
         entries["target_modules"] = list(TEXT_TARGETS)
@@ -199,7 +186,7 @@ def kohya_metadata(settings: LoraSettings, course: Mapping[str, Any]) -> dict[st
     """
     return {
         "format": "pt",
-        "ss_network_module": "networks.lora" if settings.adapter == "lora" else "lycoris.kohya",
+        "ss_network_module": kohya_form(settings.kind).module,
         "ss_network_dim": str(settings.rank),
         "ss_network_alpha": str(settings.plain_alpha),
         "modelspec.sai_model_spec": "1.0.0",

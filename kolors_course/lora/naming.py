@@ -6,35 +6,28 @@ A new spelling is one entry of `_ENDINGS` or `_PREFIX`; a new way to name the la
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
+from kolors_course.lora.kinds import DOWN, MAGNITUDE, UP, known_parts
 from kolors_course.lora.names import LayerNames
 
 # Dotted words may follow each other in any order: unet.unet., model.diffusion_model., unet.base_model.model., ...
 _PREFIX = re.compile(
     r"lora_unet_|lycoris_|lora_transformer_|(?:(?:base_model\.model|model|unet|diffusion_model|transformer)\.)*"
 )
-# Our name of a part -> how programs end the names of its tensors.
+# Our name of a part -> how programs end the names of its tensors; other parts end as we call them.
 _ENDINGS = {
-    "lora_A.weight": r"\.lora_A(?:\.(?!bias)\w+)?(?:\.weight)?|\.lora_down(?:\.weight)?"
+    DOWN: r"\.lora_A(?:\.(?!bias)\w+)?(?:\.weight)?|\.lora_down(?:\.weight)?"
     r"|[._]lora\.down\.weight|\.lora_linear_layer\.down\.weight",
-    "lora_B.weight": r"\.lora_B(?:\.(?!bias)\w+)?(?:\.weight)?|\.lora_up(?:\.weight)?"
+    UP: r"\.lora_B(?:\.(?!bias)\w+)?(?:\.weight)?|\.lora_up(?:\.weight)?"
     r"|[._]lora\.up\.weight|\.lora_linear_layer\.up\.weight",
     "lora_mid.weight": r"\.lora_mid\.weight",
-    "lora_magnitude_vector": r"\.lora_magnitude_vector(?:\.\w+)?(?:\.weight)?",
+    MAGNITUDE: r"\.lora_magnitude_vector(?:\.\w+)?(?:\.weight)?",
     "alpha": r"(?:[._]lora)?\.alpha",
-} | {
-    part: rf"\.{part}(?:\.\w+)?"
-    for part in (
-        *("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"),
-        *("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"),
-    )
 }
-_ENDS = {part: re.compile(f"(?:{pattern})$") for part, pattern in _ENDINGS.items()}
 _SGM = re.compile(r"(?:input_blocks|middle_block|output_blocks|time_embed|label_emb|out)\.")
 _DIFFSYNTH = re.compile(r"blocks\.\d+\.")
-_DIFFUSERS_ENDING = re.compile(
-    r"\.(?:lora_[AB](?:\.weight)?|lora_magnitude_vector(?:\.weight)?|(?:lokr|hada)_\w+|alpha)$"
-)
+_DIFFUSERS_ENDING = re.compile(r"\.(?:lora_[AB](?:\.weight)?|lora_magnitude_vector(?:\.weight)?|alpha)")
 # The first of a file's styles is its layout; what comes first is what fewer programs read.
 STYLES = (
     "kohya",
@@ -87,18 +80,25 @@ class TensorName:
             return "diffusers-legacy"
         if self.ending.startswith(".lora."):
             return "diffusers-old"
-        return "diffusers" if _DIFFUSERS_ENDING.fullmatch(self.ending) else "peft"
+        plain = self.part not in _ENDINGS and self.ending == f".{self.part}"
+        return "diffusers" if plain or _DIFFUSERS_ENDING.fullmatch(self.ending) else "peft"
 
 
 def parse_name(name: str) -> TensorName | None:
     """Cut the name of a tensor; None for names of no adapter."""
-    for part, pattern in _ENDS.items():
+    for part, pattern in _ends(known_parts()).items():
         if match := pattern.search(name):
             stem = name[: match.start()]
             prefix = _PREFIX.match(stem)[0]
             layer = stem[len(prefix) :]
             return TensorName(prefix, layer, match[0], part) if layer else None
     return None
+
+
+@cache
+def _ends(parts: tuple[str, ...]) -> dict[str, re.Pattern[str]]:
+    plain = {part: rf"\.{re.escape(part)}(?:\.\w+)?" for part in parts if part not in _ENDINGS}
+    return {part: re.compile(f"(?:{pattern})$") for part, pattern in (_ENDINGS | plain).items()}
 
 
 def plain_layer(name: TensorName) -> str:

@@ -17,6 +17,7 @@ from kolors_course.lora.checks import check_tensors
 from kolors_course.lora.config import LoraSettings, check_alpha
 from kolors_course.lora.files import LoraFile
 from kolors_course.lora.joint import split_parts
+from kolors_course.lora.kind import Kind
 from kolors_course.lora.kinds import kind_of, split_tensor_name
 from kolors_course.lora.layouts import LAYOUTS, decode
 from kolors_course.lora.metadata import (
@@ -210,7 +211,7 @@ def _ask_for_alpha(opened: OpenedLora) -> str:
 
 
 def _one_rank(
-    opened: OpenedLora, kind: str, alphas: Mapping[str, float]
+    opened: OpenedLora, kind: Kind, alphas: Mapping[str, float]
 ) -> tuple[dict[str, Tensor], LoraSettings]:
     """The tensors and settings of the LoRA, with one rank and one scale."""
     state, use_rslora = opened.state_dict, bool(opened.adapter.get("use_rslora", False))

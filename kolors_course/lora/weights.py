@@ -178,7 +178,7 @@ def _merge_file(source: Path, target: Path, loras: Sequence[tuple[LoraFile, floa
 def _merged(weight: Tensor, lora: LoraFile, layer: str, strength: float) -> Tensor:
     """One weight in float32 with one LoRA added."""
     state, settings = lora.state_dict, lora.settings
-    if settings.adapter != "lora":
+    if not settings.kind.is_pair:
         change = weight_change(state, layer, settings.adapter)
         return weight + (strength * settings.scale * change).reshape(weight.shape)
     A, B = (state[f"{layer}.lora_{factor}.weight"].flatten(1).float() for factor in "AB")

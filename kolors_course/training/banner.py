@@ -2,7 +2,6 @@
 
 from kolors_course.dataset import Report
 from kolors_course.errors import brief
-from kolors_course.lora.kinds import KIND_NAMES
 from kolors_course.training.batches import PictureStream
 from kolors_course.training.learning import parameters_of
 from kolors_course.training.resume import DECIDED
@@ -52,7 +51,7 @@ def _learning(trainer: LoraTrainer) -> str:
     settings, device = trainer.recipe.settings, trainer.model.device
     count = sum(parameter.numel() for parameter in parameters_of(trainer.learner))
     return (
-        f"{count:,} numbers of a {KIND_NAMES[settings.adapter]} of rank {settings.rank}, alpha {settings.alpha:g}, "
+        f"{count:,} numbers of a {settings.kind.label} of rank {settings.rank}, alpha {settings.alpha:g}, "
         f"on {device}, precision {DECIDED[trainer.accelerator.mixed_precision]}, base model {trainer.model.name}"
     )
 

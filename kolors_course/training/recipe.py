@@ -6,7 +6,6 @@ import torch
 
 from kolors_course.errors import CourseError
 from kolors_course.lora import LoraSettings
-from kolors_course.lora.kinds import KIND_NAMES
 from kolors_course.platform.device import autocast_dtype
 from kolors_course.training.choices import MIN_SNR_GAMMA, PRECISIONS
 from kolors_course.training.limits import LIMITS, check_numbers
@@ -106,8 +105,9 @@ class LoraTraining:
     def _check_together(self) -> None:
         if self.text_learning_rate and not self.text_encoder_lora:
             raise CourseError("a learning rate of the text encoder's own needs a LoRA of the text encoder")
-        if self.settings.adapter != "lora" and (self.lora_dropout or self.loraplus_ratio):
-            raise CourseError(f"dropout and LoRA+ are for LoRA, not for {KIND_NAMES[self.settings.adapter]}")
+        kind = self.settings.kind
+        if not kind.is_pair and (self.lora_dropout or self.loraplus_ratio):
+            raise CourseError(f"dropout and LoRA+ are for LoRA, not for {kind.label}")
         if self.optimizer.name == "prodigy" and (self.text_learning_rate or self.loraplus_ratio):
             raise CourseError(
                 "prodigy finds one learning rate for all; LoRA+ and a text encoder's own need another"

@@ -3,8 +3,10 @@
     kolors-course evaluate -o outputs/evaluation                      # base model
     kolors-course evaluate --lora data/loras/pixel.safetensors --style pixel -o outputs/pixel
 
-Writes scores.json, scores.md and sheet.png. The judge is the probe network of data/probes, trained on rendered
-scenes. With --style the subjects are the 40 that no style data set contains.
+Writes scores.json, scores.md, sheet.png and worst.png. Two judges look: the probe network of data/probes, trained on
+rendered scenes, says what it recognises; shape fidelity says how like its true drawing each subject is (1: the world
+itself), beside what the VAE alone reaches. With --style the subjects are the 40 that no style data set contains, and
+the true drawings are the style's.
 """
 
 import argparse

@@ -33,7 +33,7 @@ from kolors_course.cli.configuration import ConfigParser, Switch
 from kolors_course.cli.flags import shared
 from kolors_course.cli.flags.numbers import number
 from kolors_course.kolors.choices import QUANTIZATIONS
-from kolors_course.lora.choices import INITIALISATIONS, KINDS, TARGETS
+from kolors_course.lora.choices import INITIALISATIONS, KIND_NAMES, TARGETS
 from kolors_course.ranges import Range, whole
 from kolors_course.training.choices import (
     LOGGERS,
@@ -169,7 +169,7 @@ FLAGS = {
         ("--init_lora_weights", {"choices": INITIALISATIONS}, "of a LoRA; default: kaiming"),
         (
             "--adapter",
-            {"default": "lora", "choices": KINDS},
+            {"default": "lora", "choices": KIND_NAMES},
             "LoKr and LoHa have fewer numbers, or a higher rank",
         ),
         ("--use_rslora", YES, "scale alpha/sqrt(rank)"),
