@@ -1,16 +1,20 @@
 """Train Kolors-mini's AutoencoderKL on rendered scenes in all styles (arXiv 1312.6114, 2112.10752)."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
 from tqdm.auto import tqdm
 
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
+from kolors_course.mini.foreign import FOREIGN_KINDS, foreign_pictures, with_foreign
 from kolors_course.mini.network import CONTENTS, NetworkLearner
 from kolors_course.mini.pictures import PictureSpec, PictureStore, draw_pictures, to_model
 from kolors_course.mini.recorded import recorded_pass, to_device
@@ -30,7 +34,12 @@ class VaeConfig:
     Losses are means over pixels in -1..1; `kl_weight` multiplies the mean KL per latent value.
 
     `edge_weight` multiplies the mean absolute error of differences between neighbouring pixels: squared errors
-    alone are content with soft edges.
+    alone are content with soft edges. `log_weight` multiplies the mean over pictures of log(MSE + 1e-4): what it
+    falls by the mean PSNR rises, so that one picture drawn badly does not outweigh ten drawn well.
+
+    `foreign_share` of each batch are pictures that are not of our world (see `foreign`). `anchor_weight` multiplies
+    how far the latents of the world have moved from where they were at the start, as a squared distance in standard
+    deviations: a U-Net that knows them stays valid.
     """
 
     steps: int = 4000
@@ -41,6 +50,9 @@ class VaeConfig:
     l1_weight: float = 0.5
     kl_weight: float = 1e-4
     edge_weight: float = 0.0
+    log_weight: float = 0.0
+    foreign_share: float = 0.0
+    anchor_weight: float = 0.0
     block_out_channels: tuple[int, ...] = (32, 64, 96, 128)
     pictures: int = 14000
     seed: int = 0
@@ -69,21 +81,53 @@ def build_vae(config: VaeConfig) -> AutoencoderKL:
 
 
 def vae_loss(
-    vae: AutoencoderKL, pixels: torch.Tensor, config: VaeConfig, noise: torch.Tensor
+    vae: AutoencoderKL,
+    pixels: torch.Tensor,
+    config: VaeConfig,
+    noise: torch.Tensor,
+    posterior: DiagonalGaussianDistribution | None = None,
 ) -> torch.Tensor:
     """Negative ELBO up to constants: weighted MSE, L1 and edge error plus a small KL to the unit Gaussian.
 
-    `pixels` (B, 3, H, W) in -1..1; `noise` (B, 4, H/f, W/f), standard normal, drives the reparametrisation.
+    Args:
+        pixels: (B, 3, H, W) in -1..1.
+        noise: (B, 4, H/f, W/f), standard normal, drives the reparametrisation.
+        posterior: of `pixels`, if it is known already.
     """
-    posterior = vae.encode(pixels).latent_dist
+    posterior = posterior or vae.encode(pixels).latent_dist
     decoded = vae.decode(posterior.mean + posterior.std * noise).sample.float()
     kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).float().mean()
     difference = decoded - pixels
     mse, l1 = difference.square().mean(), difference.abs().mean()
     edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
+    logs = (difference.square().mean((1, 2, 3)) + 1e-4).log().mean()
     return (
-        config.mse_weight * mse + config.l1_weight * l1 + config.kl_weight * kl + config.edge_weight * edges
+        config.mse_weight * mse
+        + config.l1_weight * l1
+        + config.kl_weight * kl
+        + config.edge_weight * edges
+        + config.log_weight * logs
     )
+
+
+class AnchoredObjective:
+    """`vae_loss`, and an anchor that holds the latents of the world where `vae` has them now."""
+
+    def __init__(self, vae: AutoencoderKL, config: VaeConfig):
+        self.config = config
+        self.before = deepcopy(vae).requires_grad_(False)
+
+    def __call__(
+        self, vae: AutoencoderKL, pixels: torch.Tensor, noise: torch.Tensor, world: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Losses of a batch of which the pictures where `world` (B,) is 1.0 and not 0.0 are of the world."""
+        posterior = vae.encode(pixels).latent_dist
+        loss = vae_loss(vae, pixels, self.config, noise, posterior)
+        with torch.no_grad():
+            before = self.before.encode(pixels).latent_dist.mean.float()
+        moved = (posterior.mean.float() - before) / before.std((0, 2, 3), keepdim=True)
+        anchor = (moved.square().mean((1, 2, 3)) * world).sum() / world.sum().clamp(min=1)
+        return {"loss": loss, "anchor": self.config.anchor_weight * anchor}
 
 
 def psnr(vae: AutoencoderKL, pictures: torch.Tensor) -> float:
@@ -119,6 +163,8 @@ def vae_material(
 ) -> Material:
     """Batches of `pictures`, each once in every pass over them, and the noise of the posterior.
 
+    With a `foreign_share`, that many give way to foreign ones, and `world` (B,) is 1.0 where they have not.
+
     Args:
         pictures: uint8 (N, 3, H, W), where they are trained on.
         cells: the side of the latents.
@@ -128,14 +174,19 @@ def vae_material(
         while True:
             for rows in torch.randperm(len(pictures), generator=generator).split(config.batch_size):
                 if len(rows) == config.batch_size:
-                    pixels = to_model(pictures[to_device(rows, pictures.device)])
-                    yield pixels.contiguous(memory_format=torch.channels_last)
+                    yield pictures[to_device(rows, pictures.device)]
 
     endless = batches()
 
     def material(step: int) -> dict[str, torch.Tensor]:
         noise = torch.randn((config.batch_size, 4, cells, cells), generator=generator)
-        return {"noise": to_device(noise, pictures.device), "pixels": next(endless)}
+        batch, told = next(endless), {}
+        if config.foreign_share:
+            foreign = torch.rand(len(batch), generator=generator) < config.foreign_share
+            batch = with_foreign(batch, foreign, np.random.default_rng((config.seed, step)))
+            told = {"world": to_device((~foreign).float(), pictures.device)}
+        pixels = to_model(batch).contiguous(memory_format=torch.channels_last)
+        return {"noise": to_device(noise, pictures.device), "pixels": pixels, **told}
 
     return material
 
@@ -170,8 +221,10 @@ def train_mini_vae(
     pictures = store.read(0, config.pictures).to(device)
     cells = store.spec.size >> (len(config.block_out_channels) - 1)
 
-    def objective(vae: AutoencoderKL, pixels: torch.Tensor, noise: torch.Tensor) -> dict[str, torch.Tensor]:
+    def plain(vae: AutoencoderKL, pixels: torch.Tensor, noise: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"loss": vae_loss(vae, pixels, config, noise)}
+
+    objective = AnchoredObjective(vae, config) if config.foreign_share else plain
 
     training = Training(
         learner,
@@ -191,7 +244,7 @@ def train_mini_vae(
             training.load(state)
     _run(training, config, run, store.spec)
     vae.eval().requires_grad_(False)
-    if not decoder_only:
+    if not decoder_only and not config.anchor_weight:
         std = vae.encode(to_model(pictures[:500])).latent_dist.mean.std()
         vae.register_to_config(scaling_factor=round(1 / float(std), 5))
     vae.save_pretrained(run.path / "vae")
@@ -202,16 +255,18 @@ def _run(training: Training, config: VaeConfig, run: RunFolder, spec: PictureSpe
     """To the last step, with a log, checkpoints, and what fresh pictures of all subjects look like."""
     vae = training.learner.model
     fresh = draw_pictures(replace(spec, seed=spec.seed + 1, lora_subjects="all"), 200).to(vae.device)
+    kinds = {kind: foreign_pictures(fresh[:60], kind) for kind in FOREIGN_KINDS if config.foreign_share}
     steps = training.steps(lambda: training.step >= config.steps)
     progress = tqdm(steps, initial=training.step, total=config.steps, desc="VAE")
     for losses in progress:
         done = training.step - 1
         if done % 20 == 0:
-            run.log(done, loss=losses["loss"], learning_rate=training.optimizer.param_groups[0]["lr"])
+            run.log(done, **losses, learning_rate=training.optimizer.param_groups[0]["lr"])
         if training.step % config.checkpoint_every == 0 or training.step == config.steps:
             run.save(config, **training.learner.state(), **training.state())
             quality = psnr(vae, fresh)
-            run.log(done, psnr=quality)
+            run.log(done, psnr=quality, **{f"psnr {kind}": psnr(vae, kinds[kind]) for kind in kinds})
             progress.set_postfix(psnr=f"{quality:.2f} dB")
             with atomic_path(run.path / "samples.png") as path:
-                reconstruction_sheet(vae, fresh[:16]).save(path)
+                shown = torch.cat([fresh[:16], *(pictures[:2] for pictures in kinds.values())])
+                reconstruction_sheet(vae, shown).save(path)
