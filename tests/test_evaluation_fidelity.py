@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 
 from kolors_course.art import STYLES, Cutout, Scene, cutouts, find_subject, render
 from kolors_course.errors import CourseError
-from kolors_course.evaluation import Likeness, Match, TestPrompt, measure_fidelity, shape_fidelity
+from kolors_course.evaluation import HeldOutPrompt, Likeness, Match, measure_fidelity, shape_fidelity
 from kolors_course.evaluation import likeness as likeness_module
 from kolors_course.evaluation.fidelity import SIDE, best_match
 from kolors_course.evaluation.likeness import Fidelity
@@ -168,7 +168,7 @@ def test_what_another_subject_covers_is_not_ones_own():
 
 
 PROMPTS = tuple(
-    TestPrompt(scene, language, "words", 1) for scene in (SCENES[0], PAIR) for language in ("en", "zh")
+    HeldOutPrompt(scene, language, "words", 1) for scene in (SCENES[0], PAIR) for language in ("en", "zh")
 )
 
 

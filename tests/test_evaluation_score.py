@@ -6,8 +6,8 @@ from PIL import Image
 from kolors_course.art import Scene, find_subject, render
 from kolors_course.evaluation import (
     Evaluation,
+    HeldOutPrompt,
     Scores,
-    TestPrompt,
     Verdict,
     evaluate,
     picture_sheet,
@@ -19,7 +19,7 @@ CAT, DOG = find_subject("cat"), find_subject("dog")
 SINGLE = Scene((CAT,), "snow", "night", "big", "left")
 PAIR = Scene((DOG, CAT), "space", "timeless")
 PROMPTS = tuple(
-    TestPrompt(scene, language, f"{language} {i}", 10_000 + i)
+    HeldOutPrompt(scene, language, f"{language} {i}", 10_000 + i)
     for i, scene in enumerate((SINGLE, PAIR))
     for language in ("en", "zh")
 )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from kolors_course.art.backdrop import PLACES, TIMELESS, TIMES, Backdrop, draw_backdrop
+from kolors_course.art.backdrop import PLACES, SKYLESS, TIMELESS, TIMES, Backdrop, draw_backdrop
 from kolors_course.art.subject import Subject, rasterise, silhouette, sprite, subjects
 from kolors_course.errors import CourseError, brief
 
@@ -165,7 +165,7 @@ def render_colour(layout: Layout, px: int = 128, enlarge: float = 1.0) -> Image.
     """The base look: Noto colour drawings in a tinted landscape, RGB px x px."""
     scene = layout.scene
     canvas = backdrop_image(layout.backdrop, px)
-    outdoors = scene.place not in ("space", "room")
+    outdoors = scene.place not in SKYLESS
     for placement in layout.placements:
         drawing = sprite(placement.subject, "colour")
         left, top, width, height = box = place_box(drawing, placement, px, enlarge)

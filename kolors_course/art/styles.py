@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 from scipy import ndimage
 
 from kolors_course.art.choices import BASE_STYLE, STYLES
@@ -49,10 +49,6 @@ LINES = {
 PIXEL_ENLARGE = 1.25
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
-
-
 def render_line(layout: Layout, look: Line, px: int) -> Image.Image:
     """Paper-coloured shapes with ink outlines; specks halved in number, the sky left as bare paper."""
     shapes, specks = [f'<rect x="-1" y="-1" width="130" height="130" fill="{look.paper}"/>'], 0
@@ -76,7 +72,14 @@ def render_line(layout: Layout, look: Line, px: int) -> Image.Image:
             shapes.append(e.shape.format(paint=paint))
     canvas = draw_shapes(shapes, px)
     for placement in layout.placements:
-        paste_line_drawing(canvas, placement, look.pack, look.enlarge, _rgb(look.paper), _rgb(look.ink))
+        paste_line_drawing(
+            canvas,
+            placement,
+            look.pack,
+            look.enlarge,
+            ImageColor.getrgb(look.paper),
+            ImageColor.getrgb(look.ink),
+        )
     return canvas
 
 
@@ -169,7 +172,7 @@ def _pixel(layout: Layout, px: int) -> Image.Image:
     # The picture is drawn large first, so that the box filter averages whole cells.
     small = render_colour(layout, n * 4, PIXEL_ENLARGE).resize((n, n), Image.Resampling.BOX)
     contrast = np.clip((_floats(small) - 0.5) * 1.12 + 0.5, 0, 1)
-    palette = np.array([_rgb("#" + code) for code in PICO8.split()])
+    palette = np.array([ImageColor.getrgb("#" + code) for code in PICO8.split()])
     distance = ((_lab(contrast)[:, :, None] - _lab(palette / 255)) ** 2).sum(-1)
     return Image.fromarray(palette[distance.argmin(-1)].astype(np.uint8)).resize(
         (px, px), Image.Resampling.NEAREST

@@ -9,7 +9,7 @@ from PIL import Image
 
 from kolors_course.art import BASE_STYLE, Scene, Subject, render
 from kolors_course.evaluation.fidelity import Match, shape_fidelity
-from kolors_course.evaluation.prompts import TestPrompt
+from kolors_course.evaluation.prompts import HeldOutPrompt
 from kolors_course.kolors.latents import decode_latents, encode_pictures
 from kolors_course.kolors.model import KolorsModel
 
@@ -43,7 +43,7 @@ class Fidelity:
             chance.
     """
 
-    prompts: tuple[TestPrompt, ...]
+    prompts: tuple[HeldOutPrompt, ...]
     style: str
     drawn: tuple[Likeness, ...]
     vae: tuple[Likeness, ...]
@@ -83,7 +83,7 @@ class Fidelity:
 
 def measure_fidelity(
     model: KolorsModel,
-    prompts: Sequence[TestPrompt],
+    prompts: Sequence[HeldOutPrompt],
     pictures: Sequence[Image.Image],
     style: str = BASE_STYLE,
     batch_size: int = 8,

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
-from PIL import Image, ImageDraw
+from diffusers.utils import make_image_grid
+from PIL import Image, ImageOps
 
 from kolors_course.art import BASE_STYLE
 from kolors_course.errors import CourseError
 from kolors_course.evaluation.probes import Probe, Verdict, agreement, look
-from kolors_course.evaluation.prompts import TestPrompt
+from kolors_course.evaluation.prompts import HeldOutPrompt
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.sampling import Sampling, generate
 
@@ -40,7 +41,7 @@ class Scores:
 class Evaluation:
     """Pictures with what was asked and what the probe saw."""
 
-    prompts: tuple[TestPrompt, ...]
+    prompts: tuple[HeldOutPrompt, ...]
     pictures: tuple[Image.Image, ...]
     verdicts: tuple[Verdict, ...]
 
@@ -66,7 +67,7 @@ class Evaluation:
 def evaluate(
     model: KolorsModel,
     probe: Probe,
-    prompts: Sequence[TestPrompt],
+    prompts: Sequence[HeldOutPrompt],
     sampling: Sampling,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
@@ -92,13 +93,9 @@ def score_table(columns: dict[str, Scores]) -> list[str]:
 
 def picture_sheet(evaluation: Evaluation, count: int = 48, columns: int = 12) -> Image.Image:
     """The first pictures, with a red frame where the probe misses a subject."""
-    pictures = evaluation.pictures[:count]
-    width, height = pictures[0].size
-    sheet = Image.new("RGB", (columns * (width + 6), -(-len(pictures) // columns) * (height + 6)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for i, picture in enumerate(pictures):
-        x, y = (i % columns) * (width + 6) + 3, (i // columns) * (height + 6) + 3
-        if not agreement(evaluation.prompts[i].scene, evaluation.verdicts[i])["subject"]:
-            draw.rectangle((x - 3, y - 3, x + width + 2, y + height + 2), fill=(214, 40, 40))
-        sheet.paste(picture, (x, y))
-    return sheet
+    framed = []
+    for i, picture in enumerate(evaluation.pictures[:count]):
+        right = agreement(evaluation.prompts[i].scene, evaluation.verdicts[i])["subject"]
+        framed.append(ImageOps.expand(picture, 3, "white" if right else (214, 40, 40)))
+    empty = [Image.new("RGB", framed[0].size, "white")] * (-len(framed) % columns)
+    return make_image_grid([*framed, *empty], -(-len(framed) // columns), columns)

@@ -1,4 +1,4 @@
-"""What decides the result of a LoRA training, kept in its checkpoint, and held against what is asked for later."""
+"""What decides the result of a LoRA training run: kept in its checkpoint, compared with what is asked for later."""
 
 import os
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from kolors_course.training.run import CHECKPOINT, RunFolder
 from kolors_course.training.store import content_key
 
 NONE = type(None)
-# What the checkpoint of a LoRA training holds.
+# What the checkpoint of a LoRA training run holds.
 CONTENTS = {
     "origin": dict,
     "precision": str,

@@ -32,6 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=output_folder, default="outputs/evaluation", help="default %(default)s"
     )
     shared.add_sampling(parser)
-    shared.add_lora(parser)
+    shared.add_lora_files(parser)
     shared.add_model(parser)
     shared.add_json(parser)
