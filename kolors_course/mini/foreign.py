@@ -174,7 +174,7 @@ def foreign_picture(rng: np.random.Generator, kind: str, world: Picture) -> Pict
 
 
 def with_foreign(pictures: Tensor, where: Tensor, rng: np.random.Generator) -> Tensor:
-    """`pictures` (B, 3, H, W) uint8, with foreign ones of all kinds alike in the places where `where` (B,) is true."""
+    """`pictures` (B, 3, H, W) uint8, with foreign ones, of all kinds alike, where `where` (B,) is true."""
     pictures = pictures.clone()
     for i in where.nonzero()[:, 0].tolist():
         kind = FOREIGN_KINDS[rng.integers(len(FOREIGN_KINDS))]
