@@ -20,7 +20,6 @@ from kolors_course.kolors.unet import conditioning_of, time_ids, unet_noise
 from kolors_course.mini.networks import build_text_encoder, build_unet, kolors_scheduler
 from kolors_course.mini.pictures import PictureStore
 from kolors_course.mini.reading import FactReader, reading_loss
-from kolors_course.mini.recorded import recorded_pass
 from kolors_course.mini.samples import sample_sheet
 from kolors_course.mini.scenes import SceneMaterial, captioned_scenes
 from kolors_course.mini.tokenizer import carry_embeddings
@@ -29,6 +28,7 @@ from kolors_course.training.checkpoint import restoring
 from kolors_course.training.learning import Material, Training, parameters_of
 from kolors_course.training.limits import check_numbers
 from kolors_course.training.losses import masked_mean
+from kolors_course.training.recorded import recorded_pass
 from kolors_course.training.run import RunFolder, autocast, warmup_cosine
 
 LOG_EVERY = 25  # steps
@@ -86,7 +86,12 @@ class BaseConfig:
 def build_model(config: BaseConfig, vae: AutoencoderKL, tokenizer: ChatGLMTokenizer) -> KolorsModel:
     """An untrained Kolors-mini around a trained VAE."""
     torch.manual_seed(config.seed)
-    unet = build_unet(config.text_width, config.block_out_channels, config.transformer_layers)
+    unet = build_unet(
+        config.text_width,
+        config.block_out_channels,
+        config.transformer_layers,
+        latent_channels=vae.config.latent_channels,
+    )
     torch.nn.init.zeros_(unet.conv_out.weight)
     enable_text_bias(unet)
     text_encoder = build_text_encoder(tokenizer.vocab_size, config.text_width, config.text_layers)

@@ -14,6 +14,7 @@ from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from kolors_course.mini.pictures import PictureStore, in_parallel
 from kolors_course.platform.fonts import cjk_font_path
 
 Picture = np.ndarray  # uint8 (H, W, 3)
@@ -180,6 +181,21 @@ def with_foreign(pictures: Tensor, where: Tensor, rng: np.random.Generator) -> T
         kind = FOREIGN_KINDS[rng.integers(len(FOREIGN_KINDS))]
         pictures[i] = _foreign(rng, kind, pictures[i])
     return pictures
+
+
+def foreign_pool(store: PictureStore, count: int, seed: int) -> Tensor:
+    """(count, 3, H, W) uint8, foreign pictures of all kinds alike, the i-th made of the i-th of `store`."""
+    store.draw(count)
+    starts = range(0, count, store.chunk)
+    jobs = [(store, start, min(start + store.chunk, count), seed) for start in starts]
+    return torch.from_numpy(np.concatenate(list(in_parallel(_foreign_part, jobs))))
+
+
+def _foreign_part(job: tuple[PictureStore, int, int, int]) -> np.ndarray:
+    store, start, stop, seed = job
+    world = store.read(start, stop)
+    everywhere = torch.ones(len(world), dtype=torch.bool)
+    return with_foreign(world, everywhere, np.random.default_rng((seed, start))).numpy()
 
 
 def foreign_pictures(world: Tensor, kind: str) -> Tensor:

@@ -53,13 +53,14 @@ def build_unet(
     block_out_channels: tuple[int, int, int] = (64, 128, 192),
     transformer_layers: tuple[int, int, int] = (1, 1, 2),
     sample_size: int = 16,
+    latent_channels: int = 4,
 ) -> UNet2DConditionModel:
     """A U-Net with exactly Kolors' fields, scaled down: 32 channels per head, 32 numbers per time id."""
     heads = tuple(c // 32 for c in block_out_channels)
     return UNet2DConditionModel(
         sample_size=sample_size,
-        in_channels=4,
-        out_channels=4,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
         block_out_channels=block_out_channels,
         layers_per_block=2,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),

@@ -18,12 +18,12 @@ from kolors_course.mini.pictures import (
     draw_pictures,
     to_model,
 )
-from kolors_course.mini.recorded import recorded_pass, to_device
 from kolors_course.mini.truth import truth_tensors
 from kolors_course.platform.device import pick_device
 from kolors_course.training.checkpoint import restoring
 from kolors_course.training.learning import Material, Training
 from kolors_course.training.limits import check_numbers
+from kolors_course.training.recorded import recorded_pass, to_device
 from kolors_course.training.run import RunFolder, autocast, warmup_cosine
 
 FLAGS = {"steps": "--probe-steps"}

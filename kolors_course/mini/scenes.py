@@ -17,9 +17,9 @@ from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
 from kolors_course.kolors.prompts import token_ids
 from kolors_course.mini.pictures import PictureSpec, PictureStore, choose_scene, in_parallel, to_model
-from kolors_course.mini.recorded import to_device
 from kolors_course.mini.truth import truth_tensors
 from kolors_course.training.objective import draw_noise
+from kolors_course.training.recorded import to_device
 
 ENCODED_AT_ONCE = 50  # pictures: more would only fill the memory
 TEXT_ROWS = 32  # the longest caption has 29 tokens; at least one pad row is needed

@@ -1,27 +1,27 @@
 """Train Kolors-mini's AutoencoderKL on rendered scenes in all styles (arXiv 1312.6114, 2112.10752)."""
 
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from PIL import Image
 from tqdm.auto import tqdm
 
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
-from kolors_course.mini.foreign import FOREIGN_KINDS, foreign_pictures, with_foreign
+from kolors_course.mini.critic import Critic, CriticisedLearner, adversarial_losses
+from kolors_course.mini.foreign import FOREIGN_KINDS, foreign_pictures, foreign_pool
+from kolors_course.mini.mixed import mixed_pictures
 from kolors_course.mini.network import CONTENTS, NetworkLearner
 from kolors_course.mini.pictures import PictureSpec, PictureStore, draw_pictures, to_model
-from kolors_course.mini.recorded import recorded_pass, to_device
+from kolors_course.mini.reconstructions import psnr, reconstruction_sheet
 from kolors_course.platform.device import pick_device
 from kolors_course.training.checkpoint import restoring
-from kolors_course.training.learning import Material, Training, parameters_of
+from kolors_course.training.learning import Objective, Training
 from kolors_course.training.limits import check_numbers
+from kolors_course.training.recorded import recorded_pass
 from kolors_course.training.run import RunFolder, in_autocast, warmup_cosine
 
 FLAGS = {"steps": "--vae-steps", "learning_rate": "--vae-learning-rate"}
@@ -37,9 +37,16 @@ class VaeConfig:
     alone are content with soft edges. `log_weight` multiplies the mean over pictures of log(MSE + 1e-4): what it
     falls by the mean PSNR rises, so that one picture drawn badly does not outweigh ten drawn well.
 
-    `foreign_share` of each batch are pictures that are not of our world (see `foreign`). `anchor_weight` multiplies
-    how far the latents of the world have moved from where they were at the start, as a squared distance in standard
-    deviations: a U-Net that knows them stays valid.
+    `critic_weight` is how much a critic counts beside all of these (see `critic`): it asks for crisp edges, of a VAE
+    that draws well already.
+
+    `foreign_share` of each batch are pictures that are not of our world (see `foreign`): new ones in every step, or
+    out of `foreign_pool` drawn beforehand, because a GPU would have to wait. `anchor_weight` multiplies how far the
+    latents of the world have moved from where they were at the start, as a squared distance in standard deviations:
+    a U-Net that knows them stays valid.
+
+    Each cell of the latents has `latent_channels` numbers. At each of the `block_out_channels` the encoder has
+    `layers_per_block` residual blocks, and the decoder one more.
     """
 
     steps: int = 4000
@@ -51,8 +58,12 @@ class VaeConfig:
     kl_weight: float = 1e-4
     edge_weight: float = 0.0
     log_weight: float = 0.0
+    critic_weight: float = 0.0
     foreign_share: float = 0.0
+    foreign_pool: int = 0
     anchor_weight: float = 0.0
+    latent_channels: int = 4
+    layers_per_block: int = 1
     block_out_channels: tuple[int, ...] = (32, 64, 96, 128)
     pictures: int = 14000
     seed: int = 0
@@ -62,17 +73,25 @@ class VaeConfig:
         check_numbers(self)
         if self.pictures < self.batch_size:
             raise CourseError(f"{self.pictures} pictures do not fill a batch of {self.batch_size}; take more")
+        if self.foreign_pool > self.pictures:
+            raise CourseError(
+                f"foreign_pool is {self.foreign_pool}, but each is made of another one of {self.pictures} pictures"
+            )
+        if self.critic_weight and self.anchor_weight:
+            raise CourseError(
+                "critic_weight is for a decoder alone, which needs no anchor_weight; choose one"
+            )
 
 
 def build_vae(config: VaeConfig) -> AutoencoderKL:
-    """An untrained AutoencoderKL with Kolors' four latent channels and no attention in the middle."""
+    """An untrained AutoencoderKL: Kolors' own, only smaller, and without attention in the middle."""
     levels = len(config.block_out_channels)
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,
         up_block_types=("UpDecoderBlock2D",) * levels,
         block_out_channels=config.block_out_channels,
-        layers_per_block=1,
-        latent_channels=4,
+        layers_per_block=config.layers_per_block,
+        latent_channels=config.latent_channels,
         norm_num_groups=8,
         sample_size=128,
         mid_block_add_attention=False,
@@ -95,7 +114,20 @@ def vae_loss(
         posterior: of `pixels`, if it is known already.
     """
     posterior = posterior or vae.encode(pixels).latent_dist
-    decoded = vae.decode(posterior.mean + posterior.std * noise).sample.float()
+    return reconstruction_loss(reconstruction(vae, posterior, noise), pixels, config, posterior)
+
+
+def reconstruction(
+    vae: AutoencoderKL, posterior: DiagonalGaussianDistribution, noise: torch.Tensor
+) -> torch.Tensor:
+    """(B, 3, H, W), decoded from a sample of the posterior."""
+    return vae.decode(posterior.mean + posterior.std * noise).sample.float()
+
+
+def reconstruction_loss(
+    decoded: torch.Tensor, pixels: torch.Tensor, config: VaeConfig, posterior: DiagonalGaussianDistribution
+) -> torch.Tensor:
+    """`vae_loss` of pictures that are decoded."""
     kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).float().mean()
     difference = decoded - pixels
     mse, l1 = difference.square().mean(), difference.abs().mean()
@@ -108,6 +140,35 @@ def vae_loss(
         + config.edge_weight * edges
         + config.log_weight * logs
     )
+
+
+@dataclass(frozen=True)
+class PlainObjective:
+    """`vae_loss`."""
+
+    config: VaeConfig
+
+    def __call__(
+        self, vae: AutoencoderKL, pixels: torch.Tensor, noise: torch.Tensor, **world: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        return {"loss": vae_loss(vae, pixels, self.config, noise)}
+
+
+@dataclass(frozen=True)
+class CriticisedObjective:
+    """`vae_loss`, and what a critic says, which learns in the same pass."""
+
+    config: VaeConfig
+    critic: Critic
+
+    def __call__(
+        self, vae: AutoencoderKL, pixels: torch.Tensor, noise: torch.Tensor, **world: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        posterior = vae.encode(pixels).latent_dist
+        decoded = reconstruction(vae, posterior, noise)
+        loss = reconstruction_loss(decoded, pixels, self.config, posterior)
+        weight = self.config.critic_weight
+        return {"loss": loss, **adversarial_losses(self.critic, vae, pixels, decoded, loss, weight)}
 
 
 class AnchoredObjective:
@@ -130,65 +191,14 @@ class AnchoredObjective:
         return {"loss": loss, "anchor": self.config.anchor_weight * anchor}
 
 
-def psnr(vae: AutoencoderKL, pictures: torch.Tensor) -> float:
-    """Mean peak signal-to-noise ratio in dB of reconstructions (posterior mean) of uint8 pictures."""
-    errors = []
-    with torch.no_grad():
-        for batch in pictures.split(50):
-            pixels = to_model(batch.to(vae.device))
-            decoded = vae.decode(vae.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
-            errors.append(((decoded - pixels) / 2).square().mean((1, 2, 3)))
-    return float((-10 * torch.log10(torch.cat(errors))).mean())
-
-
-def reconstruction_sheet(vae: AutoencoderKL, pictures: torch.Tensor) -> Image.Image:
-    """Originals above their reconstructions, one column each."""
-    with torch.no_grad():
-        decoded = vae.decode(vae.encode(to_model(pictures.to(vae.device))).latent_dist.mean).sample
-    decoded = ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte().cpu()
-    rows = torch.cat([torch.cat(list(row), dim=2) for row in (pictures.cpu(), decoded)], dim=1)
-    return Image.fromarray(rows.permute(1, 2, 0).numpy())
-
-
-def vae_learner(vae: AutoencoderKL, decoder_only: bool = False) -> NetworkLearner:
+def vae_learner(
+    vae: AutoencoderKL, decoder_only: bool = False, critic: Critic | None = None
+) -> NetworkLearner:
     """The learner of a VAE, or of its decoder alone; then encoder and latents stay as they are."""
     vae.requires_grad_(True)
     for part in (vae.encoder, vae.quant_conv) if decoder_only else ():
         part.requires_grad_(False)
-    return NetworkLearner(vae)
-
-
-def vae_material(
-    pictures: torch.Tensor, config: VaeConfig, cells: int, generator: torch.Generator
-) -> Material:
-    """Batches of `pictures`, each once in every pass over them, and the noise of the posterior.
-
-    With a `foreign_share`, that many give way to foreign ones, and `world` (B,) is 1.0 where they have not.
-
-    Args:
-        pictures: uint8 (N, 3, H, W), where they are trained on.
-        cells: the side of the latents.
-    """
-
-    def batches() -> Iterator[torch.Tensor]:
-        while True:
-            for rows in torch.randperm(len(pictures), generator=generator).split(config.batch_size):
-                if len(rows) == config.batch_size:
-                    yield pictures[to_device(rows, pictures.device)]
-
-    endless = batches()
-
-    def material(step: int) -> dict[str, torch.Tensor]:
-        noise = torch.randn((config.batch_size, 4, cells, cells), generator=generator)
-        batch, told = next(endless), {}
-        if config.foreign_share:
-            foreign = torch.rand(len(batch), generator=generator) < config.foreign_share
-            batch = with_foreign(batch, foreign, np.random.default_rng((config.seed, step)))
-            told = {"world": to_device((~foreign).float(), pictures.device)}
-        pixels = to_model(batch).contiguous(memory_format=torch.channels_last)
-        return {"noise": to_device(noise, pictures.device), "pixels": pixels, **told}
-
-    return material
+    return CriticisedLearner(vae, critic) if critic else NetworkLearner(vae)
 
 
 def train_mini_vae(
@@ -212,31 +222,34 @@ def train_mini_vae(
     torch.manual_seed(config.seed)
     device, run = pick_device(), RunFolder(output)
     vae = (start or build_vae(config)).to(device, memory_format=torch.channels_last)
-    learner = vae_learner(vae, decoder_only)
+    critic = Critic().to(device, memory_format=torch.channels_last) if config.critic_weight else None
+    learner = vae_learner(vae, decoder_only, critic)
+    groups = learner.groups()
     optimizer = torch.optim.AdamW(
-        learner.groups(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
+        groups, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
     )
-    state = run.resume(config, CONTENTS, FLAGS)
-    generator = torch.Generator().manual_seed(config.seed + (state["step"] if state else 0))
+    state = run.resume(config, CONTENTS | ({"critic": dict} if critic else {}), FLAGS)
     pictures = store.read(0, config.pictures).to(device)
-    cells = store.spec.size >> (len(config.block_out_channels) - 1)
-
-    def plain(vae: AutoencoderKL, pixels: torch.Tensor, noise: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"loss": vae_loss(vae, pixels, config, noise)}
-
-    objective = AnchoredObjective(vae, config) if config.foreign_share else plain
-
+    pool = foreign_pool(store, config.foreign_pool, config.seed).to(device) if config.foreign_pool else None
+    cells = store.spec.size >> (len(vae.config.block_out_channels) - 1)
+    material = mixed_pictures(
+        pictures,
+        config.batch_size,
+        (vae.config.latent_channels, cells, cells),
+        config.seed,
+        foreign_share=config.foreign_share,
+        pool=pool,
+        done=state["step"] if state else 0,
+    )
+    objective = _objective(vae, config, critic)
     training = Training(
         learner,
-        recorded_pass(
-            learner,
-            in_autocast(objective, device),
-            vae_material(pictures, config, cells, generator),
-            device,
-        ),
+        recorded_pass(learner, in_autocast(objective, device), material, device),
         optimizer,
-        rates=lambda step: [config.learning_rate * warmup_cosine(step, config.steps, config.warmup)],
-        clip=lambda: torch.nn.utils.clip_grad_norm_(parameters_of(learner), 1.0),
+        rates=lambda step: (
+            [config.learning_rate * warmup_cosine(step, config.steps, config.warmup)] * len(groups)
+        ),
+        clip=lambda: torch.nn.utils.clip_grad_norm_(groups[0]["params"], 1.0),
     )
     if state:
         with restoring(run.checkpoint):
@@ -249,6 +262,12 @@ def train_mini_vae(
         vae.register_to_config(scaling_factor=round(1 / float(std), 5))
     vae.save_pretrained(run.path / "vae")
     return vae
+
+
+def _objective(vae: AutoencoderKL, config: VaeConfig, critic: Critic | None) -> Objective:
+    if critic:
+        return CriticisedObjective(config, critic)
+    return AnchoredObjective(vae, config) if config.anchor_weight else PlainObjective(config)
 
 
 def _run(training: Training, config: VaeConfig, run: RunFolder, spec: PictureSpec) -> None:

@@ -9,7 +9,7 @@ Three nouns, which do not know each other's inside:
 
 A *pass* takes them through the networks: `gradients(step)` leaves the gradients of the losses in the learner's
 parameters and returns the losses. `plain_pass` does just this; `distributed.AcceleratedPass` does it on several
-devices, in mixed precision, and in parts; `kolors_course.mini.recorded` records it on a GPU.
+devices, in mixed precision, and in parts; `recorded.RecordedPass` records it on a GPU.
 `Training` adds an optimizer, and its steps are the loop. What is due after which step (a log, a checkpoint, samples)
 is the business of whoever runs through them:
 

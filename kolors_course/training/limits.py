@@ -41,6 +41,11 @@ LIMITS = {
     "captions": whole(1, 1_000),
     "styled_share": SHARE,
     "ema_share": SHARE,
+    "critic_weight": Range(0, 1_000),
+    "foreign_share": SHARE,
+    "foreign_pool": whole(0, MANY),
+    "latent_channels": whole(1, 64),
+    "layers_per_block": whole(1, 8),
 }
 
 
