@@ -20,11 +20,13 @@ from kolors_course.mini.vae import train_mini_vae
 from kolors_course.platform.device import free_memory, limit_threads, pick_device
 from kolors_course.platform.machine import GIB, free_disk
 
-SCENE_BYTES = 4096  # of a scene's latents, captions and facts, while the base model is trained
+# Of a scene, while the base model is trained: captions and facts, and each channel of the latents.
+SCENE_BYTES, CHANNEL_BYTES = 2048, 512
 # flag -> the stage that it is for
 STAGE_OF = {
     "vae_steps": "vae",
     "vae_learning_rate": "vae",
+    "latent_channels": "vae",
     "probe_steps": "probe",
     "base_steps": "base",
     "learning_rate": "base",
@@ -42,7 +44,12 @@ def chosen_recipe(arguments: argparse.Namespace) -> MiniRecipe:
     recipe = RECIPES[arguments.recipe or default_recipe(pick_device())]
     return replace(
         recipe,
-        vae=changed(recipe.vae, steps=arguments.vae_steps, learning_rate=arguments.vae_learning_rate),
+        vae=changed(
+            recipe.vae,
+            steps=arguments.vae_steps,
+            learning_rate=arguments.vae_learning_rate,
+            latent_channels=arguments.latent_channels,
+        ),
         probe=changed(recipe.probe, steps=arguments.probe_steps),
         base=changed(
             recipe.base,
@@ -71,11 +78,12 @@ def _check_room(recipe: MiniRecipe, stages: Collection[str], folder: Path) -> No
     if not drawn:
         return
     each = 3 * recipe.pictures.size**2
+    scene = SCENE_BYTES + CHANNEL_BYTES * recipe.vae.latent_channels
     there = sum(file.stat().st_size for file in (folder / "pictures").glob("*.npy"))
     needs = {
         "disk": (each * max(drawn.values()) - there, free_disk(folder)),
         "memory": (
-            max(SCENE_BYTES * count if stage == "base" else each * count for stage, count in drawn.items()),
+            max((scene if stage == "base" else each) * count for stage, count in drawn.items()),
             free_memory(pick_device()),
         ),
     }

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from kolors_course.diffusion import NoiseSchedule
+from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
 from kolors_course.kolors.compact import enable_text_bias
 from kolors_course.kolors.model import KolorsModel
@@ -134,12 +135,24 @@ class BaseLearner:
         self.reader.load_state_dict(state["reader"])
 
     def start_from(self, model: KolorsModel) -> None:
-        """Take over the weights of a trained model."""
+        """Take over the weights of a trained model.
+
+        Raises:
+            CourseError: its U-Net is of another size.
+        """
         own = self.model
+        before, now = (_size_of(each) for each in (model.unet, own.unet))
+        if before != now:
+            raise CourseError(f"the recipe makes a U-Net of {now}, and that to go on from is one of {before}")
         own.unet.load_state_dict(model.unet.state_dict())
         own.text_encoder.load_state_dict(model.text_encoder.state_dict())
         words = own.text_encoder.embedding.word_embeddings.weight
         words.data.copy_(carry_embeddings(words.detach(), model.tokenizer, own.tokenizer))
+
+
+def _size_of(unet: UNet2DConditionModel) -> str:
+    widths = "/".join(map(str, unet.config.block_out_channels))
+    return f"widths {widths} for {unet.config.in_channels} latent channels"
 
 
 @dataclass(frozen=True)
@@ -191,7 +204,8 @@ def train_base(
         start: a finished model to train further; None starts from nothing.
 
     Raises:
-        CourseError: all or none of the pictures have a style; or see `RunFolder.resume`.
+        CourseError: all or none of the pictures have a style, or `start` is of another size; or see
+            `RunFolder.resume`.
     """
     run, device = RunFolder(output), pick_device()
     model = build_model(config, vae.eval().requires_grad_(False), tokenizer)

@@ -2,4 +2,5 @@
 
 # In their order; how large batches are and how many steps they take: see `recipe`.
 MINI_STAGES = ("tokenizer", "pictures", "vae", "probe", "base")
-MINI_RECIPES = ("cpu", "gpu")
+MINI_RECIPES = ("cpu", "gpu", "gpu2")
+LATENT_CHANNELS = (4, 8, 16)

@@ -7,13 +7,21 @@ are skipped. The result goes to OUTPUT/kolors-mini and OUTPUT/probe-run; copy th
     kolors-course train-mini --from data/kolors-mini --base-steps 3500 --learning-rate 5e-4   # go on from there
     kolors-course train-mini --from data/kolors-mini --stage decoder                          # sharper pictures
     kolors-course train-mini --from data/kolors-mini --stage vae --stage base                 # both, encoder too
+
+Kolors-mini 2, in sessions of about ten minutes on a GPU. Run a line again if it was cut short; while the decoder is
+trained, --stage pictures can draw for the last line beside it.
+
+    kolors-course train-mini --recipe gpu2 -o outputs/mini2 --stage vae
+    kolors-course train-mini --recipe gpu2 -o outputs/mini2 --stage base
+    kolors-course train-mini --recipe gpu2 -o outputs/mini2 --from outputs/mini2/kolors-mini --stage decoder
+    kolors-course train-mini --recipe gpu2 -o outputs/mini2 --from outputs/mini2/kolors-mini --learning-rate 7e-4
 """
 
 import argparse
 from pathlib import Path
 
 from kolors_course.cli.flags.numbers import number
-from kolors_course.mini.choices import MINI_RECIPES, MINI_STAGES
+from kolors_course.mini.choices import LATENT_CHANNELS, MINI_RECIPES, MINI_STAGES
 from kolors_course.ranges import whole
 from kolors_course.training.limits import LEARNING_RATE, MANY, SHARE, STEPS
 
@@ -23,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe",
         choices=MINI_RECIPES,
-        help="how large batches and how many steps; gpu where there is one, else cpu",
+        help="how large batches and networks, and how many steps; by default gpu where there is one, else cpu, which "
+        "make the same networks. gpu2 makes Kolors-mini 2",
     )
     parser.add_argument(
         "--stage",
@@ -45,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pictures", type=number(whole(100, MANY)), help="of the base model; default: the recipe's"
     )
     parser.add_argument("--vae-learning-rate", type=number(LEARNING_RATE), help="default: the recipe's")
+    parser.add_argument(
+        "--latent-channels",
+        type=int,
+        choices=LATENT_CHANNELS,
+        help="numbers in each cell of a new VAE's latents; default: the recipe's",
+    )
     parser.add_argument("--vae-steps", type=number(STEPS), help="default: the recipe's")
     parser.add_argument("--base-steps", type=number(STEPS), help="default: the recipe's")
     parser.add_argument("--probe-steps", type=number(STEPS), help="default: the recipe's")
