@@ -1,12 +1,18 @@
 """What full Kolors' U-Net costs on a GPU: memory and speed of our training step and of guided sampling.
 
     python benchmarks/full_width_gpu.py --output full_width_gpu.json
+    python benchmarks/full_width_gpu.py --compare --output ways.json   # eager, recorded and compiled, in one run
     python benchmarks/full_width_gpu.py --tiny --output tiny.json      # the same at a tiny width, on any machine
 
 The weights are random, which changes neither memory nor speed. Every part trains a LoRA of rank 16 on the attention
 layers with batch 1 at 1024 px, latents and captions cached, as `kolors-course train-lora` does. The file is written
 anew after each part; a part that fails or no longer fits into --seconds is named in it, and the others go on.
 Quantized parts need bitsandbytes (for CUDA 13: 0.48 or newer).
+
+--compare takes the training step, and sampling, in several ways: as they are, recorded as a CUDA graph (one for
+each shape of pictures; without a GPU it runs plainly), and by torch.compile, whose compiling takes minutes. The
+losses of the first steps, which start alike, are told too: a way must not change what is learnt. Recorded and
+compiled steps have not run on a GPU yet.
 """
 
 import argparse
@@ -17,6 +23,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -35,12 +42,14 @@ from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH
 from kolors_course.kolors.quantize import quantization_of, quantize_unet
 from kolors_course.lora import LoraSettings
 from kolors_course.platform.device import limit_threads, pick_device
-from kolors_course.training.batches import PictureStream
+from kolors_course.training.batches import NoisyBatches, PictureStream
 from kolors_course.training.cache import EncodedPictures
 from kolors_course.training.data import TrainingData
 from kolors_course.training.distributed import make_accelerator
+from kolors_course.training.learning import Gradients
 from kolors_course.training.lora import restore
 from kolors_course.training.recipe import LoraTraining
+from kolors_course.training.recorded import DenoisingTensors, NoisyTensors, recorded_pass
 from kolors_course.training.run import RunFolder
 from kolors_course.training.trainer import LoraTrainer
 
@@ -59,6 +68,7 @@ CAPTION_TOKENS = 30  # a sentence; [gMASK] and sop included
 PICTURES = 4
 GUIDANCE = 5.0
 LEAST_SECONDS = 3.0  # a part is not started with less
+COMPARED = 10  # steps whose losses are told
 
 
 def build_model(tiny: bool, device: torch.device, seed: int) -> KolorsModel:
@@ -115,8 +125,59 @@ def training_data(model: KolorsModel, compacted: bool) -> TrainingData:
     return TrainingData(PictureStream((cache,), 0, 0.1), None, (), None)
 
 
+def recorded_training(trainer: LoraTrainer) -> Gradients:
+    """The trainer's pass, recorded as a CUDA graph where there is a GPU; it sees the same material."""
+    recipe, model = trainer.recipe, trainer.model
+    noisy = NoisyBatches(trainer.data.train, model.schedule.num_train_timesteps, recipe.batch_size)
+    objective = DenoisingTensors(recipe.loss)
+
+    def in_precision(*arguments: object, **material: Tensor) -> dict[str, Tensor]:
+        with trainer.accelerator.autocast():
+            return objective(*arguments, **material)
+
+    material = NoisyTensors(noisy, model.schedule, recipe.loss)
+    return recorded_pass(trainer.learner, in_precision, material, model.device)
+
+
+def measure_way(model: KolorsModel, seconds: float, way: str) -> dict:
+    """As `measure_training`, with the step taken in another way: "eager", "recorded" or "compiled"."""
+
+    def change(trainer: LoraTrainer) -> None:
+        if way == "recorded":
+            trainer.training.gradients = recorded_training(trainer)
+        elif way == "compiled":
+            trainer.learner.wrap(torch.compile(trainer.learner.module))
+
+    with trainer_of(model, compacted=True, checkpointing=False) as trainer:
+        change(trainer)
+        losses = [trainer.train_step() for _ in range(COMPARED)]
+        with peak_memory(model.device) as memory:
+            per_step = repeat(trainer.train_step, seconds)
+    return {**speed_of(per_step), "losses": [round(loss, 5) for loss in losses], **memory}
+
+
 def measure_training(model: KolorsModel, seconds: float, compacted: bool, checkpointing: bool) -> dict:
     """Steps per second, operations and peak memory of our training step."""
+    with trainer_of(model, compacted, checkpointing) as trainer:
+        trainer.train_step()  # the optimizer's averages are made in the first step
+        with FlopCounterMode(display=False) as counter:
+            trainer.train_step()
+        with peak_memory(model.device) as memory:
+            per_step = repeat(trainer.train_step, seconds)
+    return {
+        **speed_of(per_step),
+        "TFLOP per step": round(counter.get_total_flops() / 1e12, 4),
+        **memory,
+    }
+
+
+def speed_of(per_step: float) -> dict[str, float]:
+    return {"seconds per step": round(per_step, 4), "steps per second": round(1 / per_step, 3)}
+
+
+@contextmanager
+def trainer_of(model: KolorsModel, compacted: bool, checkpointing: bool) -> Iterator[LoraTrainer]:
+    """A trainer before its first step; afterwards the model is without LoRA again."""
     recipe = LoraTraining(
         batch_size=1,
         learning_rate=1e-4,
@@ -128,22 +189,10 @@ def measure_training(model: KolorsModel, seconds: float, compacted: bool, checkp
         accelerator = make_accelerator(recipe, model.device)
         model.vae.to("cpu")  # as the trainer does once pictures are encoded
         data = training_data(model, compacted)
-        trainer = LoraTrainer(model, recipe, data, RunFolder(Path(folder)), accelerator, {})
         try:
-            trainer.train_step()  # the optimizer's averages are made in the first step
-            with FlopCounterMode(display=False) as counter:
-                trainer.train_step()
-            with peak_memory(model.device) as memory:
-                per_step = repeat(trainer.train_step, seconds)
+            yield LoraTrainer(model, recipe, data, RunFolder(Path(folder)), accelerator, {})
         finally:
-            del trainer
             restore(model)
-    return {
-        "seconds per step": round(per_step, 4),
-        "steps per second": round(1 / per_step, 3),
-        "TFLOP per step": round(counter.get_total_flops() / 1e12, 4),
-        **memory,
-    }
 
 
 def our_sampler(model: KolorsModel, steps: int, latents: Tensor) -> Callable[[], object]:
@@ -189,8 +238,12 @@ def stock_sampler(model: KolorsModel, steps: int, latents: Tensor) -> Callable[[
     return draw
 
 
-def measure_sampling(model: KolorsModel, seconds: float, steps: int, stock: bool) -> dict:
+def measure_sampling(
+    model: KolorsModel, seconds: float, steps: int, stock: bool, compiled: bool = False
+) -> dict:
     """Seconds and peak memory of one picture, VAE included, text encoder not."""
+    if compiled:
+        model = replace(model, unet=torch.compile(model.unet))
     side = model.unet.config.sample_size
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(1, 4, side, side, generator=generator).to(model.device, model.unet.dtype)
@@ -254,12 +307,26 @@ def parts(arguments: argparse.Namespace, seconds: float) -> dict[str, Callable[[
     def quantized(kind: str, checkpointing: bool) -> Callable[[KolorsModel], dict]:
         return lambda model: quantized_training(model, seconds, kind, checkpointing)
 
+    def way(name: str) -> Callable[[KolorsModel], dict]:
+        return lambda model: measure_way(model, seconds, name)
+
+    def sampling(stock: bool = False, compiled: bool = False) -> Callable[[KolorsModel], dict]:
+        return lambda model: measure_sampling(model, seconds, steps, stock, compiled)
+
+    if arguments.compare:
+        return {
+            "training, bf16, eager": way("eager"),
+            "training, bf16, recorded": way("recorded"),
+            f"sampling, {steps} steps, ours": sampling(),
+            "training, bf16, compiled": way("compiled"),
+            f"sampling, {steps} steps, ours, compiled": sampling(compiled=True),
+        }
     return {
         "training, bf16": training(True, False),
         "training, bf16, 256 text rows": training(False, False),
         "training, bf16, checkpointing": training(True, True),
-        f"sampling, {steps} steps, ours": lambda model: measure_sampling(model, seconds, steps, False),
-        f"sampling, {steps} steps, stock": lambda model: measure_sampling(model, seconds, steps, True),
+        f"sampling, {steps} steps, ours": sampling(),
+        f"sampling, {steps} steps, stock": sampling(stock=True),
         "training, nf4, checkpointing": quantized("nf4", True),
         "training, nf4": quantized("nf4", False),
         "training, int8, checkpointing": quantized("int8", True),
@@ -300,6 +367,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("full_width_gpu.json"))
     parser.add_argument("--device", help="default: the best there is")
     parser.add_argument("--tiny", action="store_true", help="a tiny width, to try the script")
+    parser.add_argument(
+        "--compare", action="store_true", help="ways to take a step, instead of the usual parts"
+    )
     parser.add_argument("--steps", type=int, default=25, help="sampling steps (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=75, help="start no part after (default %(default)s)")
     parser.add_argument("--seconds-per-part", type=float, default=4, help="timed (default %(default)s)")
@@ -309,7 +379,8 @@ def main() -> None:
     threads, device = limit_threads(), pick_device(arguments.device)
     command = f"python benchmarks/full_width_gpu.py --steps {arguments.steps} --seed {arguments.seed}"
     report = {
-        "command": command + (" --tiny" if arguments.tiny else ""),
+        "command": command
+        + "".join(f" --{flag}" for flag in ("compare", "tiny") if getattr(arguments, flag)),
         **circumstances(threads, device, arguments.commit),
         "what": "U-Net of full Kolors with random weights, LoRA rank 16 on attention, batch 1, "
         f"{CAPTION_TOKENS} text tokens, bf16",

@@ -33,6 +33,24 @@ def test_training_is_measured_and_leaves_the_model_as_it_was(model):
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
+def test_every_way_to_take_a_step_learns_the_same(model, monkeypatch):
+    """Compiling itself is left out: it needs a compiler and minutes."""
+    monkeypatch.setattr(torch, "compile", lambda module: torch.nn.Sequential(module)[0])
+    before = {name: tensor.clone() for name, tensor in model.unet.state_dict().items()}
+    found = {way: bench.measure_way(model, 0.0, way) for way in ("eager", "recorded", "compiled")}
+    losses = [each["losses"] for each in found.values()]
+    assert len(set(losses[0])) == bench.COMPARED
+    assert losses[0] == losses[1] == losses[2]
+    after = model.unet.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_ways_are_compared_in_one_run():
+    names = list(bench.parts(argparse.Namespace(compare=True, steps=25), 0.0))
+    assert [name.split(", ")[-1] for name in names] == ["eager", "recorded", "ours", "compiled", "compiled"]
+
+
 @pytest.mark.parametrize("stock", [False, True])
 def test_both_samplers_draw(model, stock):
     assert bench.measure_sampling(model, 0.0, steps=1, stock=stock)["seconds per picture"] > 0

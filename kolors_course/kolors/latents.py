@@ -15,12 +15,12 @@ PREVIEW_CELLS = 32
 
 
 def encode_pictures(model: KolorsModel, pictures: Sequence[Image.Image]) -> Tensor:
-    """Pictures of one size -> latents (B, 4, h, w), the means of the VAE's codes; undone by `decode_latents`."""
+    """Pictures of one size -> latents (B, C, h, w), the means of the VAE's codes; undone by `decode_latents`."""
     return vae_encode(model, pictures) * model.vae.config.scaling_factor
 
 
 def decode_latents(model: KolorsModel, latents: Tensor) -> list[Image.Image]:
-    """Latents (B, 4, h, w) -> pictures.
+    """Latents (B, C, h, w) -> pictures.
 
     Raises:
         CourseError: a pixel is not a finite number; it would come out black without a word.
@@ -51,7 +51,7 @@ def vae_decode(model: KolorsModel, latents: Tensor) -> list[Image.Image]:
 
 
 def preview_picture(model: KolorsModel, latents: Tensor) -> Image.Image:
-    """What one latent (4, h, w) looks like: exact up to 32 cells a side, above that decoded from averaged cells.
+    """What one latent (C, h, w) looks like: exact up to 32 cells a side, above that decoded from averaged cells.
 
     The averages make it cheap beside a step of the U-Net; a quarter of the side costs a sixteenth.
     """

@@ -97,7 +97,7 @@ def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:
 
 
 def unit_noise(model: KolorsModel, generators: Sequence[torch.Generator], height: int, width: int) -> Tensor:
-    """Standard normal latents (B, 4, h, w), each row from its own generator, so batches do not change pictures."""
+    """Standard normal latents (B, C, h, w), each row from its own generator, so batches do not change pictures."""
     factor = model.vae_scale_factor
     shape = (1, model.unet.config.in_channels, height // factor, width // factor)
     rows = [torch.randn(shape, generator=generator) for generator in generators]
@@ -191,11 +191,11 @@ def draw_latents(
     original: Tensor | None = None,
     watch: Callable[[SamplerState], None] | None = None,
 ) -> Tensor:
-    """Clean latents (B, 4, h, w) of one batch, each row from its own prompt and seed.
+    """Clean latents (B, C, h, w) of one batch, each row from its own prompt and seed.
 
     Args:
         negative: one row for all, or B.
-        original: latents of pictures to start from, (B, 4, h, w) or one row for all; the size is then theirs.
+        original: latents of pictures to start from, (B, C, h, w) or one row for all; the size is then theirs.
         watch: called with every state; what it raises stops the drawing.
 
     Raises:

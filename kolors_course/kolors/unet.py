@@ -25,7 +25,7 @@ def unet_noise(
     conditioning: dict[str, Tensor],
     text_memory: dict[Any, Any] | None = None,
 ) -> Tensor:
-    """One call of the U-Net: predicted noise (B, 4, h, w).
+    """One call of the U-Net: predicted noise (B, C, h, w).
 
     Args:
         text_memory: see `TextBiasAttnProcessor`; one for each conditioning that is used more than once.

@@ -30,7 +30,7 @@ class CaptionedScenes:
     """N scenes, on one device.
 
     Attributes:
-        latents: (N, 4, h, w) scaled posterior means, half precision.
+        latents: (N, C, h, w) scaled posterior means, half precision.
         styled: (N,) bool, whether it is drawn in a style; its captions then name the style.
         input_ids: (N, captions, TEXT_ROWS) tokens of each caption, padded on the left with 0, int16.
         lengths: (N, captions) how many of them are real.
@@ -80,7 +80,7 @@ def caption_scenes(spec: PictureSpec, rows: list[int], tokenizer: ChatGLMTokeniz
 
 @torch.no_grad()
 def scene_latents(vae: AutoencoderKL, store: PictureStore, rows: list[int]) -> Tensor:
-    """Scaled posterior means (N, 4, h, w), half precision, of the pictures with these numbers (rising)."""
+    """Scaled posterior means (N, C, h, w), half precision, of the pictures with these numbers (rising)."""
     latents, numbers = [], torch.tensor(rows)
     for start in tqdm(range(0, rows[-1] + 1, store.chunk), desc="encoding"):
         wanted = numbers[(numbers >= start) & (numbers < start + store.chunk)] - start

@@ -110,7 +110,7 @@ def vae_loss(
 
     Args:
         pixels: (B, 3, H, W) in -1..1.
-        noise: (B, 4, H/f, W/f), standard normal, drives the reparametrisation.
+        noise: (B, C, H/f, W/f), standard normal, drives the reparametrisation.
         posterior: of `pixels`, if it is known already.
     """
     posterior = posterior or vae.encode(pixels).latent_dist

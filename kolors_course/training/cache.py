@@ -28,8 +28,8 @@ class EncodedPictures:
     """Pictures of one size, ready for the U-Net.
 
     Attributes:
-        latents: (V, N, 4, h, w) scaled posterior means; V = 2 when a mirrored version is kept, else 1.
-        deviations: (V, N, 4, h, w) scaled posterior standard deviations.
+        latents: (V, N, C, h, w) scaled posterior means; V = 2 when a mirrored version is kept, else 1.
+        deviations: (V, N, C, h, w) scaled posterior standard deviations.
         add_time_ids: (V, N, 6) true micro-conditions of each version.
         prompts: N + 1 prompts: the captions, and the empty prompt for caption dropout; encoded, unless the text
             encoder learns too.
@@ -126,7 +126,7 @@ class Encoder:
 
     @torch.no_grad()
     def pictures(self, pixel_values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Scaled posterior means and standard deviations, both (N, 4, h, w), of N pictures (3, H, W) in [-1, 1]."""
+        """Scaled posterior means and standard deviations, both (N, C, h, w), of N pictures (3, H, W) in [-1, 1]."""
         if not self.store:
             return self._encode_pictures(pixel_values)
         stored = [self._stored_picture(pixels) for pixels in pixel_values]

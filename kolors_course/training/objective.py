@@ -18,7 +18,7 @@ class Batch:
     """What the U-Net is trained on in one pass.
 
     Attributes:
-        latents: (B, 4, h, w), scaled by the VAE's factor.
+        latents: (B, C, h, w), scaled by the VAE's factor.
         prompts: B encoded prompts.
         add_time_ids: (B, 6).
         masks: (B, 1, h, w) how much each latent cell counts; None for all alike.
@@ -49,7 +49,7 @@ def stratified_timesteps(count: int, total: int, generator: torch.Generator) -> 
 def draw_noise(
     latents: Tensor, num_train_timesteps: int, generator: torch.Generator, noise_offset: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Noise like `latents` (B, 4, h, w) and a timestep for each sample (B,), drawn on the CPU.
+    """Noise like `latents` (B, C, h, w) and a timestep for each sample (B,), drawn on the CPU.
 
     Devices so do not change them. See `LossSettings` for `noise_offset`.
     """
@@ -65,7 +65,7 @@ def draw_noise(
 def denoising_loss(
     model: KolorsModel, batch: Batch, noise: Tensor, timesteps: Tensor, settings: LossSettings
 ) -> Tensor:
-    """The loss of one pass of the U-Net over `batch`, made noisy with `noise` (B, 4, h, w) at `timesteps` (B,)."""
+    """The loss of one pass of the U-Net over `batch`, made noisy with `noise` (B, C, h, w) at `timesteps` (B,)."""
     noisy = model.schedule.add_noise(batch.latents, noise, timesteps)
     predicted = unet_noise(model, noisy, timesteps, conditioning_of(batch.prompts, batch.add_time_ids))
     return weighted_loss(predicted.float(), noise.float(), timesteps, model.schedule, settings, batch.masks)
@@ -109,7 +109,7 @@ def epsilon_loss(
     """Mean squared error of the predicted noise at one random timestep for each sample.
 
     Args:
-        latents: (B, 4, h, w), scaled by the VAE's factor.
+        latents: (B, C, h, w), scaled by the VAE's factor.
         add_time_ids: (B, 6).
         generator: draws noise and timesteps on the CPU, so that devices do not change them.
         min_snr_gamma: weight samples by min(SNR, γ)/SNR (arXiv 2303.09556); None is the plain mean.

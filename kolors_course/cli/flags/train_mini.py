@@ -8,13 +8,14 @@ are skipped. The result goes to OUTPUT/kolors-mini and OUTPUT/probe-run; copy th
     kolors-course train-mini --from data/kolors-mini --stage decoder                          # sharper pictures
     kolors-course train-mini --from data/kolors-mini --stage vae --stage base                 # both, encoder too
 
-Kolors-mini 2, in sessions of about ten minutes on a GPU. Run a line again if it was cut short; while the decoder is
-trained, --stage pictures can draw for the last line beside it.
+Kolors-mini 2, in lines of three to twelve minutes on a GPU. Run a line again if it was cut short, in the same folder:
+it goes on from its last checkpoint. While one line trains, --stage pictures can draw for the next beside it.
 
     kolors-course train-mini --recipe gpu2 -o outputs/mini2 --stage vae
     kolors-course train-mini --recipe gpu2 -o outputs/mini2 --stage base
     kolors-course train-mini --recipe gpu2 -o outputs/mini2 --from outputs/mini2/kolors-mini --stage decoder
-    kolors-course train-mini --recipe gpu2 -o outputs/mini2 --from outputs/mini2/kolors-mini --learning-rate 7e-4
+    kolors-course train-mini --recipe gpu2 -o outputs/mini2 --from outputs/mini2/kolors-mini \\
+        --base-steps 4500 --learning-rate 7e-4
 """
 
 import argparse
