@@ -51,7 +51,8 @@ class Backdrop:
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:
-    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    red, green, blue = bytes.fromhex(colour[1:])
+    return red, green, blue
 
 
 def tinted(colour: str, time: str, strength: float = 1.0) -> str:
@@ -82,7 +83,8 @@ class _Painter:
     """Collects elements while one landscape is drawn."""
 
     def __init__(self, time: str, rng: np.random.Generator):
-        self.time, self.rng, self.elements = time, rng, []
+        self.time, self.rng = time, rng
+        self.elements: list[Element] = []
 
     def add(self, role: str, shape: str, colour: str, width: float = 0.0, tint: float = 1.0) -> None:
         lit = role in ("sky", "light", "star", "window") or not colour.startswith("#")

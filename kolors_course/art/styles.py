@@ -38,7 +38,8 @@ class Line:
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:
-    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    red, green, blue = bytes.fromhex(colour[1:])
+    return red, green, blue
 
 
 def render_line(layout: Layout, look: Line, px: int) -> Image.Image:
