@@ -148,7 +148,9 @@ def train_probe(
     """Train or resume; writes probe.safetensors and returns its accuracy on `fresh` new renders, by look."""
     torch.manual_seed(config.seed)
     device, run = pick_device(), RunFolder(output)
-    learner = ProbeLearner(Probe().to(device, memory_format=torch.channels_last))
+    # torch's own types leave out memory_format.
+    probe = Probe().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learner = ProbeLearner(probe)
     optimizer = torch.optim.AdamW(
         learner.groups(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
