@@ -27,7 +27,7 @@ help:
 	@echo "make artefacts  make again what is stale: data, figures, scores, notebooks;"
 	@echo "                ARGS=--list only says what is, ARGS=<name> makes one; ARGS=--help"
 	@echo "make bench   measure speed and memory"
-	@echo "make lint    check code style only"
+	@echo "make lint    check code style and types only"
 	@echo
 	@echo "make notebook-setup    on a GPU notebook: install around the torch of its image, not into $(VENV);"
 	@echo "                       ARGS=--dry-run only tells what would be installed"
@@ -64,6 +64,7 @@ bench: $(READY)
 lint: $(READY)
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
 
 # Into $(PYTHON) itself, whose torch stays; ARGS=--dry-run.
 notebook-setup:
