@@ -16,7 +16,7 @@ PIP_INSTALL := $(VENV_PYTHON) -m pip install --disable-pip-version-check -c cons
 UNATTENDED := KOLORS_COURSE_FAST=1 TQDM_DISABLE=1 HF_HUB_OFFLINE=1 \
 	MPLBACKEND=module://matplotlib_inline.backend_inline
 
-.PHONY: help notebook-setup demo test lab render mini artefacts bench lint
+.PHONY: help notebook-setup demo test lab render mini artefacts bench docs lint
 
 help:
 	@echo "make demo    train a style LoRA on Kolors-mini and draw the 8-picture story"
@@ -27,6 +27,7 @@ help:
 	@echo "make artefacts  make again what is stale: data, figures, scores, notebooks;"
 	@echo "                ARGS=--list only says what is, ARGS=<name> makes one; ARGS=--help"
 	@echo "make bench   measure speed and memory"
+	@echo "make docs    pages of the library from its docstrings, in outputs/api"
 	@echo "make lint    check code style and types only"
 	@echo
 	@echo "make notebook-setup    on a GPU notebook: install around the torch of its image, not into $(VENV);"
@@ -60,6 +61,9 @@ artefacts: $(READY)
 
 bench: $(READY)
 	$(VENV_PYTHON) benchmarks/run.py $(ARGS)
+
+docs: $(READY)
+	$(VENV_PYTHON) scripts/api_pages.py
 
 lint: $(READY)
 	$(VENV_PYTHON) -m ruff check .

@@ -36,7 +36,7 @@ from kolors_course.kolors.quantize import quantization_of, quantize_unet
 from kolors_course.lora import LoraSettings
 from kolors_course.platform.device import limit_threads, pick_device
 from kolors_course.training.batches import PictureStream
-from kolors_course.training.cache import TrainingCache
+from kolors_course.training.cache import EncodedPictures
 from kolors_course.training.data import TrainingData
 from kolors_course.training.distributed import make_accelerator
 from kolors_course.training.lora import restore
@@ -105,13 +105,13 @@ def prompts_of(model: KolorsModel, count: int, tokens: int, compacted: bool) -> 
 
 
 def training_data(model: KolorsModel, compacted: bool) -> TrainingData:
-    """Encoded pictures as the trainer's caches hold them."""
+    """Random pictures, as if encoded."""
     side = model.unet.config.sample_size
     latents = torch.randn(1, PICTURES, 4, side, side, generator=torch.Generator().manual_seed(0))
     ids = time_ids(model.default_size, model.default_size).expand(1, PICTURES, -1)
     latents, ids = latents.to(model.device), ids.to(model.device)
     prompts = prompts_of(model, PICTURES + 1, CAPTION_TOKENS, compacted)
-    cache = TrainingCache(latents, torch.zeros_like(latents), ids, prompts)
+    cache = EncodedPictures(latents, torch.zeros_like(latents), ids, prompts)
     return TrainingData(PictureStream((cache,), 0, 0.1), None, (), None)
 
 

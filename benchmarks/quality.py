@@ -59,7 +59,7 @@ GUIDANCE = 5.0
 
 @dataclass(frozen=True)
 class Contestant:
-    """A training that can be advanced step by step.
+    """A training run that can be advanced step by step.
 
     Attributes:
         settings: of its LoRA.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from types import ModuleType
 
-ROOMS = ("diffusion", "kolors", "lora", "training")
+ROOMS = ("diffusion", "evaluation", "kolors", "lora", "mini", "training")
 # What the flags of commands are made of: --help answers in any case.
 LIGHT = ("choices", "config_file", "limits", "sample_prompts")
 
@@ -19,8 +19,10 @@ class FitGuard(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> None:
-        """Raises:
-        UnfitLibraries: the libraries do not fit.
+        """Nothing is found here: it is only looked whether the libraries fit before a room that needs them.
+
+        Raises:
+            UnfitLibraries: the libraries do not fit.
         """
         course, *rooms = fullname.split(".")
         if course == "kolors_course" and len(rooms) > 1 and rooms[0] in ROOMS and rooms[-1] not in LIGHT:

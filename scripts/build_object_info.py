@@ -13,6 +13,7 @@ from typing import Any
 
 from kolors_course.comfyui.client import ComfyClient
 from kolors_course.files import atomic_path
+from kolors_course.platform.choices import PROFILES
 from kolors_course.platform.paths import data_dir
 
 OWN = "KolorsCourse"
@@ -23,7 +24,7 @@ FILES = ("lora_name", "unet_name", "text_encoder_name", "vae_name", "image", "mo
 
 
 def shipped(choices: list[str]) -> list[str]:
-    there = {path.name for path in (data_dir() / "loras").iterdir()} | {"mini", "kolors"}
+    there = {path.name for path in (data_dir() / "loras").iterdir()} | {*PROFILES}
     return [choice for choice in choices if choice in there]
 
 

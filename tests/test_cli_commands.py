@@ -103,7 +103,7 @@ def test_evaluate_writes_scores_table_and_sheet(capsys, monkeypatch, tmp_path):
     output, report = tmp_path / "out", tmp_path / "report.json"
     arguments = ("--scenes", 2, "--steps", 1, "--style", "ink", "-o", output, "--json", report)
     assert main(command("evaluate", *arguments)) == 0
-    assert tree(output) == {"scores.json", "scores.md", "sheet.png"}
+    assert tree(output) == {"scores.json", "scores.md", "sheet.png", "worst.png"}
     scores = json.loads((output / "scores.json").read_text(encoding="utf-8"))
     assert scores == json.loads(report.read_text(encoding="utf-8"))
     assert (scores["model"], scores["style"]) == ("tiny", "ink")
@@ -112,6 +112,11 @@ def test_evaluate_writes_scores_table_and_sheet(capsys, monkeypatch, tmp_path):
         "en": 2,
         "zh": 2,
     }
+    for column in scores["scores"].values():
+        assert set(column["fidelity"]) == {"model", "vae", "world"}
+        assert column["fidelity"]["model"] < column["fidelity"]["world"]
+    by_subject = [means["model"] for means in scores["fidelity_by_subject"].values()]
+    assert by_subject == sorted(by_subject)
     assert (output / "scores.md").read_text(encoding="utf-8") in capsys.readouterr().out
 
 

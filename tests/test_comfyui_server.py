@@ -12,7 +12,7 @@ from comfyui_server import RealServer, pictures_of, slow, start_real_server
 from pages import node, page
 from PIL import Image
 
-from kolors_course.comfyui.client import Step
+from kolors_course.comfyui.client import NodeProgress
 from kolors_course.comfyui.server import running_server, start_server, stop_server
 from kolors_course.comfyui.validate import find_problems
 from kolors_course.errors import CourseError
@@ -44,7 +44,7 @@ def brightness(png: bytes) -> int:
 def test_a_run_tells_its_steps_and_its_picture_carries_the_workflow(server):
     ui = page(node(1, "TestSlow", 3, 0.1, "abc"), node(2, "SaveImage", "abc"))
     events = list(server.client.run(slow("abc"), ui))
-    steps = [event for event in events if isinstance(event, Step)]
+    steps = [event for event in events if isinstance(event, NodeProgress)]
     assert [(step.node, step.title, step.value, step.total) for step in steps] == [
         ("1", "TestSlow", value, 3) for value in (1, 2, 3)
     ]
@@ -121,7 +121,7 @@ def test_a_failing_node_is_named_with_its_reason(server):
 
 def test_leaving_a_run_stops_it_and_takes_a_waiting_one_from_the_queue(server):
     run = server.client.run(slow("long", steps=1000))
-    assert isinstance(next(run), Step)
+    assert isinstance(next(run), NodeProgress)
     waiting = server.client.run(slow("waiting", steps=1000))
     thread = threading.Thread(target=lambda: next(waiting, None))
     thread.start()

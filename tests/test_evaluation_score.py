@@ -6,8 +6,8 @@ from PIL import Image
 from kolors_course.art import Scene, find_subject, render
 from kolors_course.evaluation import (
     Evaluation,
+    HeldOutPrompt,
     Scores,
-    TestPrompt,
     Verdict,
     evaluate,
     picture_sheet,
@@ -19,7 +19,7 @@ CAT, DOG = find_subject("cat"), find_subject("dog")
 SINGLE = Scene((CAT,), "snow", "night", "big", "left")
 PAIR = Scene((DOG, CAT), "space", "timeless")
 PROMPTS = tuple(
-    TestPrompt(scene, language, f"{language} {i}", 10_000 + i)
+    HeldOutPrompt(scene, language, f"{language} {i}", 10_000 + i)
     for i, scene in enumerate((SINGLE, PAIR))
     for language in ("en", "zh")
 )
@@ -61,6 +61,7 @@ def test_scores_as_plain_data():
         "prompts": 2,
         "accuracy": {"place": 0.5},
         "style": 1.0,
+        "fidelity": {},
     }
 
 
@@ -69,6 +70,12 @@ def test_score_table():
     assert table[:3] == ["| | base | ink |", "|---|---:|---:|", "| subject | 50.0% | 66.7% |"]
     assert table[3:8] == [f"| {key} | – | – |" for key in ("place", "time", "size", "position", "count")]
     assert table[8:] == ["| style | 0.0% | 12.3% |", "| prompts | 4 | 8 |"]
+
+
+def test_score_table_with_shape_fidelity():
+    measured = Scores(4, {}, 0, {"model": 0.7654, "vae": 0.87})
+    table = score_table({"base": measured, "unmeasured": Scores(4, {}, 0)})
+    assert table[-3:-1] == ["| shape fidelity | 0.765 | – |", "| shape fidelity, VAE alone | 0.870 | – |"]
 
 
 def test_evaluate_draws_every_prompt_with_its_seed(monkeypatch):

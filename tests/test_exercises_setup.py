@@ -8,8 +8,8 @@ import pytest
 
 from kolors_course.art import LANGUAGES, LENGTHS, Scene, caption, find_subject, random_scene
 from kolors_course.exercises import Mistake, Right, fast, setup
-from kolors_course.exercises.feedback import number
-from kolors_course.exercises.prompt_facts import WORDS, read_facts
+from kolors_course.exercises.feedback import checked_number
+from kolors_course.exercises.prompt_facts import fact_words, read_facts
 
 RABBIT = Scene((find_subject("rabbit"),), "snow", "night")
 
@@ -55,7 +55,7 @@ def test_longer_words_are_read_first(prompt, kind, values):
 
 
 def test_every_fact_has_a_chinese_name():
-    for kind, values in WORDS.items():
+    for kind, values in fact_words().items():
         for value in values:
             assert not setup._chinese(kind, [value]).isascii()
 
@@ -145,8 +145,8 @@ def test_praise_is_shown_without_quotes_and_mistakes_without_a_traceback():
 @pytest.mark.parametrize("answer", [None, "1", True, [1]])
 def test_only_numbers_are_numbers(answer):
     with pytest.raises(Mistake, match="not a number"):
-        number(answer)
-    assert number(1.5) == 1.5
+        checked_number(answer)
+    assert checked_number(1.5) == 1.5
 
 
 @pytest.mark.parametrize(("value", "expected"), [(None, False), ("", False), ("0", False), ("1", True)])

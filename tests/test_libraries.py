@@ -157,6 +157,8 @@ def unfit(code: str) -> subprocess.CompletedProcess:
         "from kolors_course.lora import load_lora",
         "import kolors_course.exercises.setup",
         "from kolors_course.training.lora import train_lora",
+        "from kolors_course.evaluation import picture_sheet",
+        "import kolors_course.mini.samples",
         "import kolors_course.diffusion.samplers",
     ],
 )

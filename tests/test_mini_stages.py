@@ -24,7 +24,7 @@ from kolors_course.mini.recipe import RECIPES, MiniRecipe, default_recipe
 from kolors_course.mini.saving import save_mini
 from kolors_course.mini.scenes import TEXT_ROWS, SceneMaterial, captioned_scenes
 from kolors_course.mini.tokenizer import build_tokenizer
-from kolors_course.mini.vae import VaeConfig, train_vae
+from kolors_course.mini.vae import VaeConfig, train_mini_vae
 from kolors_course.training.losses import LossSettings, weighted_loss
 
 PICTURES = PictureSpec(seed=10, size=16, styled_share=0.6)
@@ -61,7 +61,7 @@ def store(folder):
 
 @pytest.fixture(scope="module")
 def vae(store, folder):
-    return train_vae(VAE, store, folder / "vae-run")
+    return train_mini_vae(VAE, store, folder / "vae-run")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,9 @@ def model(folder, store, vae):
 
 def test_the_decoder_alone_is_sharpened(vae, store, tmp_path):
     before, factor = copies(vae), vae.config.scaling_factor
-    after = copies(train_vae(replace(VAE, edge_weight=1.0, seed=1), store, tmp_path, vae, decoder_only=True))
+    after = copies(
+        train_mini_vae(replace(VAE, edge_weight=1.0, seed=1), store, tmp_path, vae, decoder_only=True)
+    )
     changed = {name.split(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     assert changed <= {"decoder", "post_quant_conv"}
     assert "decoder" in changed
@@ -81,7 +83,7 @@ def test_the_decoder_alone_is_sharpened(vae, store, tmp_path):
 
 def test_a_whole_vae_is_trained_further(vae, store, tmp_path):
     before = copies(vae)
-    after = copies(train_vae(replace(VAE, seed=1), store, tmp_path, deepcopy(vae)))
+    after = copies(train_mini_vae(replace(VAE, seed=1), store, tmp_path, deepcopy(vae)))
     changed = {name.split(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     assert changed == {"encoder", "decoder", "quant_conv", "post_quant_conv"}
 

@@ -9,7 +9,7 @@ from shutil import which
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGETS = ("demo", "test", "lab", "render", "mini", "artefacts", "bench", "lint", "help")
+TARGETS = ("demo", "test", "lab", "render", "mini", "artefacts", "bench", "docs", "lint", "help")
 # Joined here, so that this file does not name them either.
 REGISTRY_HOSTS = [
     ".".join(labels)

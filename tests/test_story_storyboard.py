@@ -8,7 +8,7 @@ import yaml
 from kolors_course.art import Scene, caption, find_subject, is_held_out, style_test_subjects
 from kolors_course.errors import CourseError
 from kolors_course.platform.paths import data_dir
-from kolors_course.story import MAX_PANELS, Panel, Storyboard, parse_storyboard, read_storyboard
+from kolors_course.story import MAX_PANELS, Storyboard, StoryPanel, parse_storyboard, read_storyboard
 
 PANEL = {"prompt": "a rabbit in a room at night", "caption_zh": "小兔。", "caption_en": "Rabbit."}
 STORIES = sorted((data_dir() / "stories").glob("*.yaml"))
@@ -51,7 +51,7 @@ def test_reads_panels_seeds_and_scenes(file):
     file.write_text(story(PANEL, with_scene, PANEL, seed=40), encoding="utf-8")
     plain = ("a rabbit in a room at night", "小兔。", "Rabbit.")
     rabbit = Scene((find_subject("rabbit"),), "room", "night", size="big", seed=3)
-    expected = (Panel(*plain, 40), Panel(*plain, 3, rabbit), Panel(*plain, 42))
+    expected = (StoryPanel(*plain, 40), StoryPanel(*plain, 3, rabbit), StoryPanel(*plain, 42))
     assert read_storyboard(file) == Storyboard("题", "Title", expected, file)
     assert read_storyboard(str(file)).panels == expected
 

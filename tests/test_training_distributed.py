@@ -111,7 +111,7 @@ def test_deepspeed_stages_become_plugins(monkeypatch):
 
 def test_the_launcher_must_accumulate_as_the_recipe_does(monkeypatch):
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
-    with pytest.raises(CourseError, match="says 1 gradient accumulation steps, this training 4"):
+    with pytest.raises(CourseError, match="says 1 gradient accumulation steps, this training run 4"):
         make_accelerator(replace(QUICK, gradient_accumulation=4), torch.device("cpu"))
 
 

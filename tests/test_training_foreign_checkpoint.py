@@ -1,4 +1,4 @@
-"""A checkpoint that is whole but holds other things than a LoRA training keeps is one line from its first use on."""
+"""A checkpoint that is whole but holds other things than a LoRA training run's is one line from its first use on."""
 
 import pytest
 

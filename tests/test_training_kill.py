@@ -1,4 +1,4 @@
-"""Killed processes, full disks, two trainings in one folder: nothing is lost and nothing is left behind."""
+"""Killed processes, full disks, two training runs in one folder: nothing is lost and nothing is left behind."""
 
 import json
 import multiprocessing
@@ -107,7 +107,7 @@ def test_a_log_that_cannot_grow_is_told(tmp_path):
 
 
 def test_two_trainings_in_one_folder_are_refused(tiny_model, tiny_pictures, tmp_path):
-    with run_lock(tmp_path), pytest.raises(CourseError, match="another training"):
+    with run_lock(tmp_path), pytest.raises(CourseError, match="another training run"):
         train_lora(tiny_model, tiny_pictures, tmp_path, replace(QUICK, steps=1))
     assert list(tmp_path.iterdir()) == []
     (tmp_path / ".lock").touch()  # left by a killed process

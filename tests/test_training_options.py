@@ -1,4 +1,4 @@
-"""Buckets, masks, prior pictures, trigger words: what they do to a training."""
+"""Buckets, masks, prior pictures, trigger words: what they do to a training run."""
 
 import shutil
 from dataclasses import replace
@@ -34,14 +34,14 @@ def shapes(tmp_path_factory):
 def test_buckets_keep_the_shapes_and_tell_the_true_sizes(tiny_model, shapes, tmp_path):
     recipe = replace(QUICK, data=DataSettings(buckets=True), size=(128, 128), steps=6)
     data = encode_training_data(tiny_model, read_dataset(shapes), None, recipe)
-    latents = [tuple(cache.latents.shape[-2:]) for cache in data.train.caches]
+    latents = [tuple(cache.latents.shape[-2:]) for cache in data.train.pictures]
     assert len(set(latents)) == len(latents) == 3
     assert len(data.train) == 4
     originals = {
-        tuple(ids[:2]) for cache in data.train.caches for ids in cache.add_time_ids[0].int().tolist()
+        tuple(ids[:2]) for cache in data.train.pictures for ids in cache.add_time_ids[0].int().tolist()
     }
     assert originals == {(96, 192), (192, 96), (128, 128), (100, 200)}
-    for cache, (height, width) in zip(data.train.caches, latents, strict=True):
+    for cache, (height, width) in zip(data.train.pictures, latents, strict=True):
         assert (cache.add_time_ids[0, :, 4:] == torch.tensor([4.0 * height, 4.0 * width])).all()
     result = train_lora(tiny_model, shapes, tmp_path, recipe)
     assert result.steps == 6

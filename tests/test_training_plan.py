@@ -1,4 +1,4 @@
-"""The plan of a training against real steps: bytes kept for the backward pass, operations, and what fits."""
+"""The plan of a training run against real steps: bytes kept for the backward pass, operations, and what fits."""
 
 import json
 import re
@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kolors_course.cli import main
 from kolors_course.cli import train_lora as command
+from kolors_course.cli.plans import advice
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.errors import CourseError
 from kolors_course.kolors import KolorsModel
@@ -26,6 +27,7 @@ from kolors_course.kolors.skeleton import (
 )
 from kolors_course.kolors.unet import unet_noise
 from kolors_course.lora import LoraSettings, add_lora, unload_lora
+from kolors_course.platform.machine import GIB
 from kolors_course.platform.meter import Meter
 from kolors_course.platform.speed import DeviceSpeed, measure_speed
 from kolors_course.training.costs import (
@@ -34,7 +36,7 @@ from kolors_course.training.costs import (
     measure_step,
     step_inputs,
 )
-from kolors_course.training.plan import GIB, advice, plan_training, ways_to_fit
+from kolors_course.training.plan import Saving, plan_training, ways_to_fit
 from kolors_course.training.recipe import LoraTraining
 
 CUDA = torch.device("cuda")
@@ -166,8 +168,8 @@ def test_what_is_not_counted_is_said(tiny_plan):
 def test_what_to_change_to_make_it_fit(tiny_model, tiny_plan):
     need = tiny_plan.phases[-1].peak
     assert advice(tiny_model, tiny_plan, CUDA, 80 * GIB) == ["it fits into 80 GiB"]
-    flags, smaller = next(ways_to_fit(tiny_model, tiny_plan, CUDA, need - 1))
-    assert flags == "--use_gradient_checkpointing"
+    saving, smaller = next(ways_to_fit(tiny_model, tiny_plan, CUDA, need - 1))
+    assert saving == Saving({"gradient_checkpointing": True})
     assert smaller.recipe.gradient_checkpointing
     assert smaller.phases[-1].working < tiny_plan.phases[-1].working
     lines = advice(tiny_model, tiny_plan, CUDA, 1000)

@@ -1,4 +1,4 @@
-"""Interrupted, repeated, mistaken and diverging trainings."""
+"""Interrupted, repeated, mistaken and diverging training runs."""
 
 import json
 import shutil

@@ -12,7 +12,7 @@ from kolors_course.errors import CourseError
 from kolors_course.kolors import encode_prompts, load_model
 from kolors_course.training.cache import Encoder, build_cache
 from kolors_course.training.lora import RunOptions, train_lora
-from kolors_course.training.store import Store, content_key, fingerprint
+from kolors_course.training.store import Store, content_key, hash_of_weights
 
 
 def test_what_is_stored_comes_back_and_is_not_made_again(tmp_path):
@@ -74,9 +74,9 @@ def test_keys_tell_contents_apart():
 def test_fingerprints_change_with_the_weights():
     torch.manual_seed(0)
     one, other = torch.nn.Linear(300, 200), torch.nn.Linear(300, 200)
-    before = fingerprint(one)
-    assert before == fingerprint(one) != fingerprint(other)
-    assert fingerprint(one.half()) != before
+    before = hash_of_weights(one)
+    assert before == hash_of_weights(one) != hash_of_weights(other)
+    assert hash_of_weights(one.half()) != before
 
 
 def test_a_stored_cache_is_the_same_and_needs_no_encoder(tiny_folder, tiny_pictures, tmp_path, monkeypatch):

@@ -137,9 +137,13 @@ def test_what_others_cannot_do_with_it_is_said(tiny_model, tiny_folder, file, tm
 def test_training_goes_on_from_a_file_of_the_same_kind_only(tiny_model, tiny_pictures, tmp_path, file, quick):
     further = train_lora(tiny_model, tiny_pictures, tmp_path / "a", BOTH, pretrained_lora=file)
     assert read_lora(further.path).text_encoder.keys() == read_lora(file).text_encoder.keys()
-    with pytest.raises(CourseError, match="has no part for the text encoder, but this training wants one"):
+    with pytest.raises(
+        CourseError, match="has no part for the text encoder, but this training run wants one"
+    ):
         train_lora(tiny_model, tiny_pictures, tmp_path / "b", BOTH, pretrained_lora=quick.path)
-    with pytest.raises(CourseError, match="has a part for the text encoder, but this training wants none"):
+    with pytest.raises(
+        CourseError, match="has a part for the text encoder, but this training run wants none"
+    ):
         train_lora(tiny_model, tiny_pictures, tmp_path / "b", QUICK, pretrained_lora=file)
 
 

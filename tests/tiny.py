@@ -80,7 +80,7 @@ def train_interrupted(model: KolorsModel, pictures: Path, folder: Path, recipe: 
 
 
 def assert_same_gradients(one: Path, two: Path) -> None:
-    """Two trainings without clipping saw the same gradients, in size too.
+    """Two training runs without clipping saw the same gradients, in size too.
 
     Adam's steps are the same at any size of the gradients; its averages, which the checkpoint keeps, are not.
     """

@@ -1,6 +1,7 @@
 from .backdrop import PLACES, TIMELESS, TIMES
 from .captions import LANGUAGES, LENGTHS, caption, random_caption
 from .choices import BASE_MODEL_STYLES, BASE_STYLE, LORA_STYLES, STYLE_ZH, STYLES
+from .cutout import Cutout, cutouts
 from .scene import POSITIONS, SIZES, Scene, lay_out, random_scene
 from .splits import draw_scene, is_held_out, style_test_subjects, style_train_subjects
 from .style_set import style_pictures
@@ -20,9 +21,11 @@ __all__ = [
     "STYLE_ZH",
     "TIMELESS",
     "TIMES",
+    "Cutout",
     "Scene",
     "Subject",
     "caption",
+    "cutouts",
     "draw_scene",
     "find_subject",
     "is_held_out",

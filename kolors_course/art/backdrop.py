@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import ImageColor
 
 PLACES = ("meadow", "snow", "desert", "beach", "sea", "city", "forest", "mountain", "space", "room")
 TIMES = ("day", "night", "dusk")
+SKYLESS = ("space", "room")  # places that are drawn without a horizon and its light
 TIMELESS = "timeless"  # outer space has no time of day
 
 SKY = {"day": ("#5cb8f5", "#dff4ff"), "night": ("#0a1038", "#2b3b7a"), "dusk": ("#6a4a9c", "#ffb070")}
@@ -50,16 +52,13 @@ class Backdrop:
     defs: str = ""
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
-    red, green, blue = bytes.fromhex(colour[1:])
-    return red, green, blue
-
-
 def tinted(colour: str, time: str, strength: float = 1.0) -> str:
     """Mix a daylight colour with the light of the hour."""
     tint, amount = TINT.get(time, TINT["day"])
     amount *= strength
-    mixed = (round(c * (1 - amount) + t * amount) for c, t in zip(_rgb(colour), tint, strict=True))
+    mixed = (
+        round(c * (1 - amount) + t * amount) for c, t in zip(ImageColor.getrgb(colour), tint, strict=True)
+    )
     return "#" + "".join(f"{c:02x}" for c in mixed)
 
 
@@ -263,7 +262,7 @@ def draw_backdrop(place: str, time: str, rng: np.random.Generator) -> Backdrop:
     painter = _Painter(time, rng)
     horizon = painter.uniform(78, 88) if place == "room" else painter.uniform(62, 74)
     top, bottom = ("#07071f", "#241a52") if place == "space" else SKY[time]
-    if place not in ("space", "room"):
+    if place not in SKYLESS:
         _sky(painter, horizon)
     _DRAW[place](painter, horizon)
     defs = (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from kolors_course.art.backdrop import PLACES, TIMELESS, TIMES, Backdrop, draw_backdrop
+from kolors_course.art.backdrop import PLACES, SKYLESS, TIMELESS, TIMES, Backdrop, draw_backdrop
 from kolors_course.art.subject import Subject, rasterise, silhouette, sprite, subjects
 from kolors_course.errors import CourseError, brief
 
@@ -151,18 +151,27 @@ def _shadow(canvas: Image.Image, box: tuple[int, int, int, int]) -> None:
     canvas.paste((20, 20, 40), mask=mask.filter(ImageFilter.GaussianBlur(1.2 * px / 128)))
 
 
+def sinks(scene: Scene, subject: Subject) -> bool:
+    """Whether the waves hide the foot of `subject`."""
+    return scene.place == "sea" and subject.habitat != "air"
+
+
+def above_water(drawing: Image.Image) -> Image.Image:
+    """What the waves leave of a drawing at its final size."""
+    return drawing.crop((0, 0, drawing.width, max(1, round(0.94 * drawing.height))))
+
+
 def render_colour(layout: Layout, px: int = 128, enlarge: float = 1.0) -> Image.Image:
     """The base look: Noto colour drawings in a tinted landscape, RGB px x px."""
     scene = layout.scene
     canvas = backdrop_image(layout.backdrop, px)
-    outdoors = scene.place not in ("space", "room")
+    outdoors = scene.place not in SKYLESS
     for placement in layout.placements:
         drawing = sprite(placement.subject, "colour")
         left, top, width, height = box = place_box(drawing, placement, px, enlarge)
         drawing = drawing.resize((width, height), Image.Resampling.LANCZOS)
-        sinks = scene.place == "sea" and placement.subject.habitat != "air"
-        if sinks:
-            drawing = drawing.crop((0, 0, width, max(1, round(0.94 * height))))
+        if sinks(scene, placement.subject):
+            drawing = above_water(drawing)
         elif scene.place != "space" and placement.subject.habitat != "air":
             _shadow(canvas, box)
         if scene.time == "night" and outdoors:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 from scipy import ndimage
 
 from kolors_course.art.choices import BASE_STYLE, STYLES
@@ -37,9 +38,15 @@ class Line:
     enlarge: float = 1.2
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
-    red, green, blue = bytes.fromhex(colour[1:])
-    return red, green, blue
+LINES = {
+    "line-art": Line("line400", "#ffffff", "#000000", 1.6),
+    "paper-cut": Line("bold", "#fdf3e0", "#c81420", 2.2, enlarge=1.25),
+    "woodcut": Line("bold", "#dcdcd6", "#101010", 1.8),
+    "blueprint": Line("line300", "#12449a", "#eaf4ff", 1.4),
+    "neon": Line("line300", "#07000f", "#ffffff", 1.5),
+    "ink": Line("line400", "#f4eddc", "#2a2622", 1.0),
+}
+PIXEL_ENLARGE = 1.25
 
 
 def render_line(layout: Layout, look: Line, px: int) -> Image.Image:
@@ -65,7 +72,14 @@ def render_line(layout: Layout, look: Line, px: int) -> Image.Image:
             shapes.append(e.shape.format(paint=paint))
     canvas = draw_shapes(shapes, px)
     for placement in layout.placements:
-        paste_line_drawing(canvas, placement, look.pack, look.enlarge, _rgb(look.paper), _rgb(look.ink))
+        paste_line_drawing(
+            canvas,
+            placement,
+            look.pack,
+            look.enlarge,
+            ImageColor.getrgb(look.paper),
+            ImageColor.getrgb(look.ink),
+        )
     return canvas
 
 
@@ -88,20 +102,12 @@ def _noise(px: int, cell: float, rng: np.random.Generator) -> np.ndarray:
     return ndimage.map_coordinates(rng.random((n, n)), np.meshgrid(at, at, indexing="ij"), order=1)
 
 
-def _line_art(layout: Layout, px: int) -> Image.Image:
-    return render_line(layout, Line("line400", "#ffffff", "#000000", 1.6), px)
-
-
-def _paper_cut(layout: Layout, px: int) -> Image.Image:
-    return render_line(layout, Line("bold", "#fdf3e0", "#c81420", 2.2, enlarge=1.25), px)
-
-
-def _woodcut(layout: Layout, px: int) -> Image.Image:
-    return render_line(layout, Line("bold", "#dcdcd6", "#101010", 1.8), px)
+def _plain_lines(layout: Layout, px: int, style: str) -> Image.Image:
+    return render_line(layout, LINES[style], px)
 
 
 def _blueprint(layout: Layout, px: int) -> Image.Image:
-    picture = _floats(render_line(layout, Line("line300", "#12449a", "#eaf4ff", 1.4), px))
+    picture = _floats(render_line(layout, LINES["blueprint"], px))
     grid = np.zeros((px, px), dtype=bool)
     grid[:: px // 8], grid[:, :: px // 8] = True, True
     dark = picture @ LUMA < 0.35
@@ -111,7 +117,7 @@ def _blueprint(layout: Layout, px: int) -> Image.Image:
 
 
 def _neon(layout: Layout, px: int) -> Image.Image:
-    g = _floats(render_line(layout, Line("line300", "#07000f", "#ffffff", 1.5), px)) @ LUMA
+    g = _floats(render_line(layout, LINES["neon"], px)) @ LUMA
     y, x = np.mgrid[0:px, 0:px] / px
     hue = np.stack(
         [0.5 + 0.5 * np.sin(6 * y), 0.35 + 0.45 * np.sin(5 * x + 2.2), 0.75 + 0.25 * np.sin(4 * y + 1)], -1
@@ -127,7 +133,7 @@ def _neon(layout: Layout, px: int) -> Image.Image:
 def _ink(layout: Layout, px: int) -> Image.Image:
     s, rng = px / 128, np.random.default_rng(layout.scene.seed + 1)
     paper = np.array([244, 237, 220]) / 255
-    drawing = _floats(render_line(layout, Line("line400", "#f4eddc", "#2a2622", 1.0), px))
+    drawing = _floats(render_line(layout, LINES["ink"], px))
     density = np.clip((paper.mean() - drawing.mean(-1)) / 0.75, 0, 1)
     density = np.clip(_blur(density, 0.7 * s) * 1.15, 0, 1) * (0.75 + 0.5 * _noise(px, 9 * s, rng))
     luma = _floats(backdrop_image(layout.backdrop, px)) @ LUMA
@@ -164,9 +170,9 @@ def _lab(rgb: np.ndarray) -> np.ndarray:
 def _pixel(layout: Layout, px: int) -> Image.Image:
     n = 32 if px <= 64 else 48
     # The picture is drawn large first, so that the box filter averages whole cells.
-    small = render_colour(layout, n * 4, enlarge=1.25).resize((n, n), Image.Resampling.BOX)
+    small = render_colour(layout, n * 4, PIXEL_ENLARGE).resize((n, n), Image.Resampling.BOX)
     contrast = np.clip((_floats(small) - 0.5) * 1.12 + 0.5, 0, 1)
-    palette = np.array([_rgb("#" + code) for code in PICO8.split()])
+    palette = np.array([ImageColor.getrgb("#" + code) for code in PICO8.split()])
     distance = ((_lab(contrast)[:, :, None] - _lab(palette / 255)) ** 2).sum(-1)
     return Image.fromarray(palette[distance.argmin(-1)].astype(np.uint8)).resize(
         (px, px), Image.Resampling.NEAREST
@@ -175,13 +181,13 @@ def _pixel(layout: Layout, px: int) -> Image.Image:
 
 _RENDER: dict[str, Callable[[Layout, int], Image.Image]] = {
     BASE_STYLE: render_colour,
-    "line-art": _line_art,
-    "paper-cut": _paper_cut,
+    "line-art": partial(_plain_lines, style="line-art"),
+    "paper-cut": partial(_plain_lines, style="paper-cut"),
     "blueprint": _blueprint,
     "ink": _ink,
     "neon": _neon,
     "pixel": _pixel,
-    "woodcut": _woodcut,
+    "woodcut": partial(_plain_lines, style="woodcut"),
 }
 
 

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from kolors_course.cli import lora_files
 from kolors_course.cli.comfyui_setup import device_flags, ready_installation, tell
 from kolors_course.comfyui.camp import TrainedAlpha, import_camp, is_camp_workflow
-from kolors_course.comfyui.client import ComfyClient, Picture, Step
+from kolors_course.comfyui.client import ComfyClient, NodeProgress, Picture
 from kolors_course.comfyui.convert import to_api
 from kolors_course.comfyui.graph import ApiGraph, format_of, read_ui, read_workflow
 from kolors_course.comfyui.server import borrowed_server, prepare_base, running_server
@@ -112,7 +112,7 @@ def _draw(client: ComfyClient, api: ApiGraph, page: dict | None, output: Path) -
     bars: dict[str, tqdm] = {}
     with closing(client.run(api, page)) as events:  # an error in here stops the run on the server too
         for event in events:
-            if isinstance(event, Step):
+            if isinstance(event, NodeProgress):
                 if event.node not in bars:
                     bars[event.node] = tqdm(total=event.total, desc=event.title, disable=None)
                 bars[event.node].update(event.value - bars[event.node].n)

@@ -8,7 +8,7 @@ from typing import Any
 
 from kolors_course.cli.parsing import Parser
 from kolors_course.errors import CourseError, brief
-from kolors_course.training.config_file import Value, read_config
+from kolors_course.training.config_file import ConfigValue, read_config
 from kolors_course.training.sample_prompts import parse_sample_prompt, sample_prompt_of
 
 # What belongs to a command line, not to a file that is kept and given away.
@@ -62,7 +62,7 @@ class ConfigParser(Parser):
         return words
 
 
-def _as_words(where: str, action: argparse.Action, value: Value) -> list[str]:
+def _as_words(where: str, action: argparse.Action, value: ConfigValue) -> list[str]:
     flag = action.option_strings[0]
     if isinstance(action, Switch):
         switch = _SWITCH.get(value.lower()) if isinstance(value, str) else None

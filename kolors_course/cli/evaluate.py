@@ -1,14 +1,23 @@
 """`kolors-course evaluate`: what it does once its flags are read."""
 
 import argparse
+from dataclasses import replace
 
 from kolors_course.art import BASE_STYLE, style_test_subjects
 from kolors_course.cli import options
 from kolors_course.cli.reports import write_json
-from kolors_course.evaluation import evaluate, held_out_prompts, load_probe, picture_sheet, score_table
+from kolors_course.evaluation import (
+    evaluate,
+    held_out_prompts,
+    load_probe,
+    measure_fidelity,
+    picture_sheet,
+    score_table,
+)
 from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.kolors.sampling import check_drawing
 from kolors_course.platform.paths import data_dir
+from kolors_course.viz import worst_sheet
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -20,8 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
     pool = None if arguments.style == BASE_STYLE else style_test_subjects()
     prompts = held_out_prompts(arguments.scenes, pool)
     result = evaluate(model, probe, prompts, sampling, options.picture_progress(len(prompts), "drawing"))
-    columns = {"both": result.scores(arguments.style)}
-    columns |= {language: result.scores(arguments.style, language) for language in ("en", "zh")}
+    fidelity = measure_fidelity(model, prompts, result.pictures, arguments.style, sampling.batch_size)
+    columns = {
+        name: replace(result.scores(arguments.style, language), fidelity=fidelity.means(language))
+        for name, language in (("both", None), ("en", "en"), ("zh", "zh"))
+    }
     table = score_table(columns)
     report = {
         "model": model.name,
@@ -31,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         "guidance_scale": sampling.guidance_scale,
         "sampler": sampling.sampler,
         "scores": {name: scores.to_dict() for name, scores in columns.items()},
+        "fidelity_by_subject": fidelity.by_subject(),
     }
     write_json(folder / "scores.json", report)
     write_json(arguments.json, report)
@@ -38,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         path.write_text("\n".join(table) + "\n", encoding="utf-8")
     with atomic_path(folder / "sheet.png") as path:
         picture_sheet(result).save(path)
+    with atomic_path(folder / "worst.png") as path:
+        worst_sheet(fidelity).save(path)
     print("\n".join(table))
-    print(f"wrote {folder}/scores.json, scores.md and sheet.png")
+    print(f"wrote {folder}/scores.json, scores.md, sheet.png and worst.png")
     return 0

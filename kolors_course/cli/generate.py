@@ -2,6 +2,7 @@
 
 import argparse
 
+from diffusers.utils import make_image_grid
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -46,10 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     seeds = range(arguments.seed, arguments.seed + count)
     prompts, progress = [arguments.prompt] * count, options.picture_progress(count, "drawing")
     pictures = generate(model, prompts, seeds, sampling, progress, picture=picture)
-    width, height = pictures[0].size
-    sheet = Image.new("RGB", (width * count, height))
-    for i, picture in enumerate(pictures):
-        sheet.paste(picture, (i * width, 0))
+    sheet = make_image_grid(pictures, 1, count)
     if factor > 1:
         sheet = sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.LANCZOS)
     facts = PngInfo()

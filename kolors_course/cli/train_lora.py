@@ -9,28 +9,23 @@ from statistics import fmean
 
 import torch
 
+from kolors_course.cli.plans import LOWER, advice
 from kolors_course.cli.publish import check_push, push
 from kolors_course.cli.recipes import check_ignored, profile_of, recipe_of
 from kolors_course.cli.reports import write_json
 from kolors_course.dataset import check_dataset
 from kolors_course.errors import CourseError, enough_memory
-from kolors_course.kolors import KolorsModel, Profile, load_model, three_paths
-from kolors_course.kolors.skeleton import full_kolors
+from kolors_course.kolors import KolorsModel, Profile, three_paths
+from kolors_course.kolors.layouts import ModelPaths
 from kolors_course.platform.device import free_memory, limit_threads, pick_device
+from kolors_course.platform.machine import GIB
 from kolors_course.platform.speed import measure_speed
 from kolors_course.training.banner import banner
 from kolors_course.training.data import training_size
-from kolors_course.training.distributed import is_main_process, needs_one_dtype, process_device
+from kolors_course.training.distributed import is_main_process, process_device
+from kolors_course.training.loading import load_for_plan, load_for_training
 from kolors_course.training.lora import RunOptions, train_lora
-from kolors_course.training.plan import (
-    GIB,
-    HALF,
-    LOWER,
-    TrainingPlan,
-    advice,
-    check_room,
-    plan_training,
-)
+from kolors_course.training.plan import HALF, TrainingPlan, check_room, plan_training
 from kolors_course.training.recipe import LoraTraining, mixed_precision
 from kolors_course.training.result import LoraResult
 from kolors_course.training.resume import precision_of
@@ -54,37 +49,21 @@ KEPT_FLAGS = (
 OPEN_BOARD = "watch it with: tensorboard --host 127.0.0.1 --logdir"
 
 
-def _load(
-    arguments: argparse.Namespace, profile: Profile, precision: str, device: torch.device
-) -> KolorsModel:
-    """The model, of which nothing is in memory yet."""
-    profile = replace(profile, dtype=_dtype(profile, mixed_precision(precision, device)))
-    # Kolors' own VAE overflows in float16.
-    vae_dtype = torch.float32 if profile.dtype == torch.float16 else None
-    options = {"vae_dtype": vae_dtype, "quantize": arguments.quantize, "phased": True}
-    paths = [
+def _paths(arguments: argparse.Namespace) -> str | ModelPaths | None:
+    """Where the model is; None for the folder of the profile."""
+    paths = (
         arguments.pretrained_unet_path,
         arguments.pretrained_text_encoder_path,
         arguments.pretrained_fp16_vae_path,
-    ]
-    if any(paths):
-        if not all(paths):
-            raise CourseError(
-                "give all three of --pretrained_unet_path, --pretrained_text_encoder_path and "
-                "--pretrained_fp16_vae_path, or none of them"
-            )
-        layout = three_paths(*paths, arguments.tokenizer_path)
-        return load_model(layout, device, profile.dtype, **options)
-    if arguments.model:
-        return load_model(arguments.model, device, profile.dtype, **options)
-    return load_model(profile.present_folder(), device, profile.dtype, profile.variant, **options)
-
-
-def _dtype(profile: Profile, mixed: str) -> torch.dtype:
-    """The type of the frozen weights: half precision only under autocast, and float16 under that of float16."""
-    if mixed == "no" or profile.dtype == torch.float32 or needs_one_dtype():
-        return torch.float32
-    return torch.float16 if mixed == "fp16" else profile.dtype
+    )
+    if not any(paths):
+        return arguments.model or None
+    if not all(paths):
+        raise CourseError(
+            "give all three of --pretrained_unet_path, --pretrained_text_encoder_path and "
+            "--pretrained_fp16_vae_path, or none of them"
+        )
+    return three_paths(*paths, arguments.tokenizer_path)
 
 
 def _options(arguments: argparse.Namespace) -> RunOptions:
@@ -103,14 +82,10 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
 def _plan(
     arguments: argparse.Namespace, profile: Profile, recipe: LoraTraining, device: torch.device
 ) -> tuple[KolorsModel, TrainingPlan]:
-    """The plan of a training, without loading anything; and the model it is of, without weights."""
-    full = profile.name == "kolors"
+    """The plan of a training run, without loading anything; and the model it is of, without weights."""
     if device.type == "cuda" and recipe.precision == "auto" and not torch.cuda.is_available():
         recipe = replace(recipe, precision="bf16")
-    if full and not arguments.model and not arguments.pretrained_unet_path and not profile.folder.is_dir():
-        model = full_kolors(_dtype(profile, mixed_precision(recipe.precision, device)))
-    else:
-        model = _load(arguments, profile, recipe.precision, device)
+    model = load_for_plan(profile, device, recipe.precision, _paths(arguments), arguments.quantize)
     here, prior = device.type != "cuda" or torch.cuda.is_available(), bool(arguments.prior_path)
     computing = HALF[mixed_precision(recipe.precision, device)] or torch.float32
     speed = measure_speed(device, computing) if here else None
@@ -143,7 +118,7 @@ def _check_room(
     model, plan = _plan(arguments, profile, recipe, device)
     if profile.name == "kolors":
         _print_plan(arguments, model, plan, device)
-    check_room(plan, free_memory(device))
+    check_room(plan, free_memory(device), LOWER)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -162,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
     if is_main_process():
         _check_room(arguments, profile, replace(recipe, precision=precision), device)
     with enough_memory(LOWER):
-        model = _load(arguments, profile, precision, device)
+        model = load_for_training(profile, device, precision, _paths(arguments), arguments.quantize)
         result = train_lora(
             model,
             arguments.dataset_path,

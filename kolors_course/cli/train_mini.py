@@ -17,11 +17,10 @@ from kolors_course.mini.probe import ProbeConfig, train_probe
 from kolors_course.mini.recipe import RECIPES, MiniRecipe, default_recipe
 from kolors_course.mini.saving import save_mini
 from kolors_course.mini.tokenizer import build_tokenizer
-from kolors_course.mini.vae import VaeConfig, train_vae
+from kolors_course.mini.vae import VaeConfig, train_mini_vae
 from kolors_course.platform.device import free_memory, limit_threads, pick_device
-from kolors_course.platform.machine import free_disk
+from kolors_course.platform.machine import GIB, free_disk
 
-GIB = 2**30
 SCENE_BYTES = 4096  # of a scene's latents, captions and facts, while the base model is trained
 # flag -> the stage that it is for
 STAGE_OF = {
@@ -38,7 +37,7 @@ Config = TypeVar("Config", VaeConfig, ProbeConfig, BaseConfig)
 
 
 def chosen_recipe(arguments: argparse.Namespace) -> MiniRecipe:
-    """The recipe with what the command line changes in it."""
+    """The recipe that --recipe names, with what other flags change in it."""
 
     def changed(config: Config, **values: Any) -> Config:
         return replace(config, **{key: value for key, value in values.items() if value is not None})
@@ -112,10 +111,10 @@ def _run_stages(arguments: argparse.Namespace, recipe: MiniRecipe, stages: Colle
     if "pictures" in stages:
         store.draw(max(recipe.vae.pictures, recipe.base.pictures))
     if start and "decoder" in stages:  # without a start it was refused
-        vae = train_vae(recipe.decoder, store, folder / "decoder-run", start.vae, decoder_only=True)
+        vae = train_mini_vae(recipe.decoder, store, folder / "decoder-run", start.vae, decoder_only=True)
         save_mini(replace(start, vae=vae), folder / "kolors-mini")
     if "vae" in stages:
-        train_vae(recipe.vae, store, vae_folder, start and start.vae)
+        train_mini_vae(recipe.vae, store, vae_folder, start and start.vae)
     if "probe" in stages:
         judged = PictureStore(recipe.judged, folder / "judged-pictures")
         print("probe accuracy on fresh renders:", train_probe(recipe.probe, judged, folder / "probe-run"))

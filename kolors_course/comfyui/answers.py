@@ -19,7 +19,7 @@ MOST_ERRORS = 20  # in one message
 
 
 @dataclass(frozen=True)
-class Step:
+class NodeProgress:
     """A node has done `value` of `total` steps."""
 
     node: str
@@ -76,7 +76,7 @@ def not_ours(where: str) -> CourseError:
 
 def read_message(
     message: str | bytes, run: str, api: ApiGraph, where: str
-) -> Step | Preview | Over | Sign | None:
+) -> NodeProgress | Preview | Over | Sign | None:
     """What a message of the WebSocket means for the run; None where it is about something else.
 
     Raises:
@@ -87,13 +87,13 @@ def read_message(
         is_preview = int.from_bytes(message[:4], "big") == PREVIEW_MESSAGE and len(message) > 8
         return Preview(message[8:]) if is_preview else None
     match read_json(message, where) if message else None:
-        case {"type": str(kind), "data": {"prompt_id": str(theirs), **data}} if theirs == run:
+        case {"type": str(kind), "data": {"prompt_id": str(theirs)} as data} if theirs == run:
             raise_failure(kind, data, api)
             return _read_event(kind, data, api)
     return None
 
 
-def _read_event(kind: str, data: dict[str, Any], api: ApiGraph) -> Step | Over | Sign:
+def _read_event(kind: str, data: dict[str, Any], api: ApiGraph) -> NodeProgress | Over | Sign:
     match kind, data:
         case "executing", {"node": None}:
             return Over()
@@ -103,7 +103,7 @@ def _read_event(kind: str, data: dict[str, Any], api: ApiGraph) -> Step | Over |
             "max": int() | float() as total,
         }:
             if math.isfinite(value) and math.isfinite(total):
-                return Step(one_line(node), _name(str(node), api), int(value), int(total))
+                return NodeProgress(one_line(node), _name(str(node), api), int(value), int(total))
     return Sign()
 
 

@@ -91,6 +91,10 @@ class TrainedAlpha:
     in_file: bool
 
 
+def no_alpha(path: str) -> None:
+    """Nothing is known of the file at `path`."""
+
+
 @dataclass
 class CampImport:
     """A workflow for our nodes, what the importer wants to say about it, and the LoRA files it names.
@@ -102,9 +106,7 @@ class CampImport:
     api: ApiGraph
     notes: list[str] = field(default_factory=list)
     loras: dict[str, str] = field(default_factory=dict)
-    alpha_of: Callable[[str], TrainedAlpha | None] = field(
-        default=lambda path: None, repr=False, compare=False
-    )
+    alpha_of: Callable[[str], TrainedAlpha | None] = field(default=no_alpha, repr=False, compare=False)
 
 
 def is_camp_workflow(workflow: dict[str, Any]) -> bool:
@@ -122,7 +124,7 @@ def import_camp(
     schemas: dict[str, NodeSchema],
     model_name: str = "kolors",
     lora: str | PurePath | None = None,
-    alpha_of: Callable[[str], TrainedAlpha | None] = lambda path: None,
+    alpha_of: Callable[[str], TrainedAlpha | None] = no_alpha,
 ) -> CampImport:
     """Map the camp's nodes to ours; other nodes stay as they are.
 

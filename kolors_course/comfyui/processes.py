@@ -11,11 +11,11 @@ from filelock import FileLock, Timeout
 from kolors_course.errors import CourseError
 from kolors_course.files import ensure_folder
 
-Report = Callable[[str], None]
+Tell = Callable[[str], None]
 
 
 @contextmanager
-def waiting_lock(path: Path, report: Report, message: str) -> Iterator[None]:
+def waiting_lock(path: Path, report: Tell, message: str) -> Iterator[None]:
     """Hold the lock file `path`; `report` is told `message` where another process holds it first.
 
     The system frees it when its holder ends, however it ends.

@@ -20,7 +20,7 @@ from kolors_course.comfyui.client import ComfyClient
 from kolors_course.comfyui.install import Installation
 from kolors_course.comfyui.lookup import Server, running_server, server_command
 from kolors_course.comfyui.ports import choose_port, is_free, listens
-from kolors_course.comfyui.processes import Report, end_process, waiting_lock
+from kolors_course.comfyui.processes import Tell, end_process, waiting_lock
 from kolors_course.comfyui.users import Users, forget_users, read_users, write_users
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path, ensure_folder
@@ -42,7 +42,7 @@ def start_server(
     flags: tuple[str, ...] = (),
     *,
     welcome: Sequence[str] = (),
-    report: Report = lambda line: None,
+    report: Tell = lambda line: None,
 ) -> Server:
     """The server that works in the installation's base folder, once it answers: the running one, or a new one.
 
@@ -75,7 +75,7 @@ def borrowed_server(
     base: Path,
     installation: Installation | None,
     flags: tuple[str, ...] = (),
-    report: Report = lambda line: None,
+    report: Tell = lambda line: None,
 ) -> Iterator[Server]:
     """The running server of `base`, or a new one, which ends with the last of those that borrow it.
 
@@ -143,7 +143,7 @@ def _lock_file(base: Path) -> Path:
     return base / "server.lock"
 
 
-def _lock(base: Path, report: Report) -> AbstractContextManager[None]:
+def _lock(base: Path, report: Tell) -> AbstractContextManager[None]:
     message = f"another command is just starting or stopping the ComfyUI of {base}; waiting for it"
     return waiting_lock(_lock_file(base), report, message)
 

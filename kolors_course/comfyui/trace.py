@@ -20,7 +20,7 @@ INSTEAD = "-1"  # as the node of a promoted field: the value that the subgraph's
 
 @dataclass(frozen=True)
 class Input:
-    """An input on the way.
+    """An input of a node, on the way from a node back to what feeds it.
 
     Attributes:
         wanted: the type that the end of the way takes.
@@ -36,7 +36,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Output:
-    """An output on the way."""
+    """An output of a node, on that way."""
 
     scope: Scope
     node: UiNode
@@ -80,7 +80,7 @@ class Tracer:
         return (*defined, *(slot for slot in node.inputs if schema.find(slot.name) is None))
 
     def source(self, scope: Scope, node: UiNode, slot: int) -> Source:
-        """What feeds an input.
+        """Where the value of an input comes from, through subgraphs, reroutes and nodes that are off.
 
         Raises:
             CourseError: the way runs in a circle, or ends where nothing is.

@@ -22,11 +22,11 @@ class Users:
     runs: tuple[tuple[int, float], ...] = ()
 
     def joined(self) -> "Users":
-        """With this process, once more."""
+        """The users with this process among them, once more than before."""
         return replace(self, runs=(*self.runs, _me()))
 
     def left(self) -> "Users":
-        """With this process once less, and without those that have ended."""
+        """The users with this process once less than before, and without those that have ended."""
         runs = [run for run in self.runs if is_alive(*run)]
         if _me() in runs:
             runs.remove(_me())

@@ -15,8 +15,8 @@ from kolors_course.dataset.filters import Filter
 from kolors_course.dataset.folders import picture_files
 from kolors_course.dataset.layouts import READERS
 from kolors_course.dataset.pixels import cover_picture, open_picture, storage_quirks
-from kolors_course.dataset.reader import Examination, Sample, examine
-from kolors_course.dataset.report import VERDICTS, Finding, Report, Spread
+from kolors_course.dataset.reader import Examination, Sample, examine_dataset
+from kolors_course.dataset.report import SEVERITIES, Finding, Report, Spread
 from kolors_course.errors import CourseError, brief, on_one_line, printable
 
 TEXT_TOKENS = 254  # Kolors reads 256 tokens, of which the prefix [gMASK] sop takes two
@@ -49,14 +49,14 @@ def check_dataset(
         progress: called with the numbers of pictures redrawn so far, and in all.
     """
     try:
-        examination = examine(path)
+        examination = examine_dataset(path)
     except CourseError as error:
         return Report(printable(str(path)), findings=(Finding("error", "folder", on_one_line(str(error))),))
     samples = examination.samples
     redrawn = _redrawn(samples, training_size, redraw, progress) if redraw and training_size else {}
     patient = _Patient(examination, training_size, count_tokens, wanted or Filter(), redrawn)
     findings = [replace(finding, text=on_one_line(finding.text)) for finding in patient.findings()]
-    findings.sort(key=lambda finding: VERDICTS.index(finding.verdict))
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.verdict))
     return Report(
         folder=printable(str(path)),
         layout=examination.listing.layout,

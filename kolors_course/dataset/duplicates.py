@@ -20,7 +20,7 @@ MAX_BITS, MAX_LEVELS = 4, 20.0
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What two pictures are compared by.
+    """What a picture is compared with others by.
 
     Attributes:
         pixels: SHA-256 of size and pixels: equal for the same picture in another file format.
@@ -34,7 +34,7 @@ class Fingerprint:
 
 
 def fingerprint(image: Image.Image) -> Fingerprint:
-    """Of an upright RGB picture, as from `open_picture`."""
+    """The fingerprint of an upright RGB picture, as from `open_picture`."""
     pixels = hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
     thumbnail = image.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.BOX)
     return Fingerprint(pixels, perceptual_hash(image), np.asarray(thumbnail, dtype=float).ravel())

@@ -14,7 +14,8 @@ from kolors_course.dataset.characters import HANGUL, HANZI, KANJI
 GBK = "gb18030"  # contains GBK and GB 2312
 SURE = 5.0
 NEVER = -math.inf
-Model = Callable[[str], float]
+# The logarithm of the probability of a character.
+CharacterModel = Callable[[str], float]
 _PUNCTUATION = frozenset("，。、；：！？（）《》“”‘’…—·【】～\u3000")
 _CYRILLIC = "оеаинтсрвлкмдпугяызбйьчхжцюшщэфъёіїєґўјљњћџѓѕќ"
 # Phonetic, old or of few speakers; Vietnamese, Romanian and pinyin have some letters among them.
@@ -80,7 +81,7 @@ def _alphabet(character: str) -> str:
     return name.split()[0] if " LETTER " in name and character not in _RARE_LETTERS else name
 
 
-def _likelihood(text: str, model: Model) -> float:
+def _likelihood(text: str, model: CharacterModel) -> float:
     """The logarithm of the probability of `text`; ASCII is the same in all encodings and does not count."""
     return sum(model(character) for character in text if not character.isascii())
 
@@ -132,7 +133,7 @@ def _cyrillic(character: str) -> float:
     return _LETTERS.get(lower, -12.0) - 2.5 * (character != lower)
 
 
-_RIVALS: dict[str, Model] = {
+_RIVALS: dict[str, CharacterModel] = {
     "euc_kr": _hangul,
     "euc_jp": _japanese,
     "cp1251": _cyrillic,

@@ -14,7 +14,7 @@ from kolors_course.dataset.folders import mask_file
 from kolors_course.dataset.layouts import READERS, find_listing
 from kolors_course.dataset.metadata import Row
 from kolors_course.dataset.pixels import open_picture, storage_quirks
-from kolors_course.dataset.reader import Examination, Sample, examine
+from kolors_course.dataset.reader import Examination, Sample, examine_dataset
 from kolors_course.dataset.text import Recovery, tidy
 from kolors_course.dataset.writer import picture_name, write_dataset
 from kolors_course.errors import CourseError, brief, on_one_line
@@ -58,7 +58,7 @@ def fix_dataset(path: str | Path, target: str | Path, wanted: Filter | None = No
             actions.append(f"{file}: turned from {encoding} into UTF-8; look whether the captions are right")
         return text
 
-    examination = examine(path, decode)
+    examination = examine_dataset(path, decode)
     if examination.listing.layout in READERS:
         actions += [f"put right: {note}" for note in examination.listing.notes]
     actions += [f"not read: {line}" for line in examination.listing.ignored]
@@ -81,7 +81,7 @@ def _text_files(path: str | Path) -> list[Path]:
         files.append(file)
         return ""
 
-    with suppress(CourseError):  # an empty table is refused, and a missing one; `examine` says so
+    with suppress(CourseError):  # an empty table is refused, and a missing one; `examine_dataset` says so
         find_listing(path, unread)
     return files
 

@@ -1,6 +1,6 @@
 """The strict reader: a folder of pictures and captions becomes a `Dataset`, or one clear error.
 
-The rules live in `examine`, which collects the fault of every row; `read_dataset` refuses to go on if
+The rules live in `examine_dataset`, which collects the fault of every row; `read_dataset` refuses to go on if
 there is any, `check_dataset` (in `check`) reports them all.
 """
 
@@ -69,13 +69,13 @@ class Examination:
 def read_dataset(path: str | Path) -> Dataset:
     """Read and check a dataset in any of the layouts of `layouts`, and its pictures.
 
-    Every picture is decoded once, so that a damaged file is found now and not in the middle of a training;
+    Every picture is decoded once, so that a damaged file is found now and not in the middle of a training run;
     the pixels are not kept.
 
     Raises:
-        CourseError: anything `examine` finds; for several bad rows, the first and how many more.
+        CourseError: anything `examine_dataset` finds; for several bad rows, the first and how many more.
     """
-    examination = examine(path)
+    examination = examine_dataset(path)
     if examination.problems:
         first, *others = examination.problems
         if others:
@@ -85,7 +85,7 @@ def read_dataset(path: str | Path) -> Dataset:
     return Dataset(examination.listing.folder, examination.samples)
 
 
-def examine(path: str | Path, decode: Decode = read_utf8) -> Examination:
+def examine_dataset(path: str | Path, decode: Decode = read_utf8) -> Examination:
     """Apply every rule to a dataset folder and collect the faults of its rows.
 
     Raises:

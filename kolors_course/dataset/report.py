@@ -7,8 +7,8 @@ from typing import Literal
 
 from kolors_course.dataset.reader import Sample
 
-Verdict = Literal["ok", "warning", "error"]
-VERDICTS: tuple[Verdict, ...] = ("ok", "warning", "error")
+Severity = Literal["ok", "warning", "error"]
+SEVERITIES: tuple[Severity, ...] = ("ok", "warning", "error")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Finding:
         pictures: the files it is about, relative to the dataset's folder; empty if it is about all or none.
     """
 
-    verdict: Verdict
+    verdict: Severity
     topic: str
     text: str
     pictures: tuple[str, ...] = ()
@@ -96,11 +96,11 @@ class Report:
         """Whether `read_dataset` accepts the folder."""
         return not self.problems
 
-    def _texts(self, verdict: Verdict) -> tuple[str, ...]:
+    def _texts(self, verdict: Severity) -> tuple[str, ...]:
         return tuple(finding.text for finding in self.findings if finding.verdict == verdict)
 
     def to_dict(self) -> dict:
-        """Plain data for JSON."""
+        """The report as numbers, texts, lists and mappings, as JSON can hold them."""
         facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("samples", "findings")}
         spreads = {name: asdict(fact) for name, fact in facts.items() if isinstance(fact, Spread)}
         findings = [asdict(finding) for finding in self.findings]
@@ -113,7 +113,7 @@ class Report:
         if self.pictures:
             lines += self._statistics()
         lines += [f"{finding.verdict}: {finding.text}" for finding in self.findings]
-        counts = [f"{len(self._texts(verdict))} {verdict}" for verdict in VERDICTS]
+        counts = [f"{len(self._texts(verdict))} {verdict}" for verdict in SEVERITIES]
         advice = "ready to train on" if self.ok else "mend the errors before training"
         return [*lines, f"result: {advice} ({', '.join(counts)})"]
 

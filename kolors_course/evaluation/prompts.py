@@ -10,10 +10,8 @@ TEST_SEED = 2024
 
 
 @dataclass(frozen=True)
-class TestPrompt:
+class HeldOutPrompt:
     """One scene asked for in one language, and the seed of its noise."""
-
-    __test__ = False  # not a test class for pytest
 
     scene: Scene
     language: str
@@ -23,7 +21,7 @@ class TestPrompt:
 
 def held_out_prompts(
     scenes: int, pool: tuple[Subject, ...] | None = None, seed: int = TEST_SEED
-) -> list[TestPrompt]:
+) -> list[HeldOutPrompt]:
     """`scenes` scenes whose (subject, place, time) no training picture shows, each in English and in Chinese.
 
     Both languages share the noise seed, so that differences come from the words. Caption lengths take turns.
@@ -34,5 +32,5 @@ def held_out_prompts(
         scene = draw_scene(rng, held_out=True, pool=pool)
         length = LENGTHS[index % len(LENGTHS)]
         for language in ("en", "zh"):
-            prompts.append(TestPrompt(scene, language, caption(scene, language, length), 10_000 + index))
+            prompts.append(HeldOutPrompt(scene, language, caption(scene, language, length), 10_000 + index))
     return prompts

@@ -1,27 +1,37 @@
 """How well does a model follow prompts, and whose style does it draw in?"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
-from PIL import Image, ImageDraw
+from diffusers.utils import make_image_grid
+from PIL import Image, ImageOps
 
 from kolors_course.art import BASE_STYLE
 from kolors_course.errors import CourseError
 from kolors_course.evaluation.probes import Probe, Verdict, agreement, look
-from kolors_course.evaluation.prompts import TestPrompt
+from kolors_course.evaluation.prompts import HeldOutPrompt
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.sampling import Sampling, generate
 
 QUESTIONS = ("subject", "place", "time", "size", "position", "count")
+FIDELITIES = {
+    "model": "shape fidelity",
+    "vae": "shape fidelity, VAE alone",
+    "world": "shape fidelity, world drawn anew",
+}
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Shares of right answers (0..1) by question, and the share of pictures in the wanted style."""
+    """Shares of right answers (0..1) by question, and the share of pictures in the wanted style.
+
+    `fidelity` is the mean shape fidelity by kind, see `Fidelity.means`; empty where it was not measured.
+    """
 
     prompts: int
     accuracy: dict[str, float]
     style: float
+    fidelity: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -31,7 +41,7 @@ class Scores:
 class Evaluation:
     """Pictures with what was asked and what the probe saw."""
 
-    prompts: tuple[TestPrompt, ...]
+    prompts: tuple[HeldOutPrompt, ...]
     pictures: tuple[Image.Image, ...]
     verdicts: tuple[Verdict, ...]
 
@@ -57,7 +67,7 @@ class Evaluation:
 def evaluate(
     model: KolorsModel,
     probe: Probe,
-    prompts: Sequence[TestPrompt],
+    prompts: Sequence[HeldOutPrompt],
     sampling: Sampling,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
@@ -67,25 +77,25 @@ def evaluate(
 
 
 def score_table(columns: dict[str, Scores]) -> list[str]:
-    """A Markdown table: one row for each question, one column for each entry."""
+    """A Markdown table: a row for each question and each kind of shape fidelity measured, a column for each entry."""
     lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
     for question in QUESTIONS:
         cells = (s.accuracy.get(question) for s in columns.values())
         lines.append(f"| {question} | " + " | ".join("–" if c is None else f"{c:.1%}" for c in cells) + " |")
     lines.append("| style | " + " | ".join(f"{s.style:.1%}" for s in columns.values()) + " |")
+    for kind, name in FIDELITIES.items():
+        values = [s.fidelity.get(kind) for s in columns.values()]
+        if any(value is not None for value in values):
+            lines.append(f"| {name} | " + " | ".join("–" if v is None else f"{v:.3f}" for v in values) + " |")
     lines.append("| prompts | " + " | ".join(str(s.prompts) for s in columns.values()) + " |")
     return lines
 
 
 def picture_sheet(evaluation: Evaluation, count: int = 48, columns: int = 12) -> Image.Image:
     """The first pictures, with a red frame where the probe misses a subject."""
-    pictures = evaluation.pictures[:count]
-    width, height = pictures[0].size
-    sheet = Image.new("RGB", (columns * (width + 6), -(-len(pictures) // columns) * (height + 6)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for i, picture in enumerate(pictures):
-        x, y = (i % columns) * (width + 6) + 3, (i // columns) * (height + 6) + 3
-        if not agreement(evaluation.prompts[i].scene, evaluation.verdicts[i])["subject"]:
-            draw.rectangle((x - 3, y - 3, x + width + 2, y + height + 2), fill=(214, 40, 40))
-        sheet.paste(picture, (x, y))
-    return sheet
+    framed = []
+    for i, picture in enumerate(evaluation.pictures[:count]):
+        right = agreement(evaluation.prompts[i].scene, evaluation.verdicts[i])["subject"]
+        framed.append(ImageOps.expand(picture, 3, "white" if right else (214, 40, 40)))
+    empty = [Image.new("RGB", framed[0].size, "white")] * (-len(framed) % columns)
+    return make_image_grid([*framed, *empty], -(-len(framed) // columns), columns)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from kolors_course.exercises.feedback import Mistake, Right, number
+from kolors_course.exercises.feedback import Mistake, Right, checked_number
 from kolors_course.exercises.formulas import Slip, compare
 from kolors_course.kolors.model import KolorsModel
 
@@ -72,7 +72,7 @@ def check_condition_width(answer: int, model: KolorsModel) -> Right:
 
 def _check_width(answer: int, text: int, wide: int) -> Right:
     right = text + TIME_IDS * wide
-    if number(answer) == right:
+    if checked_number(answer) == right:
         return Right(
             f"{text} + {TIME_IDS} x {wide} = {right}. In full Kolors: 4096 + 6 x 256 = 5632.",
             f"{text} + {TIME_IDS} × {wide} = {right}。完整的可图：4096 + 6 × 256 = 5632。",

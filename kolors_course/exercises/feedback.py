@@ -32,7 +32,7 @@ class Mistake(Exception):
         return str(self).splitlines()
 
 
-def number(answer: object) -> float:
+def checked_number(answer: object) -> float:
     """`answer` itself, if it is a number.
 
     Raises:

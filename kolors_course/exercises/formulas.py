@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kolors_course.exercises.feedback import Mistake, number
+from kolors_course.exercises.feedback import Mistake, checked_number
 
 Formula = Callable[..., Any]
 
@@ -56,7 +56,7 @@ def _answer(answer: object, wish: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             f"请返回 {len(wish)} 个张量，用逗号隔开；现在返回的是 {type(answer).__name__}。",
         )
     if len(wish) == 1 and not isinstance(answer, Tensor):
-        number(answer)
+        checked_number(answer)
     found = _tensors(answer)
     for value, due in zip(found, wish, strict=True):
         if value.shape != due.shape:

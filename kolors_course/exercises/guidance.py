@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kolors_course.diffusion import classifier_free_guidance
-from kolors_course.exercises.feedback import Mistake, Right, number
+from kolors_course.exercises.feedback import Mistake, Right, checked_number
 from kolors_course.exercises.formulas import Slip, compare
 
 
@@ -126,7 +126,7 @@ def check_unet_rows(answer: int, steps: int, guided_steps: int) -> Right:
         Mistake: it is not; the message names the likely reason.
     """
     right = unet_rows(steps, guided_steps)
-    if number(answer) == right:
+    if checked_number(answer) == right:
         return Right(
             f"{guided_steps} steps ask twice and {steps - guided_steps} once: {right} instead of {2 * steps}.",
             f"{guided_steps} 步问两次，{steps - guided_steps} 步问一次：共 {right}，而不是 {2 * steps}。",

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from kolors_course.exercises.feedback import Mistake, Right, number
+from kolors_course.exercises.feedback import Mistake, Right, checked_number
 from kolors_course.lora import lora_scale
 
 CAMP_STEPS_PER_EPOCH = 500  # the default of the camp's --steps_per_epoch, whatever the data set
@@ -16,7 +16,7 @@ def check_lora_scale(scale: Callable[[int, float], float]) -> Right:
         Mistake: it is not; the message names the likely reason.
     """
     cases = ((16, 4.0), (16, 16.0), (4, 4.0), (8, 32.0))
-    answers = [number(scale(rank, alpha)) for rank, alpha in cases]
+    answers = [checked_number(scale(rank, alpha)) for rank, alpha in cases]
     if all(_close(answer, lora_scale(*case)) for answer, case in zip(answers, cases, strict=True)):
         return Right(
             "alpha/rank: 4/16 = 0.25 is what the camp trained with.",
@@ -64,7 +64,7 @@ def check_repair_strength(answer: float, rank: int, trained_alpha: float, loaded
         Mistake: it does not; the message names the likely reason.
     """
     right = lora_scale(rank, trained_alpha) / lora_scale(rank, loaded_alpha)
-    if _close(number(answer), right):
+    if _close(checked_number(answer), right):
         return Right(
             f"{right:g} x {loaded_alpha:g}/{rank} = {trained_alpha:g}/{rank}. "
             "A file that says its alpha needs no repair.",
@@ -89,7 +89,7 @@ def check_repair_strength(answer: float, rank: int, trained_alpha: float, loaded
 
 
 def steps_for_epochs(pictures: int, batch_size: int, epochs: int, gradient_accumulation: int = 1) -> int:
-    """Optimiser steps after which each of `pictures` has been drawn at least `epochs` times."""
+    """Optimizer steps after which each of `pictures` has been drawn at least `epochs` times."""
     return math.ceil(pictures * epochs / (batch_size * gradient_accumulation))
 
 
@@ -101,7 +101,7 @@ def check_steps_for_epochs(steps: Callable[[int, int, int, int], int]) -> Right:
     """
     cases = ((48, 8, 20, 1), (48, 1, 10, 4), (50, 8, 1, 1), (48, 8, 1, 2))
     for case in cases:
-        answer, right = number(steps(*case)), steps_for_epochs(*case)
+        answer, right = checked_number(steps(*case)), steps_for_epochs(*case)
         if answer != right:
             raise Mistake(*_steps_mistake(answer, right, *case))
     return Right(
@@ -121,7 +121,7 @@ def _steps_mistake(
         )
     if accumulation > 1 and answer == math.ceil(needed / batch_size):
         return (
-            f"That counts batches. One optimiser step gathers the gradients of {accumulation} batches.",
+            f"That counts batches. One optimizer step gathers the gradients of {accumulation} batches.",
             f"这是批次数。优化器每一步会累积 {accumulation} 个批次的梯度。",
         )
     if answer == needed:

@@ -4,36 +4,52 @@ import re
 from functools import cache
 
 from kolors_course.art import Subject, subjects
+from kolors_course.art.vocabulary import Section, vocabulary
 
-# The words of the captions that Kolors-mini was trained on, without their grammar, and a few close relatives.
-WORDS: dict[str, dict[str, tuple[str, ...]]] = {
-    "place": {
-        "meadow": ("grass", "meadow", "草地", "草原"),
-        "snow": ("snowy field", "snowy", "snow", "雪地", "雪原"),
-        "desert": ("desert", "sand dune", "dune", "沙漠", "沙丘"),
-        "beach": ("beach", "沙滩", "海边", "海滩"),
-        "sea": ("sea", "ocean", "海面", "大海", "海上"),
-        "city": ("city", "street", "城市", "街道"),
-        "forest": ("forest", "wood", "森林", "树林"),
-        "mountain": ("mountain", "群山", "山"),
-        "space": ("outer space", "space", "among the stars", "太空", "宇宙"),
-        "room": ("room", "home", "房间", "家里", "家中"),
-    },
-    "time": {
-        "day": ("daytime", "day", "sunny", "白天", "晴天"),
-        "night": ("night", "moon", "夜晚", "夜里", "晚上", "月亮", "夜"),
-        "dusk": ("dusk", "sunset", "黄昏", "傍晚", "日落"),
-    },
-    "size": {
-        "small": ("small", "little", "tiny", "小小的", "很小的"),
-        "big": ("big", "large", "huge", "大大的", "巨大的"),
-    },
-    "position": {
-        "left": ("left", "左边", "左侧"),
-        "middle": ("middle", "centre", "center", "中间", "中央"),
-        "right": ("right", "右边", "右侧"),
-    },
+# Close relatives, which no caption says.
+RELATIVES: dict[str, tuple[str, ...]] = {
+    "snow": ("snowy",),
+    "desert": ("dune",),
+    "beach": ("海滩",),
+    "sea": ("海上",),
+    "city": ("street",),
+    "forest": ("wood",),
+    "room": ("家中",),
+    "day": ("sunny",),
+    "night": ("晚上", "月亮", "夜"),
+    "dusk": ("日落",),
+    "small": ("tiny",),
+    "big": ("huge",),
+    "left": ("左侧",),
+    "middle": ("centre", "center", "中央"),
+    "right": ("右侧",),
 }
+_GRAMMAR = re.compile(r"^(?:(?:in|on|at|of|under|front|an?|the) )+|(?<=..)[上里中]$|前$")
+
+
+def _words_of(section: Section) -> dict[str, tuple[str, ...]]:
+    return {
+        entry.name: tuple(
+            dict.fromkeys(
+                _GRAMMAR.sub("", word)
+                for word in (*entry.en, entry.name, *entry.zh, *RELATIVES.get(entry.name, ()))
+            )
+        )
+        for entry in section.entries
+    }
+
+
+@cache
+def fact_words() -> dict[str, dict[str, tuple[str, ...]]]:
+    """Kind of fact -> value -> the words for it, English ones first.
+
+    They are those of the captions that Kolors-mini was trained on, without their grammar, and their relatives.
+    """
+    return {
+        kind: _words_of(section)
+        for section in vocabulary()
+        if (kind := section.name.removesuffix("s")) in ("place", "time", "size", "position")
+    }
 
 
 def read_facts(prompt: str) -> dict[str, set[str]]:
@@ -42,7 +58,7 @@ def read_facts(prompt: str) -> dict[str, set[str]]:
     Every set may be empty, or hold several values where the prompt says several. Longer words are read first and
     struck out, so that a teddy bear is not also a bear, nor 雪人 (a snowman) snow.
     """
-    found: dict[str, set[str]] = {kind: set() for kind in ("subject", *WORDS)}
+    found: dict[str, set[str]] = {kind: set() for kind in ("subject", *fact_words())}
     text = prompt.lower()
     for word, kind, value in _vocabulary():
         pattern = rf"\b{re.escape(word)}(?:s|es)?\b" if word.isascii() else re.escape(word)
@@ -56,8 +72,8 @@ def read_facts(prompt: str) -> dict[str, set[str]]:
 def _vocabulary() -> tuple[tuple[str, str, str], ...]:
     """(word in lower case, kind, value), longest word first; names of subjects before other words as long."""
     rows = [(name, "subject", subject.en) for subject in subjects() for name in _names(subject)]
-    for kind, values in WORDS.items():
-        rows += [(word, kind, value) for value, words in values.items() for word in words]
+    for kind, values in fact_words().items():
+        rows += [(word, kind, value) for value, names in values.items() for word in names]
     return tuple(sorted(rows, key=lambda row: -len(row[0])))
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from kolors_course.art import TIMELESS, Scene, caption, find_subject
-from kolors_course.exercises.feedback import Mistake, Right, number
-from kolors_course.exercises.prompt_facts import WORDS, read_facts
+from kolors_course.exercises.feedback import Mistake, Right, checked_number
+from kolors_course.exercises.prompt_facts import fact_words, read_facts
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH, token_ids
 
@@ -71,7 +71,9 @@ def _compare(kind: str, said: set[str], truth: set[str]) -> None:
 def _chinese(kind: str, values: Iterable[str]) -> str:
     if kind == "subject":
         return "、".join(find_subject(value).zh for value in values)
-    return "、".join(next(word for word in WORDS[kind][value] if not word.isascii()) for value in values)
+    return "、".join(
+        next(word for word in fact_words()[kind][value] if not word.isascii()) for value in values
+    )
 
 
 def check_latents_shape(answer: Sequence[int], model: KolorsModel, width: int, height: int) -> Right:
@@ -139,7 +141,7 @@ def check_token_count(answer: int, model: KolorsModel, prompt: str) -> Right:
         Mistake: it is not; the message names the likely reason.
     """
     right = len(token_ids(model.tokenizer, prompt))
-    if number(answer) == right:
+    if checked_number(answer) == right:
         return Right(
             f"{right} tokens: [gMASK], sop and {right - 2} pieces. Padding fills up to {MAX_SEQUENCE_LENGTH}.",
             f"{right} 个词元：[gMASK]、sop 和 {right - 2} 个片段；再补齐到 {MAX_SEQUENCE_LENGTH}。",

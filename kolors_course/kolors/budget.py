@@ -21,7 +21,7 @@ from kolors_course.libraries import numbers
 
 @dataclass(frozen=True)
 class Cost:
-    """One part of a model.
+    """What one part of a model costs: weights and operations.
 
     Attributes:
         name: what it is called in its model.

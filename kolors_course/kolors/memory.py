@@ -6,9 +6,9 @@ from kolors_course.errors import CourseError
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.skeleton import skeleton_of
 from kolors_course.platform.device import free_memory
+from kolors_course.platform.machine import GIB
 from kolors_course.platform.meter import FusedAttention, Meter
 
-GIB = 2**30
 # A CPU's convolutions take room besides their tensors: measured, Kolors-mini's decoder takes 1.2 to 1.5 times these.
 CPU_WORKSPACE = 1.5
 

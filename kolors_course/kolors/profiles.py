@@ -8,6 +8,7 @@ import torch
 
 from kolors_course.errors import CourseError
 from kolors_course.kolors.model import KolorsModel, load_model
+from kolors_course.platform.choices import PROFILES, profile_name
 from kolors_course.platform.device import pick_device
 from kolors_course.platform.paths import data_dir, data_path, kolors_folder
 
@@ -45,7 +46,7 @@ def current_profile(name: str | None = None) -> Profile:
     Raises:
         CourseError: unknown profile.
     """
-    name = name or os.environ.get("KOLORS_PROFILE") or "mini"
+    name = name or profile_name()
     chosen = os.environ.get("KOLORS_MODEL")
     if name == "mini":
         folder = Path(chosen or data_path() / "kolors-mini")
@@ -53,7 +54,7 @@ def current_profile(name: str | None = None) -> Profile:
     if name == "kolors":
         folder = Path(chosen or kolors_folder())
         return Profile("kolors", folder, torch.bfloat16, "fp16", 1024, 1, 1e-4, 500)
-    raise CourseError(f"unknown profile '{name}'; set KOLORS_PROFILE to mini or kolors")
+    raise CourseError(f"unknown profile '{name}'; set KOLORS_PROFILE to {' or '.join(PROFILES)}")
 
 
 def load_profile(profile: Profile | None = None, device: str | None = None) -> KolorsModel:

@@ -139,7 +139,7 @@ def encode_prompts(
     prompts: Sequence[str],
     max_sequence_length: int = MAX_SEQUENCE_LENGTH,
 ) -> PromptEmbeds:
-    """Encode prompts; see `encode_ids`."""
+    """Texts to what the U-Net reads of them: tokenize, then `encode_ids`."""
     return encode_ids(
         text_encoder, [token_ids(tokenizer, p, max_sequence_length) for p in prompts], max_sequence_length
     )

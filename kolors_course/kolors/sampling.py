@@ -33,7 +33,7 @@ MAX_SIDE = 2**16  # pixels
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample.
+    """How pictures are drawn: sampler, steps, guidance, size and how many at a time.
 
     Attributes:
         sampler: a name of `SAMPLERS` or `STOCHASTIC_SAMPLERS`.
@@ -225,7 +225,7 @@ def draw_latents(
 
 
 def check_size(model: KolorsModel, sampling: Sampling) -> tuple[int, int]:
-    """(width, height) to draw at.
+    """The size to draw at, (width, height): that asked for, or the model's own.
 
     Raises:
         CourseError: a side is not divisible by what VAE and U-Net need, or longer than `MAX_SIDE`.

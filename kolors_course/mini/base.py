@@ -102,7 +102,7 @@ class BaseLearner:
 
     @property
     def module(self) -> nn.Module:
-        """The U-Net."""
+        """The U-Net, which runs forward in every step."""
         return self.model.unet
 
     def groups(self) -> list[dict[str, Any]]:
@@ -115,7 +115,7 @@ class BaseLearner:
         ]
 
     def state(self) -> dict[str, Any]:
-        """All three networks."""
+        """The weights of U-Net, text encoder and reader."""
         return {
             "unet": self.model.unet.state_dict(),
             "text_encoder": self.model.text_encoder.state_dict(),
@@ -123,7 +123,7 @@ class BaseLearner:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take over all three."""
+        """Take over the weights that `state` returned."""
         self.model.unet.load_state_dict(state["unet"])
         self.model.text_encoder.load_state_dict(state["text_encoder"])
         self.reader.load_state_dict(state["reader"])

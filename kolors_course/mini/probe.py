@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +10,7 @@ from tqdm.auto import tqdm
 
 from kolors_course.art import BASE_STYLE
 from kolors_course.evaluation.probes import CLASSES, Probe, save_probe
+from kolors_course.mini.network import CONTENTS, NetworkLearner
 from kolors_course.mini.pictures import (
     PictureSpec,
     PictureStore,
@@ -26,7 +26,6 @@ from kolors_course.training.learning import Material, Training
 from kolors_course.training.limits import check_numbers
 from kolors_course.training.run import RunFolder, autocast, warmup_cosine
 
-CONTENTS = {"model": dict, "optimizer": dict, "step": int}  # of a checkpoint
 FLAGS = {"steps": "--probe-steps"}
 
 
@@ -105,25 +104,6 @@ def accuracy_card(probe: Probe, spec: PictureSpec, count: int) -> dict[str, dict
     }
 
 
-class ProbeLearner:
-    """The probe network."""
-
-    def __init__(self, probe: Probe):
-        self.model = self.module = probe
-
-    def groups(self) -> list[dict[str, Any]]:
-        """One group."""
-        return [{"params": list(self.module.parameters())}]
-
-    def state(self) -> dict[str, Any]:
-        """All weights and running means."""
-        return {"model": self.module.state_dict()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Take over what was learned."""
-        self.module.load_state_dict(state["model"])
-
-
 def probe_material(store: PictureStore, config: ProbeConfig, device: torch.device, seed: int) -> Material:
     """Batches of softened pictures with what is true of them."""
     pictures = halved(store.read(0, config.pictures)).to(device)
@@ -150,7 +130,7 @@ def train_probe(
     device, run = pick_device(), RunFolder(output)
     # torch's own types leave out memory_format.
     probe = Probe().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    learner = ProbeLearner(probe)
+    learner = NetworkLearner(probe)
     optimizer = torch.optim.AdamW(
         learner.groups(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
@@ -180,7 +160,7 @@ def train_probe(
             progress.set_postfix(loss=f"{float(losses['loss']):.3f}")
         if training.step % config.checkpoint_every == 0 or training.step == config.steps:
             run.save(config, **learner.state(), **training.state())
-    probe = learner.module.cpu().eval()
+    probe.cpu().eval()
     card = accuracy_card(probe, replace(store.spec, seed=store.spec.seed + 1), fresh)
     save_probe(probe, run.path / "probe.safetensors", {"recipe": asdict(config), "accuracy": card})
     return card

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
@@ -12,6 +11,7 @@ from tqdm.auto import tqdm
 
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
+from kolors_course.mini.network import CONTENTS, NetworkLearner
 from kolors_course.mini.pictures import PictureSpec, PictureStore, draw_pictures, to_model
 from kolors_course.mini.recorded import recorded_pass, to_device
 from kolors_course.platform.device import pick_device
@@ -20,13 +20,14 @@ from kolors_course.training.learning import Material, Training, parameters_of
 from kolors_course.training.limits import check_numbers
 from kolors_course.training.run import RunFolder, in_autocast, warmup_cosine
 
-CONTENTS = {"model": dict, "optimizer": dict, "step": int}  # of a checkpoint
 FLAGS = {"steps": "--vae-steps", "learning_rate": "--vae-learning-rate"}
 
 
 @dataclass(frozen=True)
 class VaeConfig:
-    """The recipe. Losses are means over pixels in -1..1; `kl_weight` multiplies the mean KL per latent value.
+    """How the VAE is trained, and on how many pictures.
+
+    Losses are means over pixels in -1..1; `kl_weight` multiplies the mean KL per latent value.
 
     `edge_weight` multiplies the mean absolute error of differences between neighbouring pixels: squared errors
     alone are content with soft edges.
@@ -105,25 +106,12 @@ def reconstruction_sheet(vae: AutoencoderKL, pictures: torch.Tensor) -> Image.Im
     return Image.fromarray(rows.permute(1, 2, 0).numpy())
 
 
-class VaeLearner:
-    """A VAE, or its decoder alone."""
-
-    def __init__(self, vae: AutoencoderKL, decoder_only: bool = False):
-        self.model = self.module = vae.requires_grad_(True)
-        for part in (vae.encoder, vae.quant_conv) if decoder_only else ():
-            part.requires_grad_(False)
-
-    def groups(self) -> list[dict[str, Any]]:
-        """One group."""
-        return [{"params": [p for p in self.module.parameters() if p.requires_grad]}]
-
-    def state(self) -> dict[str, Any]:
-        """The whole VAE."""
-        return {"model": self.module.state_dict()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Take over a VAE."""
-        self.module.load_state_dict(state["model"])
+def vae_learner(vae: AutoencoderKL, decoder_only: bool = False) -> NetworkLearner:
+    """The learner of a VAE, or of its decoder alone; then encoder and latents stay as they are."""
+    vae.requires_grad_(True)
+    for part in (vae.encoder, vae.quant_conv) if decoder_only else ():
+        part.requires_grad_(False)
+    return NetworkLearner(vae)
 
 
 def vae_material(
@@ -152,7 +140,7 @@ def vae_material(
     return material
 
 
-def train_vae(
+def train_mini_vae(
     config: VaeConfig,
     store: PictureStore,
     output: Path,
@@ -173,7 +161,7 @@ def train_vae(
     torch.manual_seed(config.seed)
     device, run = pick_device(), RunFolder(output)
     vae = (start or build_vae(config)).to(device, memory_format=torch.channels_last)
-    learner = VaeLearner(vae, decoder_only)
+    learner = vae_learner(vae, decoder_only)
     optimizer = torch.optim.AdamW(
         learner.groups(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
     )

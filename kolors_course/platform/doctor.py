@@ -10,14 +10,13 @@ import torch
 
 from kolors_course.errors import CourseError
 from kolors_course.libraries import installed, problems, remedy
+from kolors_course.platform.choices import PROFILES, profile_name
 from kolors_course.platform.device import autocast_dtype, pick_device
 from kolors_course.platform.download import download_command, faults
 from kolors_course.platform.fonts import cjk_font_path
-from kolors_course.platform.machine import available_cores, free_disk, memory
+from kolors_course.platform.machine import GIB, available_cores, free_disk, memory
 from kolors_course.platform.paths import REPOSITORY, data_dir, kolors_folder
 
-GIB = 2**30
-PROFILES = ("mini", "kolors")
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate")
 JUPYTER_PACKAGES = ("jupyterlab", "ipykernel", "ipywidgets")
 MINI_MEMORY = 3 * GIB
@@ -42,7 +41,7 @@ class Check:
 
 def examine() -> list[Check]:
     """Look at everything the course depends on. Never fails: what cannot be used becomes a finding."""
-    profile = os.environ.get("KOLORS_PROFILE") or "mini"
+    profile = profile_name()
     return [
         Check("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *_libraries(),
@@ -125,7 +124,7 @@ def _font() -> Check:
 
 def _profile(profile: str) -> Check:
     known = profile in PROFILES
-    return Check("Profile", profile, known, "" if known else "set KOLORS_PROFILE to mini or kolors")
+    return Check("Profile", profile, known, "" if known else f"set KOLORS_PROFILE to {' or '.join(PROFILES)}")
 
 
 def _data() -> Check:

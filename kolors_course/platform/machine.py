@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+GIB = 2**30
 CGROUP = Path("/sys/fs/cgroup")
 
 

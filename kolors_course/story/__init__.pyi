@@ -1,10 +1,10 @@
 from .draw import draw_story, write_story
 from .page import lay_out_page, story_page
-from .storyboard import MAX_PANELS, Panel, Storyboard, parse_storyboard, read_storyboard
+from .storyboard import MAX_PANELS, Storyboard, StoryPanel, parse_storyboard, read_storyboard
 
 __all__ = [
     "MAX_PANELS",
-    "Panel",
+    "StoryPanel",
     "Storyboard",
     "draw_story",
     "lay_out_page",

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFilter
 
 from kolors_course.errors import CourseError
-from kolors_course.story.storyboard import Panel, Storyboard
+from kolors_course.story.storyboard import Storyboard, StoryPanel
 from kolors_course.story.typeset import TextBox, font_file, load_font, wrap
 
 PAGE_WIDTH, MARGIN, GAP = 1400, 64, 24  # px, as all lengths here
@@ -43,7 +43,7 @@ class Box:
 
 
 @dataclass
-class Layout:
+class PageLayout:
     """Where everything stands; filled from top to bottom, `bottom` is how far."""
 
     font: Path
@@ -69,7 +69,7 @@ def lay_out_page(
     with_base: bool = True,
     style_name: tuple[str, str] | None = None,
     footer: str = "",
-) -> Layout:
+) -> PageLayout:
     """Give every picture and text of the page its box. `aspect` is height by width of the panels.
 
     Raises:
@@ -84,7 +84,7 @@ def lay_out_page(
         *(style_name or ()),
         footer,
     ]
-    page = Layout(font_file("".join(everything)))
+    page = PageLayout(font_file("".join(everything)))
     _lay_out_header(page, storyboard, style_name)
     columns = COLUMNS[len(storyboard.panels) - 1]
     for start in range(0, len(storyboard.panels), columns):
@@ -97,7 +97,7 @@ def lay_out_page(
     return page
 
 
-def _lay_out_header(page: Layout, storyboard: Storyboard, style_name: tuple[str, str] | None) -> None:
+def _lay_out_header(page: PageLayout, storyboard: Storyboard, style_name: tuple[str, str] | None) -> None:
     title = page.write(storyboard.title_zh, 58, INK, MARGIN, page.bottom - 16, CONTENT)
     subtitle = page.write(storyboard.title_en, 27, SOFT_INK, MARGIN, title.bottom + 2, CONTENT)
     page.bottom = subtitle.bottom
@@ -111,7 +111,7 @@ def _lay_out_header(page: Layout, storyboard: Storyboard, style_name: tuple[str,
     page.bottom += 32
 
 
-def _lay_out_row(page: Layout, panels: Sequence[Panel], columns: int, aspect: float) -> None:
+def _lay_out_row(page: PageLayout, panels: Sequence[StoryPanel], columns: int, aspect: float) -> None:
     """One row of cards, all as high as the longest captions need; a short last row stands in the middle."""
     width = min(CARD_WIDTH, (CONTENT - (columns - 1) * GAP) // columns)
     left = (PAGE_WIDTH - len(panels) * width - (len(panels) - 1) * GAP) // 2
@@ -126,7 +126,7 @@ def _lay_out_row(page: Layout, panels: Sequence[Panel], columns: int, aspect: fl
     page.bottom = top + height + GAP
 
 
-def _lay_out_base(page: Layout, count: int, aspect: float) -> None:
+def _lay_out_base(page: PageLayout, count: int, aspect: float) -> None:
     top = page.bottom + 12
     zh = page.write(BASE_LABEL[0], 21, INK, MARGIN + GAP, top + 16, CONTENT - 2 * GAP)
     en = page.write(BASE_LABEL[1], 17, SOFT_INK, MARGIN + GAP, zh.bottom, CONTENT - 2 * GAP)
@@ -181,7 +181,7 @@ def _check_pictures(storyboard: Storyboard, pictures: Sequence[Image.Image], nam
         )
 
 
-def _paint(layout: Layout, pictures: Sequence[Image.Image]) -> Image.Image:
+def _paint(layout: PageLayout, pictures: Sequence[Image.Image]) -> Image.Image:
     page = Image.new("RGB", (PAGE_WIDTH, layout.bottom), PAPER)
     if layout.band:
         _fill(page, layout.band, BAND, CORNER)

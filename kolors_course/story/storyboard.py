@@ -15,7 +15,7 @@ EXAMPLE = "a YAML file such as data/stories/moon_rabbit.yaml"
 
 
 @dataclass(frozen=True)
-class Panel:
+class StoryPanel:
     """One picture of a story.
 
     Attributes:
@@ -46,7 +46,7 @@ class Storyboard:
 
     title_zh: str
     title_en: str
-    panels: tuple[Panel, ...]
+    panels: tuple[StoryPanel, ...]
     path: Path
     negative: str = ""
 
@@ -150,7 +150,7 @@ class _Entry:
         return value
 
 
-def _panel(values: object, where: str, default_seed: int) -> Panel:
+def _panel(values: object, where: str, default_seed: int) -> StoryPanel:
     entry = _Entry(values, where, ("prompt", "caption_zh", "caption_en"), ("negative", "seed", "scene"))
     seed = entry.seed("seed", default_seed)
     scene = None
@@ -159,7 +159,7 @@ def _panel(values: object, where: str, default_seed: int) -> Panel:
             scene = _scene(entry.values["scene"], seed)
         except CourseError as error:
             raise CourseError(f"{where}: {error}") from error
-    return Panel(
+    return StoryPanel(
         entry.text("prompt"),
         entry.text("caption_zh"),
         entry.text("caption_en"),

@@ -46,13 +46,13 @@ class CouplingFlow(nn.Module):
         return z
 
     def log_density(self, x: Tensor) -> Tensor:
-        """log p(x), (B,)."""
+        """The exact log p(x) of points x (B, 2), (B,): that of the noise, and the change of volume."""
         z, log_det = self.to_noise(x)
         return log_normal(z) + log_det
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """New points (count, 2)."""
+        """Draw points (count, 2): noise, sent through the flow."""
         return self.to_data(torch.randn(count, 2, generator=generator))
 
     def _split(self, x: Tensor, net: nn.Module, i: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -13,7 +13,7 @@ from kolors_course.theory.nets import draw, mlp, weights_from
 
 @dataclass(frozen=True, eq=False)
 class GanRound:
-    """Where the game stands.
+    """The generator and both losses after a round of the game.
 
     Attributes:
         round: counted from 1.
@@ -55,7 +55,7 @@ def train_gan(
         raise CourseError(f"generator_steps is {generator_steps}; give a whole number above 0")
     with weights_from(generator):
         net, critic = mlp(2, points.shape[1]), mlp(points.shape[1], 1)
-    net_optimiser, critic_optimiser = (
+    net_optimizer, critic_optimizer = (
         torch.optim.Adam(model.parameters(), learning_rate, betas=(0.5, 0.99)) for model in (net, critic)
     )
 
@@ -65,10 +65,10 @@ def train_gan(
     for number in range(1, rounds + 1):
         real = points[draw(points, batch_size, generator)]
         critic_loss = softplus(-critic(real)).mean() + softplus(critic(samples().detach())).mean()
-        _descend(critic_optimiser, critic_loss)
+        _descend(critic_optimizer, critic_loss)
         for _ in range(generator_steps):
             net_loss = softplus(-critic(samples())).mean()
-            _descend(net_optimiser, net_loss)
+            _descend(net_optimizer, net_loss)
         yield GanRound(number, net_loss.item(), critic_loss.item(), net)
 
 
@@ -78,7 +78,7 @@ def gan_samples(net: nn.Module, count: int, generator: torch.Generator) -> Tenso
     return net(torch.randn(count, 2, generator=generator))
 
 
-def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimiser.zero_grad()
+def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad()
     loss.backward()
-    optimiser.step()
+    optimizer.step()

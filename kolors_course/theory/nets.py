@@ -82,16 +82,16 @@ def fit(
     Raises:
         CourseError: the loss is no longer a finite number.
     """
-    optimiser = torch.optim.Adam(parameters, learning_rate)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    optimizer = torch.optim.Adam(parameters, learning_rate)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     losses = []
     for step in range(steps):
         value = loss()
         if not value.isfinite():
             raise CourseError(f"the loss is {value.item()} at step {step}; lower the learning rate")
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         value.backward()
-        optimiser.step()
+        optimizer.step()
         decay.step()
         losses.append(value.item())
     return losses

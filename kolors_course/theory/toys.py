@@ -60,7 +60,7 @@ TOYS: dict[str, Toy] = {
 
 
 def get_toy(name: str) -> Toy:
-    """The data set called `name`.
+    """The function that draws points of the data set `name`.
 
     Raises:
         CourseError: there is none; the message lists the names.

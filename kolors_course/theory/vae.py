@@ -25,7 +25,7 @@ class Elbo:
 
     @property
     def bound(self) -> Tensor:
-        """reconstruction - kl <= log p(x)."""
+        """The evidence lower bound itself: reconstruction - kl <= log p(x), (B,)."""
         return self.reconstruction - self.kl
 
 
@@ -81,11 +81,11 @@ class TinyVAE(nn.Module):
 def train_vae(
     points: Tensor, *, generator: torch.Generator, beta: float = 1.0, steps: int = 1500, batch_size: int = 256
 ) -> tuple[TinyVAE, list[float]]:
-    """Maximise reconstruction - β·KL.
+    """Train a `TinyVAE`: maximise reconstruction - β·KL.
 
     Args:
         points: (N, D).
-        beta: 1 is the bound itself; more makes codes dearer (β-VAE), until they say nothing.
+        beta: 1 is the bound itself; more makes codes cost more (β-VAE), until they say nothing.
 
     Returns:
         The model and the loss of each step, in nats.

@@ -20,7 +20,7 @@ def banner(trainer: LoraTrainer, report: Report) -> list[str]:
 
 def _pictures(trainer: LoraTrainer) -> str:
     data, cut = trainer.data, trainer.model.vae_scale_factor
-    shapes = [cache.latents.shape[-2:] for cache in data.train.caches]
+    shapes = [encoded.latents.shape[-2:] for encoded in data.train.pictures]
     sizes = [f"{width * cut}x{height * cut}" for height, width in shapes]
     more = f" and {len(sizes) - 3} more sizes" if len(sizes) > 3 else ""
     parts = [f"{_count(data.train)} at {', '.join(sizes[:3])}{more}"]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kolors_course.training.cache import TrainingCache
+from kolors_course.training.cache import EncodedPictures
 from kolors_course.training.objective import Batch, draw_noise
 from kolors_course.training.randomness import BUCKET, ORDER, STEP, generator_for
 
@@ -38,22 +38,22 @@ def bucket_at(counts: Sequence[int], seed: int, step: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class PictureStream:
-    """Endless batches from one cache for each picture size; pictures with repeats come that often in each pass."""
+    """Endless batches from the encoded pictures of each size; pictures with repeats come that often in each pass."""
 
-    caches: tuple[TrainingCache, ...]
+    pictures: tuple[EncodedPictures, ...]
     seed: int
     caption_dropout: float
     sample_posterior: bool = False
 
     def __len__(self) -> int:
-        return sum(len(cache) for cache in self.caches)
+        return sum(len(encoded) for encoded in self.pictures)
 
     def batch(self, step: int, batch_size: int, generator: torch.Generator) -> Batch:
         """The batch of a step; `generator` draws mirroring, caption dropout and posterior samples."""
-        bucket, own_step = bucket_at([len(cache.one_pass) for cache in self.caches], self.seed, step)
-        cache = self.caches[bucket]
-        rows = cache.one_pass[epoch_rows(len(cache.one_pass), batch_size, self.seed, own_step)]
-        return cache.draw(rows, generator, self.caption_dropout, self.sample_posterior)
+        bucket, own_step = bucket_at([len(encoded.one_pass) for encoded in self.pictures], self.seed, step)
+        encoded = self.pictures[bucket]
+        rows = encoded.one_pass[epoch_rows(len(encoded.one_pass), batch_size, self.seed, own_step)]
+        return encoded.draw(rows, generator, self.caption_dropout, self.sample_posterior)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class NoisyBatches:
         batch_size: of one process.
         processes, process: how many draw the same batches, and which share is this one's: together they see what one
             process with as many pictures a step would see.
-        purpose: one of `randomness`, so that two streams of one training are independent.
+        purpose: one of `randomness`, so that two streams of one training run are independent.
     """
 
     stream: PictureStream

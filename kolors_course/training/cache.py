@@ -20,11 +20,11 @@ from kolors_course.kolors.prompts import (
 )
 from kolors_course.training.masks import latent_mask, mask_beside
 from kolors_course.training.objective import Batch
-from kolors_course.training.store import Store, content_key, fingerprint
+from kolors_course.training.store import Store, content_key, hash_of_weights
 
 
 @dataclass(frozen=True)
-class TrainingCache:
+class EncodedPictures:
     """Pictures of one size, ready for the U-Net.
 
     Attributes:
@@ -107,11 +107,11 @@ class Encoder:
 
     @cached_property
     def _text_id(self) -> str:
-        return fingerprint(self.model.text_encoder)
+        return hash_of_weights(self.model.text_encoder)
 
     @cached_property
     def _vae_id(self) -> str:
-        return fingerprint(self.model.vae)
+        return hash_of_weights(self.model.vae)
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> PromptEmbeds | LivePrompts:
@@ -171,11 +171,11 @@ def build_cache(
     store: Store | None = None,
     masks: bool = False,
     trigger: str = "",
-) -> TrainingCache:
-    """Encode every picture (and its mirror image) and every caption; see `encode_captions` and `encode_pictures`."""
+) -> EncodedPictures:
+    """Encode every picture (and its mirror image) and every caption; see `encode_captions` and `encode_dataset`."""
     encoder = Encoder(model, batch_size, store)
     prompts = encode_captions(encoder, dataset, trigger)
-    return encode_pictures(encoder, dataset, prompts, size, center_crop, random_flip, generator, masks=masks)
+    return encode_dataset(encoder, dataset, prompts, size, center_crop, random_flip, generator, masks=masks)
 
 
 def encode_captions(encoder: Encoder, dataset: Dataset, trigger: str = "") -> PromptEmbeds | LivePrompts:
@@ -188,7 +188,7 @@ def encode_captions(encoder: Encoder, dataset: Dataset, trigger: str = "") -> Pr
     return encoder.texts([*captions, ""])
 
 
-def encode_pictures(
+def encode_dataset(
     encoder: Encoder,
     dataset: Dataset,
     prompts: PromptEmbeds | LivePrompts,
@@ -198,7 +198,7 @@ def encode_pictures(
     generator: torch.Generator,
     *,
     masks: bool = False,
-) -> TrainingCache:
+) -> EncodedPictures:
     """Encode every picture (and its mirror image), and put its caption to it.
 
     A random crop is drawn once for each picture and then kept, since the cache holds latents, not pixels.
@@ -227,7 +227,7 @@ def encode_pictures(
     latents, deviations, ids, weights = (torch.stack(part) for part in zip(*versions, strict=True))
     ids, weights = ids.to(model.device), weights.to(model.device)
     repeats = tuple(sample.repeats for sample in dataset.samples)
-    return TrainingCache(latents, deviations, ids, prompts, weights if masks else None, repeats)
+    return EncodedPictures(latents, deviations, ids, prompts, weights if masks else None, repeats)
 
 
 def _prepare(

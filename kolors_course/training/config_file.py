@@ -1,4 +1,4 @@
-"""config.yaml: the flags of a LoRA training by name, written beside its result and read by `train-lora --config`."""
+"""config.yaml: flags of a LoRA training run by name, written beside its result; `train-lora --config` reads it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from kolors_course.yaml_files import MAX_BYTES, read_yaml
 
 EXAMPLE = "a YAML file with lines such as lora_rank: 16"
 
-Value = str | list[str | dict[str, str]]
+ConfigValue = str | list[str | dict[str, str]]
 
 
 def write_config(path: Path, values: Mapping[str, Any]) -> None:
@@ -23,7 +23,7 @@ def write_config(path: Path, values: Mapping[str, Any]) -> None:
         temporary.write_text("\n".join([head, *lines, ""]), encoding="utf-8")
 
 
-def read_config(path: str | Path) -> dict[str, Value]:
+def read_config(path: str | Path) -> dict[str, ConfigValue]:
     """The values of a configuration file, all as text: `name: value`, or a list of values or of mappings.
 
     Names without a value (or with null) are left out.
@@ -42,7 +42,7 @@ def read_config(path: str | Path) -> dict[str, Value]:
     return values
 
 
-def _value(where: str, value: object) -> Value:
+def _value(where: str, value: object) -> ConfigValue:
     if not isinstance(value, list):
         return _text(where, value)
     return [
@@ -59,6 +59,6 @@ def _text(where: str, value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _length(value: Value) -> int:
+def _length(value: ConfigValue) -> int:
     items = value if isinstance(value, list) else [value]
     return sum(len(item) if isinstance(item, str) else sum(map(len, item.values())) for item in items)

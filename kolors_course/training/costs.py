@@ -23,7 +23,7 @@ CAPTION_TOKENS = 62  # of a caption of two sentences, its prefix included
 
 @dataclass(frozen=True)
 class StepCost:
-    """Of one pass forward and back.
+    """What one pass of the U-Net forward and back takes, without its weights.
 
     Attributes:
         kept: bytes that are kept in between.

@@ -1,4 +1,4 @@
-"""Everything a LoRA training reads, encoded before its first step."""
+"""Everything a LoRA training run reads, encoded before its first step."""
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from kolors_course.dataset.buckets import assign_bucket, candidate_buckets, step
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.sampling import Sampling
 from kolors_course.training.batches import PictureStream
-from kolors_course.training.cache import Encoder, TrainingCache, encode_captions, encode_pictures
+from kolors_course.training.cache import EncodedPictures, Encoder, encode_captions, encode_dataset
 from kolors_course.training.randomness import CROP, generator_for
 from kolors_course.training.recipe import LoraTraining
 from kolors_course.training.samples import SampleSheet
@@ -20,7 +20,7 @@ SAMPLE_STEPS = 20
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Encoded pictures and prompts.
+    """All that a training run learns from and is judged on, encoded.
 
     Attributes:
         train: what is learned.
@@ -31,7 +31,7 @@ class TrainingData:
 
     train: PictureStream
     prior: PictureStream | None
-    held_out: tuple[TrainingCache, ...]
+    held_out: tuple[EncodedPictures, ...]
     sheet: SampleSheet | None
 
 
@@ -75,7 +75,7 @@ def encode_training_data(
             memory.
 
     Raises:
-        CourseError: see `hold_out` and `encode_pictures`.
+        CourseError: see `hold_out` and `encode_dataset`.
     """
     train, held_out = hold_out(dataset, recipe.validation.share, recipe.seed)
     jobs = [
@@ -90,9 +90,9 @@ def encode_training_data(
     if free_encoders and not recipe.text_encoder_lora:
         model.free("text_encoder")
     model.fetch("vae")
-    crops, caches = generator_for(recipe.seed, CROP), defaultdict(list)
+    crops, encoded = generator_for(recipe.seed, CROP), defaultdict(list)
     for job, captions in zip(jobs, prompts, strict=True):
-        cache = encode_pictures(
+        pictures = encode_dataset(
             encoder,
             job.dataset,
             captions,
@@ -102,25 +102,25 @@ def encode_training_data(
             crops,
             masks=recipe.data.masks,
         )
-        caches[job.part].append(cache)
+        encoded[job.part].append(pictures)
     if free_encoders:
         model.vae.to("cpu")  # sample sheets fetch it from there
 
     def stream(part: str) -> PictureStream:
         sampled = recipe.data.sample_posterior
-        return PictureStream(tuple(caches[part]), recipe.seed, recipe.caption_dropout, sampled)
+        return PictureStream(tuple(encoded[part]), recipe.seed, recipe.caption_dropout, sampled)
 
     return TrainingData(
         train=stream("train"),
         prior=stream("prior") if prior else None,
-        held_out=tuple(caches["held_out"]),
+        held_out=tuple(encoded["held_out"]),
         sheet=sheet,
     )
 
 
 @dataclass(frozen=True)
 class _Job:
-    """Pictures of one size that become one cache of `part`."""
+    """Pictures of one size that are encoded together for `part`."""
 
     part: str
     dataset: Dataset

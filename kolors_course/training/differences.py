@@ -19,7 +19,7 @@ class Difference:
 
     @classmethod
     def of(cls, name: str, before: Any, now: Any) -> "Difference":
-        """Of two values."""
+        """The difference between a value in the checkpoint and the one that is asked for now."""
         return cls(name, f"{shown(before)} in the checkpoint, {shown(now)} now")
 
     def __str__(self) -> str:

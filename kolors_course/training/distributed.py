@@ -55,10 +55,10 @@ def make_accelerator(recipe: LoraTraining, device: torch.device, strategy: str =
     if accelerator.gradient_accumulation_steps != recipe.gradient_accumulation:
         raise CourseError(
             f"the configuration of accelerate says {accelerator.gradient_accumulation_steps} gradient accumulation "
-            f"steps, this training {recipe.gradient_accumulation}; write the same number into both"
+            f"steps, this training run {recipe.gradient_accumulation}; write the same number into both"
         )
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        # DeepSpeed reads the batch size from a data loader, which this training does not have.
+        # DeepSpeed reads the batch size from a data loader, which this training run does not have.
         accelerator.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = recipe.batch_size
     return accelerator
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kolors_course.errors import CourseError
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.training.batches import NoisyBatches, PictureStream
-from kolors_course.training.cache import TrainingCache
+from kolors_course.training.cache import EncodedPictures
 from kolors_course.training.learning import Training, plain_pass
 from kolors_course.training.losses import LossSettings
 from kolors_course.training.objective import Denoising
@@ -25,21 +25,21 @@ class WholeUnet:
         self.module = model.unet.requires_grad_(True)
 
     def groups(self) -> list[dict[str, Any]]:
-        """One group."""
+        """One group: all weights."""
         return [{"params": list(self.module.parameters())}]
 
     def state(self) -> dict[str, Tensor]:
-        """The weights by name."""
+        """All weights of the U-Net by name."""
         return self.module.state_dict()
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Take over weights."""
+        """Take over the weights that `state` returned."""
         self.module.load_state_dict(state)
 
 
 def fine_tune(
     model: KolorsModel,
-    cache: TrainingCache,
+    cache: EncodedPictures,
     *,
     steps: int,
     batch_size: int = 8,

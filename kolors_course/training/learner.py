@@ -1,4 +1,4 @@
-"""What learns in a LoRA training: new matrices beside those of the U-Net and, if asked for, of the text encoder."""
+"""What learns in a LoRA training run: new matrices beside the U-Net's and, if asked for, the text encoder's."""
 
 from dataclasses import replace
 from typing import Any
@@ -50,7 +50,7 @@ class LoraLearner:
 
     @property
     def module(self) -> nn.Module:
-        """The U-Net, maybe wrapped."""
+        """The U-Net, wrapped where several devices share it."""
         return self.model.unet
 
     def wrap(self, unet: nn.Module) -> None:

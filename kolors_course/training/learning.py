@@ -32,7 +32,7 @@ Gradients = Callable[[int], dict[str, Tensor]]
 
 
 class Learner(Protocol):
-    """What learns.
+    """What learns: networks, and which of their parameters are changed.
 
     Attributes:
         model: what the objective is given; its networks are in the mode to train in.
@@ -59,12 +59,12 @@ class Learner(Protocol):
 
 
 def parameters_of(learner: Learner) -> list[nn.Parameter]:
-    """All parameters that learn."""
+    """The parameters of all groups of a learner, which the optimizer changes."""
     return [parameter for group in learner.groups() for parameter in group["params"]]
 
 
 def plain_pass(learner: Learner, objective: Objective, material: Material) -> Gradients:
-    """Forward and backward, here and now."""
+    """The gradients of a step: the objective forward and backward, on this device, in one piece."""
 
     def gradients(step: int) -> dict[str, Tensor]:
         for parameter in parameters_of(learner):

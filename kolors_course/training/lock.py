@@ -12,13 +12,13 @@ from kolors_course.files import ensure_folder
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` for one training; nothing of the lock is left in it afterwards.
+    """Hold `folder` for one training run; nothing of the lock is left in it afterwards.
 
     The system itself frees the lock when the process ends, however it ends: a killed training does not block
     the next one.
 
     Raises:
-        CourseError: another training holds the folder, or it cannot be written to.
+        CourseError: another training run holds the folder, or it cannot be written to.
     """
     path = ensure_folder(folder) / ".lock"
     lock = FileLock(path, timeout=0)
@@ -26,7 +26,7 @@ def run_lock(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise CourseError(
-            f"another training is running in {folder}; wait for it, or choose another output folder"
+            f"another training run is active in {folder}; wait for it, or choose another output folder"
         ) from error
     try:
         yield

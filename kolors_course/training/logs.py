@@ -1,4 +1,4 @@
-"""What a training tells: a log as JSON lines, and where asked for as CSV, on TensorBoard or elsewhere."""
+"""What a training run tells: a log as JSON lines, and where asked for as CSV, on TensorBoard or elsewhere."""
 
 import csv
 from collections.abc import Sequence

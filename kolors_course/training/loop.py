@@ -1,4 +1,4 @@
-"""The steps of a LoRA training in turn, and what is due after which of them."""
+"""The steps of a LoRA training run in turn, and what is due after which of them."""
 
 import math
 from collections.abc import Callable
@@ -30,7 +30,7 @@ class TrainingLoop:
     keep: Callable[[LoraTrainer, Path], None]
 
     def run(self) -> None:
-        """All steps that are left.
+        """Take all steps that are left, and after each do what is due.
 
         Raises:
             CourseError: the training diverged, or something cannot be written.

@@ -31,7 +31,7 @@ from kolors_course.training.recipe import LoraTraining, mixed_precision
 from kolors_course.training.result import LoraResult, LoraWriter
 from kolors_course.training.resume import DECIDED, check_weights, origin_of, precision_of, resume
 from kolors_course.training.run import RunFolder
-from kolors_course.training.store import Store, fingerprint
+from kolors_course.training.store import Store, hash_of_weights
 from kolors_course.training.trainer import LoraTrainer
 from kolors_course.training.validation import hold_out
 
@@ -49,7 +49,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a training runs, none of which is part of its recipe.
+    """How a training run is carried out, none of which is part of its recipe.
 
     Attributes:
         cache_folder: keeps encoded pictures and captions on disk; None keeps them in memory only.
@@ -96,8 +96,8 @@ def train_lora(
 
     Raises:
         CourseError: see `read_dataset`, `encode_training_data`, `LoraTraining`, `resume`; or training diverged,
-            another training runs in the folder, the disk is full, or the recipe does not suit the model or this
-            machine.
+            another training run is active in the folder, the disk is full, or the recipe does not suit the model
+            or this machine.
     """
     recipe, options, output = recipe or LoraTraining(), options or RunOptions(), Path(output)
     dataset = read_dataset(dataset_path)
@@ -152,7 +152,7 @@ def _prepare(
     with accelerator.main_process_first():  # the others then find what it put into the store
         data = encode_training_data(model, dataset, prior, recipe, store, free_encoders=options.free_encoders)
     model.fetch("unet")
-    origin["weights"] = fingerprint(model.unet)
+    origin["weights"] = hash_of_weights(model.unet)
     check_weights(run, state, origin["weights"])
     if overwrite and accelerator.is_main_process:
         start_afresh(run.path)

@@ -1,4 +1,9 @@
-"""What the settings of a LoRA training are called on the command line, and so in messages and configuration files."""
+"""What the settings of a LoRA training run are called in config.yaml, and so on the command line and in messages.
+
+These names stand here and not beside the flags: a training run writes config.yaml whoever starts it, a notebook too,
+and what the file says is to be given to `train-lora --config`. Were they the command's, the library would have to
+import the command that imports it. How a plan, a recipe or a model is said by flags is left to the command.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -33,7 +38,7 @@ _OWN = {
     "pretrained": "--pretrained_lora_path",
     "model": "--model",
 }
-# path of a setting -> its flag
+# path of a setting -> its flag, with the dashes that it has in messages
 FLAGS = {path: f"--{path.split('.')[-1]}" for path, _ in flatten(asdict(LoraTraining()))} | _OWN
 
 # flag -> what it does nothing without: another flag, and the value that has to have, if not just any

@@ -60,7 +60,7 @@ def optimizer_class(name: str) -> Callable[..., torch.optim.Optimizer]:
 
 @dataclass(frozen=True)
 class LearningRates:
-    """How fast what learns.
+    """The learning rates of a LoRA's parts.
 
     Attributes:
         unet, text: of the LoRA of each network.

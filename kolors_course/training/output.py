@@ -1,4 +1,4 @@
-"""The output folder of a LoRA training: held by one training at a time, cleared of what killed ones left in it."""
+"""The output folder of a LoRA training run: held by one at a time, cleared of what killed ones left in it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -11,7 +11,7 @@ from kolors_course.training.lock import run_lock
 from kolors_course.training.run import RunFolder
 
 SAMPLES, CONFIG = "samples", "config.yaml"
-# What a training writes, by its names; the first two are the marks of an earlier one.
+# What a training run writes, by its names; the first two are the marks of an earlier one.
 OWN_FILES = (
     "checkpoint.pt",
     "log.jsonl",
@@ -52,6 +52,6 @@ def _clear_leftovers(output: Path, cache_folder: Path | None) -> None:
     if any((output / name).is_file() for name in OWN_FILES[:4]):
         remove_leftovers(output)
         remove_leftovers(output / SAMPLES)
-    # A cache outside the run's folder may be in use by another training.
+    # A cache outside the run's folder may be in use by another training run.
     if cache_folder and output in cache_folder.parents:
         remove_leftovers(cache_folder)

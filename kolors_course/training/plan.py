@@ -1,31 +1,27 @@
-"""What a LoRA training will take, before anything is loaded: memory of each phase, operations and time of each step.
+"""What a LoRA training run will take, before anything is loaded: memory of phases, operations and time of a step.
 
 One step runs on the meta device, where tensors have shapes and no numbers. Everything that the real step makes is
 made there too, so the count is exact for the tensors themselves; what cuDNN, the driver and a fragmented heap take
 besides comes on top.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from kolors_course.errors import CourseError
+from kolors_course.errors import LESS, CourseError
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.quantize import quantizable_layers
 from kolors_course.kolors.skeleton import skeleton_of
+from kolors_course.platform.machine import GIB
 from kolors_course.platform.speed import DeviceSpeed
 from kolors_course.training.costs import measure_captions, measure_picture, measure_step
 from kolors_course.training.data import training_size
 from kolors_course.training.recipe import LoraTraining, mixed_precision
 
-GIB = 2**30
-LOWER = (
-    "lower --batch_size, --lora_rank or --height and --width, or add --use_gradient_checkpointing or "
-    "--quantize nf4"
-)
 # Bytes of a weight in bitsandbytes: the number itself, and its share of the scales of its block or row.
 _QUANTIZED_BYTES = {"nf4": 0.516, "int8": 1.003}
 # By accelerate's name: the type of mixed precision, None for that of the weights.
@@ -36,7 +32,7 @@ _OPTIMIZER_BYTES = {"adamw": 8, "adamw-8bit": 2, "prodigy": 16, "adamw-schedule-
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase of a training. `resident` bytes stay in memory all the time, `working` ones at the worst moment."""
+    """A phase of a training run. `resident` bytes stay in memory all the time, `working` ones at the worst moment."""
 
     name: str
     resident: int
@@ -50,12 +46,12 @@ class Phase:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a training takes.
+    """What a training run takes: bytes, operations and time.
 
     Attributes:
-        recipe, quantize: of the training.
+        recipe, quantize: of the training run.
         phases: in order; the last is the training itself, and its `tflop` are those of one step.
-        weights, adapter, gradients, optimizer: bytes of the base U-Net, and of what learns.
+        weights, adapter, optimizer: bytes of the base U-Net, of what learns, and of the optimizer's averages.
         average: bytes of the moving average, if there is one.
         kept: bytes that the forward pass keeps for the backward pass.
         learning: how many numbers learn.
@@ -67,7 +63,6 @@ class TrainingPlan:
     phases: tuple[Phase, ...]
     weights: int
     adapter: int
-    gradients: int
     optimizer: int
     average: int
     kept: int
@@ -79,8 +74,13 @@ class TrainingPlan:
         """Bytes at the worst moment of all phases."""
         return max(phase.peak for phase in self.phases)
 
+    @property
+    def gradients(self) -> int:
+        """Bytes of the gradients: one number for each that learns."""
+        return self.adapter
+
     def lines(self) -> list[str]:
-        """The plan as text."""
+        """The plan as lines of text: a table of the phases, what a step takes, and how long all of them last."""
         lines = [f"{'phase':<18}{'in memory':>12}{'at work':>12}{'peak':>12}{'TFLOP':>10}"]
         for phase in self.phases:
             sizes = "".join(f"{size / GIB:>8.2f} GiB" for size in (phase.resident, phase.working, phase.peak))
@@ -99,7 +99,7 @@ class TrainingPlan:
         lines.append(f"training, {training.tflop:.2f} TFLOP a step:")
         lines += [f"  {name:<36}{size / GIB:>8.3f} GiB" for name, size in parts.items()]
         if self.seconds is not None:
-            lines.append(f"  {self.recipe.steps} steps, {self._time()}")
+            lines.append(f"  {self.recipe.steps} steps, {self._time(self.seconds)}")
         if self.quantize == "int8":
             lines.append(
                 "  on top: inputs of int8 layers, which bitsandbytes keeps in spite of checkpointing"
@@ -108,18 +108,36 @@ class TrainingPlan:
             lines.append("  on top: what the text encoder's LoRA keeps for its own backward pass")
         return lines
 
-    def _time(self) -> str:
-        minutes = self.recipe.steps * self.seconds / 60
+    def _time(self, seconds: float) -> str:
+        minutes = self.recipe.steps * seconds / 60
         whole = f"{minutes:.1f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
-        return f"each at least {self.seconds:.3g} seconds on this machine: {whole} or more, and the encoding before"
+        return (
+            f"each at least {seconds:.3g} seconds on this machine: {whole} or more, and the encoding before"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON can hold it; sizes in bytes."""
         facts = {name: value for name, value in vars(self).items() if name not in ("recipe", "phases")}
         return facts | {
+            "gradients": self.gradients,
             "peak": self.peak,
             "phases": [vars(phase) | {"peak": phase.peak} for phase in self.phases],
         }
+
+
+@dataclass(frozen=True)
+class Saving:
+    """A change that makes a training run smaller; what it does not name stays as it is.
+
+    Attributes:
+        settings: of the recipe, by name.
+        quantize: the kind of the frozen weights, if that changes.
+        more_batches: how many times as many batches there are then.
+    """
+
+    settings: Mapping[str, Any]
+    quantize: str | None = None
+    more_batches: int = 1
 
 
 def plan_training(
@@ -131,7 +149,7 @@ def plan_training(
     prior: bool = False,
     speed: DeviceSpeed | None = None,
 ) -> TrainingPlan:
-    """Plan a training of `model`, whose networks may be without weights (`load_model(..., phased=True)`).
+    """Plan a training run of `model`, whose networks may be without weights (`load_model(..., phased=True)`).
 
     Args:
         device: where the training would run; it need not exist here.
@@ -164,64 +182,40 @@ def plan_training(
         ),
         weights=weights,
         adapter=4 * learning,
-        gradients=4 * learning,
         optimizer=_OPTIMIZER_BYTES[recipe.optimizer.name] * learning,
         average=average,
         kept=streams * step.kept,
         learning=learning,
-        seconds=speed and passes * speed.seconds(step.tflop, step.calls),
+        seconds=passes * speed.seconds(step.tflop, step.calls) if speed else None,
     )
 
 
 def ways_to_fit(
     model: KolorsModel, plan: TrainingPlan, device: torch.device, budget: int, *, prior: bool = False
-) -> Iterator[tuple[str, TrainingPlan]]:
-    """Changes that make a training smaller, each on top of those before, until it fits into `budget` bytes.
+) -> Iterator[tuple[Saving, TrainingPlan]]:
+    """Changes that make a training run smaller, each on top of those before, until it fits into `budget` bytes.
 
     Yields:
-        The flags to add, and the plan with them.
+        The change, and the plan with it.
     """
-    pictures = plan.recipe.batch_size * plan.recipe.gradient_accumulation
-    one_by_one = {"batch_size": 1, "gradient_accumulation": pictures}
-    changes: tuple[tuple[str, dict[str, Any], str | None], ...] = (
-        ("--use_gradient_checkpointing", {"gradient_checkpointing": True}, plan.quantize),
-        (
-            f"--batch_size 1 --accumulate_grad_batches {pictures} and {plan.recipe.batch_size} times the "
-            "--steps_per_epoch",
-            one_by_one,
-            plan.quantize,
-        ),
-        ("--quantize nf4", {}, "nf4"),
-    )
-    for flags, fields, quantize in changes:
-        recipe = replace(plan.recipe, **fields)
+    batch = plan.recipe.batch_size
+    one_by_one = {"batch_size": 1, "gradient_accumulation": batch * plan.recipe.gradient_accumulation}
+    for saving in (
+        Saving({"gradient_checkpointing": True}),
+        Saving(one_by_one, more_batches=batch),
+        Saving({}, quantize="nf4"),
+    ):
+        recipe, quantize = replace(plan.recipe, **saving.settings), saving.quantize or plan.quantize
         if plan.phases[-1].peak > budget and (recipe, quantize) != (plan.recipe, plan.quantize):
             plan = plan_training(model, recipe, device, quantize, prior=prior)
-            yield flags, plan
+            yield saving, plan
 
 
-def advice(
-    model: KolorsModel, plan: TrainingPlan, device: torch.device, budget: int, *, prior: bool = False
-) -> list[str]:
-    """Whether a plan fits into `budget` bytes, and if not, what to change; as text."""
-    size = f"{budget / GIB:g} GiB"
-    lines = [
-        f"{phase.name} needs {phase.peak / GIB:.1f} GiB, more than {size}, whatever the recipe"
-        for phase in plan.phases[:-1]
-        if phase.peak > budget
-    ]
-    if plan.peak <= budget:
-        return [f"it fits into {size}"]
-    for flags, smaller in ways_to_fit(model, plan, device, budget, prior=prior):
-        plan = smaller
-        lines.append(f"with {flags} the training needs {plan.phases[-1].peak / GIB:.1f} GiB")
-    if plan.phases[-1].peak > budget:
-        lines.append("that is still too much: use a smaller --height and --width, or a smaller rank")
-    return lines
-
-
-def check_room(plan: TrainingPlan, free: int) -> None:
+def check_room(plan: TrainingPlan, free: int, advice: str = LESS) -> None:
     """Refuse what cannot fit into `free` bytes.
+
+    Args:
+        advice: what to lower.
 
     Raises:
         CourseError: with what is needed, and what to lower.
@@ -230,7 +224,7 @@ def check_room(plan: TrainingPlan, free: int) -> None:
     if phase.peak > free:
         raise CourseError(
             f"{phase.name}: {phase.peak / GIB:.1f} GiB of memory are needed, but only {free / GIB:.1f} GiB are free "
-            f"here; {LOWER}"
+            f"here; {advice}"
         )
 
 

@@ -44,7 +44,7 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class LoraTraining:
-    """The recipe of one LoRA.
+    """All settings that decide what a LoRA learns, besides the model and the data.
 
     Attributes:
         batch_size: pictures of one process.

@@ -1,4 +1,4 @@
-"""The LoRA files of a training: the last one, and those kept along the way."""
+"""The LoRA files of a training run: the last one, and those kept along the way."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -39,7 +39,7 @@ class LoraWriter:
     command: str
 
     def finish(self, trainer: LoraTrainer) -> LoraResult:
-        """Write `lora.safetensors`."""
+        """Write the trained LoRA as `lora.safetensors` into the output folder."""
         path, state = trainer.run.path / "lora.safetensors", trainer.result()
         best = trainer.best
         facts = {"best_step": best.step, "validation_loss": best.loss} if best.lora else {}

@@ -1,4 +1,4 @@
-"""What decides the result of a LoRA training, kept in its checkpoint, and held against what is asked for later."""
+"""What decides the result of a LoRA training run: kept in its checkpoint, compared with what is asked for later."""
 
 import os
 from collections.abc import Iterator

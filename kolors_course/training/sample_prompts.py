@@ -17,7 +17,7 @@ _OPTION = re.compile(r"(?:^|\s)--(\w[\w-]*)(?=[\s=]|$)=?")
 
 @dataclass(frozen=True)
 class SamplePrompt:
-    """One prompt.
+    """A prompt of which a picture is drawn now and then while a LoRA learns.
 
     Attributes:
         seed: None for its place among the prompts, counted from 0.
@@ -46,7 +46,7 @@ class SamplePrompt:
         return self.prompt + "".join(f" --{name} {value}" for name, value in options.items())
 
     def to_dict(self) -> dict[str, Any]:
-        """What differs from a plain text."""
+        """The prompt by name, and each option that was given."""
         return {name: value for name, value in vars(self).items() if value not in (None, "")}
 
 

@@ -3,19 +3,20 @@
 from dataclasses import dataclass, replace
 
 import torch
+from diffusers.utils import make_image_grid
 from PIL import Image
 
 from kolors_course.kolors.latents import decode_latents
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import LivePrompts, PromptEmbeds
-from kolors_course.kolors.sampling import Sampling, check_size, draw_latents
+from kolors_course.kolors.sampling import Sampling, draw_latents
 from kolors_course.training.cache import Encoder
 from kolors_course.training.sample_prompts import SamplePrompt
 
 
 @dataclass(frozen=True)
 class SampleSheet:
-    """What to draw and how.
+    """The sample prompts of a training run, encoded, and how their pictures are drawn.
 
     Attributes:
         samples: what is asked for.
@@ -36,10 +37,9 @@ class SampleSheet:
     @torch.no_grad()
     def draw(self, model: KolorsModel) -> Image.Image:
         """All pictures side by side. A VAE that waits on another device is fetched, and sent back."""
-        width, height = check_size(model, self.sampling)
         home = model.vae.device
         model.vae.to(model.device)
-        sheet = Image.new("RGB", (width * len(self.samples), height))
+        pictures: dict[int, Image.Image] = {}
         for rows in self._batches():
             first = self.samples[rows[0]]
             guidance = self.sampling.guidance_scale if first.guidance is None else first.guidance
@@ -50,11 +50,9 @@ class SampleSheet:
                 [self._seed(row) for row in rows],
                 replace(self.sampling, guidance_scale=guidance),
             )
-            pictures = decode_latents(model, latents.to(model.vae.dtype))
-            for row, picture in zip(rows, pictures, strict=True):
-                sheet.paste(picture, (row * width, 0))
+            pictures |= zip(rows, decode_latents(model, latents.to(model.vae.dtype)), strict=True)
         model.vae.to(home)
-        return sheet
+        return make_image_grid([pictures[row] for row in range(len(pictures))], 1, len(pictures))
 
     def _seed(self, row: int) -> int:
         seed = self.samples[row].seed

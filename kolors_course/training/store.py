@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
 
-_SAMPLED = 64  # values of each tensor that go into a model's fingerprint
+_SAMPLED = 64  # values of each tensor that go into a model's hash
 
 
 class Store:
@@ -77,7 +77,7 @@ def content_key(*parts: str | int | float | bytes | Tensor) -> str:
     return digest.hexdigest()
 
 
-def fingerprint(module: nn.Module) -> str:
+def hash_of_weights(module: nn.Module) -> str:
     """A hash of a model: names, shapes and types of its tensors and a sample of their values.
 
     Sampling makes it cheap for billions of weights; training of any kind changes nearly all of them.

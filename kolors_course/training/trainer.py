@@ -1,4 +1,4 @@
-"""The state of a LoRA training, and what is done with it: steps, checkpoints, validation, samples."""
+"""The state of a LoRA training run, and what is done with it: steps, checkpoints, validation, samples."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -152,7 +152,7 @@ class LoraTrainer:
             yield
 
     def result(self) -> dict[str, Tensor]:
-        """The LoRA that this training made: the best validated one if it may stop early, else the last."""
+        """The LoRA that this training run made: the best validated one if it may stop early, else the last."""
         if self.recipe.validation.patience and self.best.lora is not None:
             return self.best.lora
         with self.weights_for_use():

@@ -10,7 +10,7 @@ from torch import Tensor
 from kolors_course.dataset import Dataset
 from kolors_course.errors import CourseError
 from kolors_course.kolors.model import KolorsModel
-from kolors_course.training.cache import TrainingCache
+from kolors_course.training.cache import EncodedPictures
 from kolors_course.training.limits import LIMITS
 from kolors_course.training.losses import LossSettings
 from kolors_course.training.objective import denoising_loss
@@ -19,7 +19,7 @@ from kolors_course.training.randomness import HELD_OUT, VALIDATION, generator_fo
 
 @dataclass(frozen=True)
 class ValidationSettings:
-    """How training is watched.
+    """How often a LoRA is judged on pictures that it is not trained on, and when training stops for it.
 
     Attributes:
         share: the part of the pictures that is held out; 0 for no validation.
@@ -66,22 +66,22 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Datase
 
 @torch.no_grad()
 def validation_loss(
-    model: KolorsModel, caches: Sequence[TrainingCache], timesteps: int, batch_size: int
+    model: KolorsModel, held_out: Sequence[EncodedPictures], timesteps: int, batch_size: int
 ) -> float:
-    """The plain squared error over all pictures of `caches`, at the same timesteps and with the same noise each time.
+    """The plain squared error over all pictures held out, at the same timesteps and with the same noise each time.
 
     The timesteps are the middles of `timesteps` equal slices of the schedule. There is no weighting and no
     dropout, so that runs with different recipes can be compared.
     """
     total, count = 0.0, 0
     T = model.schedule.num_train_timesteps
-    for bucket, cache in enumerate(caches):
-        shape = cache.latents.shape[2:]
+    for bucket, pictures in enumerate(held_out):
+        shape = pictures.latents.shape[2:]
         for k in range(timesteps):
-            noise = torch.randn((len(cache), *shape), generator=generator_for(VALIDATION, bucket, k))
-            for start in range(0, len(cache), batch_size):
+            noise = torch.randn((len(pictures), *shape), generator=generator_for(VALIDATION, bucket, k))
+            for start in range(0, len(pictures), batch_size):
                 rows = slice(start, start + batch_size)
-                batch = cache.plain(rows)
+                batch = pictures.plain(rows)
                 size = len(batch.latents)
                 at = torch.full((size,), int((k + 0.5) * T / timesteps), device=batch.latents.device)
                 loss = denoising_loss(model, batch, noise[rows].to(batch.latents), at, LossSettings())

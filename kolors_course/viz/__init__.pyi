@@ -1,4 +1,13 @@
+from .fidelity import worst_sheet
 from .figures import picture_grid, stack
 from .world import style_figure, styled_scenes, world_figure, world_scenes
 
-__all__ = ["picture_grid", "stack", "style_figure", "styled_scenes", "world_figure", "world_scenes"]
+__all__ = [
+    "picture_grid",
+    "stack",
+    "style_figure",
+    "styled_scenes",
+    "world_figure",
+    "world_scenes",
+    "worst_sheet",
+]

@@ -112,13 +112,13 @@ class _Labels:
 
     @property
     def width(self) -> int:
-        """Of the widest text, with a gap."""
+        """Pixels that the widest label takes, with a gap; 0 without labels."""
         lengths = [font.getlength(line) for text in self.texts for line, font in self._lines(text)]
         return round(max(lengths)) + GAP if lengths else 0
 
     @property
     def height(self) -> int:
-        """Of the tallest text."""
+        """Pixels that the tallest label takes; 0 without labels."""
         return round(max(map(self.height_of, self.texts), default=0))
 
     def height_of(self, text: str) -> float:

@@ -48,7 +48,7 @@ def spectrum_figure(deltas: Mapping[str, Tensor], mark: int | None = None) -> Fi
 
 
 def direction_figure(changes: Mapping[str, Mapping[str, tuple[float, float]]]) -> Figure:
-    """How different trainings change the same layers: each dot a layer, how far it is turned and stretched.
+    """How different training runs change the same layers: each dot a layer, how far it is turned and stretched.
 
     Args:
         changes: by training, `turn_and_stretch` of each layer by its name.

@@ -3,8 +3,10 @@
     kolors-course evaluate -o outputs/evaluation                      # base model
     kolors-course evaluate --lora data/loras/pixel.safetensors --style pixel -o outputs/pixel
 
-Writes scores.json, scores.md and sheet.png. The judge is the probe network of data/probes, trained on rendered
-scenes. With --style the subjects are the 40 that no style data set contains.
+Writes scores.json, scores.md, sheet.png and worst.png. Two judges look: the probe network of data/probes, trained on
+rendered scenes, says what it recognises; shape fidelity says how like its true drawing each subject is (1: the world
+itself), beside what the VAE alone reaches. With --style the subjects are the 40 that no style data set contains, and
+the true drawings are the style's.
 """
 
 import argparse
@@ -30,6 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=output_folder, default="outputs/evaluation", help="default %(default)s"
     )
     shared.add_sampling(parser)
-    shared.add_lora(parser)
+    shared.add_lora_files(parser)
     shared.add_model(parser)
     shared.add_json(parser)

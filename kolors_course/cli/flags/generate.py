@@ -43,5 +43,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=output_file(*SUFFIXES), default="picture.png", help="default %(default)s"
     )
     shared.add_sampling(parser)
-    shared.add_lora(parser)
+    shared.add_lora_files(parser)
     shared.add_model(parser)

@@ -41,7 +41,7 @@ def add_sampling(parser: argparse.ArgumentParser, guidance: float = 5.0) -> None
     )
 
 
-def add_lora(parser: argparse.ArgumentParser) -> None:
+def add_lora_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lora",
         action="append",

@@ -44,5 +44,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to keep away from, instead of the storyboard's own; a panel's own still wins",
     )
     shared.add_sampling(parser)
-    shared.add_lora(parser)
+    shared.add_lora_files(parser)
     shared.add_model(parser)

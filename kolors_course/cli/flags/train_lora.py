@@ -9,7 +9,7 @@
 `python -m kolors_course.train_kolors_lora` is the same command, and what `accelerate launch -m` starts on several
 devices. The same command resumes an interrupted run; --overwrite starts anew. An "epoch" is --steps_per_epoch
 batches, as in the camp, but pictures are drawn so that each comes once before any comes again. --plan says beforehand
-what a training takes; on full Kolors that is printed before each one.
+what a training run takes; on full Kolors that is printed before each one.
 
 What the camp's trainer has no flags for is set to what trains better: a warm-up and a cosine, min-SNR weights,
 dropped captions, clipped gradients. Its own plain recipe is --warmup_steps 0 --lr_schedule constant

@@ -7,6 +7,7 @@ from comfy_api.v0_0_2 import io
 from kolors_course.comfyui.files import look_up
 from kolors_course.comfyui.wires import StyledModel
 from kolors_course.kolors import diffusers_layout, three_paths
+from kolors_course.platform.choices import PROFILES
 
 from . import places
 from .inputs import CATEGORY, KolorsModelWire, complaint, model_input
@@ -49,7 +50,7 @@ class KolorsCourseLoadModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model_name: str, precision: str) -> io.NodeOutput:
-        profile = model_name if model_name in places.PROFILES else None
+        profile = model_name if model_name in PROFILES else None
         model = places.load(places.find_model(model_name), precision, profile)
         return io.NodeOutput(StyledModel(model, model))
 

@@ -14,7 +14,7 @@ from kolors_course.dataset.pixels import cover_picture
 from kolors_course.kolors import vae_decode, vae_encode
 from kolors_course.kolors.sampling import check_size
 
-from .inputs import CATEGORY, model_input, sampling_of, size_inputs
+from .inputs import CATEGORY, model_input, sampling_with, size_inputs
 
 
 class KolorsCourseDecode(io.ComfyNode):
@@ -54,6 +54,6 @@ class KolorsCourseEncodeImage(io.ComfyNode):
     @classmethod
     def execute(cls, model: StyledModel, image: Tensor, width: int, height: int) -> io.NodeOutput:
         kolors = model.model
-        size = check_size(kolors, sampling_of(kolors, width, height))
+        size = check_size(kolors, sampling_with(kolors, width, height))
         pictures = [cover_picture(picture, *size) for picture in image_to_pictures(image)]
         return io.NodeOutput(to_latent(vae_encode(kolors, pictures)))

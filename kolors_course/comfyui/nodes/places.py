@@ -9,9 +9,9 @@ from comfy.model_management import get_torch_device
 from kolors_course.comfyui.files import look_up, lora_files, model_folders, text_encoder_folders
 from kolors_course.errors import CourseError
 from kolors_course.kolors import KolorsModel, ModelPaths, current_profile, load_model
+from kolors_course.platform.choices import PROFILES
 from kolors_course.platform.paths import REPOSITORY, data_dir
 
-PROFILES = ("mini", "kolors")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -50,15 +50,19 @@ def files_of(kind: str) -> dict[str, Path]:
 
 
 def find_model(name: str) -> Path:
-    """Raises:
-    CourseError: there is none of that name.
+    """The folder of a model by its name in a node.
+
+    Raises:
+        CourseError: there is none of that name.
     """
     return look_up(name, models(), "model", "ComfyUI/models/diffusers")
 
 
 def find_lora(name: str) -> Path:
-    """Raises:
-    CourseError: there is none of that name.
+    """The file of a LoRA by its name in a node.
+
+    Raises:
+        CourseError: there is none of that name.
     """
     return look_up(name, loras(), "LoRA", "ComfyUI/models/loras")
 

@@ -10,7 +10,7 @@ from .inputs import (
     KolorsPromptWire,
     model_input,
     sampling_inputs,
-    sampling_of,
+    sampling_with,
     seed_input,
     size_inputs,
 )
@@ -112,7 +112,7 @@ class KolorsCourseSampler(io.ComfyNode):
         if latent is not None:
             original = (from_latent(kolors, latent) * scaling_factor).repeat(batch_size, 1, 1, 1)
             batch_size = len(original)
-        sampling = sampling_of(
+        sampling = sampling_with(
             kolors,
             width,
             height,

@@ -7,7 +7,7 @@ from comfy_api.v0_0_2 import io
 from kolors_course.comfyui.wires import StyledModel, pictures_to_image
 from kolors_course.story import draw_story, lay_out_page, parse_storyboard, story_page
 
-from .inputs import CATEGORY, complaint, model_input, sampling_inputs, sampling_of, size_inputs
+from .inputs import CATEGORY, complaint, model_input, sampling_inputs, sampling_with, size_inputs
 from .report import show_text, watcher
 
 PLACEHOLDER = """title_zh: …
@@ -81,7 +81,7 @@ class KolorsCourseStoryboard(io.ComfyNode):
         lay_out_page(story, footer=footer)  # finds characters that no font has before anything is drawn
         if note := model.unknown_words(panel.prompt for panel in story.panels):
             show_text(cls.hidden.unique_id, note)
-        sampling = sampling_of(
+        sampling = sampling_with(
             model.model,
             width,
             height,
