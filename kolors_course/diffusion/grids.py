@@ -61,8 +61,10 @@ def karras_levels(largest: float, smallest: float, N: int) -> np.ndarray:
 
 
 def check_steps(num_inference_steps: int) -> None:
-    """Raises:
-    CourseError: it is not a whole number of at least 1.
+    """Refuse a number of steps that is none.
+
+    Raises:
+        CourseError: it is not a whole number of at least 1.
     """
     if not isinstance(num_inference_steps, Integral) or num_inference_steps < 1:
         raise CourseError(f"num_inference_steps is {num_inference_steps!r}; give a whole number above 0")
