@@ -1,7 +1,7 @@
 """From flags that several commands share to what they mean, and what commands print alike."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tqdm.auto import tqdm
 
@@ -57,7 +57,7 @@ def tell_unknown_words(model: KolorsModel, arguments: argparse.Namespace, prompt
         print(note)
 
 
-def picture_progress(total: int, description: str):
+def picture_progress(total: int, description: str) -> Callable[[int], None]:
     """A progress bar and the callback that moves it."""
     bar = tqdm(total=total, desc=description, unit="picture", disable=None)
 

@@ -17,6 +17,7 @@ def place(T: int, N: int, spacing: str, steps_offset: int) -> np.ndarray:
         CourseError: the spacing is unknown or N timesteps do not fit.
     """
     check_steps(N)
+    points: np.ndarray
     if spacing == "leading":
         points = np.arange(N)[::-1] * (T // N) + steps_offset
     elif spacing == "trailing":

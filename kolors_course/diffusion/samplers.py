@@ -35,7 +35,7 @@ What comes out, and how:
 is simply dx/dσ = ε(x, σ), and `denoise` sees x/√(σ²+1).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from inspect import signature
 from typing import Any, Protocol
@@ -91,7 +91,7 @@ def get_sampler(name: str, *, spacing: str = "leading", generator: Generator | N
         CourseError: there is none (the message lists the names), it has no spacing to choose, or it needs a
             generator.
     """
-    samplers = {**SAMPLERS, **STOCHASTIC_SAMPLERS}
+    samplers: dict[str, Callable[..., Iterator[SamplerState]]] = {**SAMPLERS, **STOCHASTIC_SAMPLERS}
     if name not in samplers:
         raise CourseError(f'unknown sampler "{name}"; choose one of {", ".join(samplers)}')
     sampler = samplers[name]

@@ -5,7 +5,7 @@ large one with a small batch. A CUDA graph launches them all at once:
 https://pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -47,7 +47,7 @@ class RecordedPass:
     """
 
     def __init__(
-        self, losses: Callable[..., dict[str, Tensor]], parameters: list[Tensor], device: torch.device
+        self, losses: Callable[..., dict[str, Tensor]], parameters: Sequence[Tensor], device: torch.device
     ):
         self.losses, self.parameters, self.device = losses, parameters, device
         self.recordings: dict[tuple, Recording] = {}

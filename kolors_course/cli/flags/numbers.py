@@ -1,6 +1,7 @@
 """Numbers on the command line: out of range, they are refused before any work, with the flag and the range."""
 
 import argparse
+import math
 from collections.abc import Callable
 
 from kolors_course.errors import brief
@@ -17,7 +18,7 @@ def number(limits: Range) -> Callable[[str], float]:
         try:
             value = int(text) if limits.whole else float(text)
         except ValueError:  # also for thousands of digits
-            value = None
+            value = math.nan  # which is in no range
         if value not in limits:
             raise argparse.ArgumentTypeError(f"must be {limits}, not {brief(text, 24)}")
         return value
@@ -32,7 +33,7 @@ def size(text: str) -> tuple[int, int]:
         argparse.ArgumentTypeError: not two whole numbers from 1 to 65536.
     """
     try:
-        width, height = (number(SIDE)(side) for side in text.lower().replace("×", "x").split("x"))
+        width, height = (int(number(SIDE)(side)) for side in text.lower().replace("×", "x").split("x"))
     except (ValueError, argparse.ArgumentTypeError):
         raise argparse.ArgumentTypeError(
             f"must be width x height in pixels, each {SIDE}, such as 64x64, not {brief(text, 24)}"
