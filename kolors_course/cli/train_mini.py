@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL
 from kolors_course.errors import CourseError, enough_memory
 from kolors_course.kolors import load_model
 from kolors_course.mini.base import train_base
-from kolors_course.mini.choices import MINI_STAGES
+from kolors_course.mini.choices import FURTHER_STAGES, MINI_STAGES
 from kolors_course.mini.pictures import PictureStore
 from kolors_course.mini.probe import train_probe
 from kolors_course.mini.recipe import RECIPES, MiniRecipe, default_recipe
@@ -56,8 +56,9 @@ def chosen_recipe(arguments: argparse.Namespace) -> MiniRecipe:
 
 def _check_stages(arguments: argparse.Namespace, stages: Collection[str]) -> None:
     """Refuse stages that cannot run, and flags of stages that do not run."""
-    if "decoder" in stages and not arguments.start:
-        raise CourseError("the stage decoder goes on from a finished model; name it with --from DIR")
+    for stage in FURTHER_STAGES:
+        if stage in stages and not arguments.start:
+            raise CourseError(f"the stage {stage} goes on from a finished model; name it with --from DIR")
     for flag, stage in STAGE_OF.items():
         if getattr(arguments, flag) is not None and stage not in stages:
             name = flag.replace("_", "-")
@@ -66,7 +67,7 @@ def _check_stages(arguments: argparse.Namespace, stages: Collection[str]) -> Non
 
 def _check_room(recipe: MiniRecipe, stages: Collection[str], folder: Path) -> None:
     """Refuse more pictures than the disk and the memory hold."""
-    counts = {"vae": recipe.vae.pictures, "base": recipe.base.pictures, "decoder": recipe.decoder.pictures}
+    counts = {stage: getattr(recipe, stage).pictures for stage in ("vae", "base", *FURTHER_STAGES)}
     drawn = {stage: count for stage, count in counts.items() if stage in stages or "pictures" in stages}
     if not drawn:
         return
@@ -109,6 +110,9 @@ def _run_stages(arguments: argparse.Namespace, recipe: MiniRecipe, stages: Colle
         store.draw(max(recipe.vae.pictures, recipe.base.pictures))
     if "decoder" in stages:
         vae = train_mini_vae(recipe.decoder, store, folder / "decoder-run", start.vae, decoder_only=True)
+        save_mini(replace(start, vae=vae), folder / "kolors-mini")
+    if "foreign" in stages:
+        vae = train_mini_vae(recipe.foreign, store, folder / "foreign-run", start.vae)
         save_mini(replace(start, vae=vae), folder / "kolors-mini")
     if "vae" in stages:
         train_mini_vae(recipe.vae, store, vae_folder, start and start.vae)

@@ -2,4 +2,6 @@
 
 # In their order; how large batches are and how many steps they take: see `recipe`.
 MINI_STAGES = ("tokenizer", "pictures", "vae", "probe", "base")
+# These go on from a finished model.
+FURTHER_STAGES = ("decoder", "foreign")
 MINI_RECIPES = ("cpu", "gpu")
