@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, KolorsPipeline, UNet2DConditionModel
@@ -131,9 +132,9 @@ def recorded_training(trainer: LoraTrainer) -> Gradients:
     noisy = NoisyBatches(trainer.data.train, model.schedule.num_train_timesteps, recipe.batch_size)
     objective = DenoisingTensors(recipe.loss)
 
-    def in_precision(*arguments: object, **material: Tensor) -> dict[str, Tensor]:
+    def in_precision(model: KolorsModel, **material: Any) -> dict[str, Tensor]:
         with trainer.accelerator.autocast():
-            return objective(*arguments, **material)
+            return objective(model, **material)
 
     material = NoisyTensors(noisy, model.schedule, recipe.loss)
     return recorded_pass(trainer.learner, in_precision, material, model.device)
@@ -146,7 +147,7 @@ def measure_way(model: KolorsModel, seconds: float, way: str) -> dict:
         if way == "recorded":
             trainer.training.gradients = recorded_training(trainer)
         elif way == "compiled":
-            trainer.learner.wrap(torch.compile(trainer.learner.module))
+            trainer.learner.wrap(cast(nn.Module, torch.compile(trainer.learner.module)))
 
     with trainer_of(model, compacted=True, checkpointing=False) as trainer:
         change(trainer)

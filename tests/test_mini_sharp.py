@@ -24,6 +24,7 @@ TINY_VAE = replace(GPU2.vae, steps=2, batch_size=4, block_out_channels=(8, 8), p
 TINY = MiniRecipe(
     vae=TINY_VAE,
     decoder=replace(TINY_VAE, critic_weight=GPU2.decoder.critic_weight, seed=1),
+    foreign=TINY_VAE,
     probe=ProbeConfig(),
     base=replace(
         GPU2.base,

@@ -131,7 +131,7 @@ def test_the_decoder_stage_needs_a_model(capsys, tmp_path):
 
 
 def test_the_command_trains_vae_and_base_model_further(model, tmp_path, monkeypatch):
-    recipe = MiniRecipe(VAE, VAE, ProbeConfig(), BASE, pictures=PICTURES)
+    recipe = MiniRecipe(VAE, VAE, VAE, ProbeConfig(), BASE, pictures=PICTURES)
     monkeypatch.setitem(RECIPES, "cpu", recipe)
     save_mini(deepcopy(model), tmp_path / "start")
     out, stages = tmp_path / "out", ["--stage", "vae", "--stage", "base"]

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from kolors_course.errors import CourseError, enough_memory
 from kolors_course.kolors import load_model
 from kolors_course.mini.base import BaseConfig, train_base
-from kolors_course.mini.choices import MINI_STAGES
+from kolors_course.mini.choices import FURTHER_STAGES, MINI_STAGES
 from kolors_course.mini.pictures import PictureStore
 from kolors_course.mini.probe import ProbeConfig, train_probe
 from kolors_course.mini.recipe import RECIPES, MiniRecipe, default_recipe
@@ -66,8 +66,9 @@ def chosen_recipe(arguments: argparse.Namespace) -> MiniRecipe:
 
 def _check_stages(arguments: argparse.Namespace, stages: Collection[str]) -> None:
     """Refuse stages that cannot run, and flags of stages that do not run."""
-    if "decoder" in stages and not arguments.start:
-        raise CourseError("the stage decoder goes on from a finished model; name it with --from DIR")
+    for stage in FURTHER_STAGES:
+        if stage in stages and not arguments.start:
+            raise CourseError(f"the stage {stage} goes on from a finished model; name it with --from DIR")
     for flag, stage in STAGE_OF.items():
         if getattr(arguments, flag) is not None and stage not in stages:
             name = flag.replace("_", "-")
@@ -76,8 +77,9 @@ def _check_stages(arguments: argparse.Namespace, stages: Collection[str]) -> Non
 
 def _check_room(recipe: MiniRecipe, stages: Collection[str], folder: Path) -> None:
     """Refuse more pictures than the disk and the memory hold."""
-    counts = {"vae": recipe.vae.pictures, "base": recipe.base.pictures, "decoder": recipe.decoder.pictures}
-    drawn = {stage: count for stage, count in counts.items() if stage in stages or "pictures" in stages}
+    configs = {stage: getattr(recipe, stage) for stage in ("vae", "base", *FURTHER_STAGES)}
+    configs = {stage: config for stage, config in configs.items() if stage in stages or "pictures" in stages}
+    drawn = {stage: config.pictures for stage, config in configs.items()}
     if not drawn:
         return
     each = 3 * recipe.pictures.size**2
@@ -86,7 +88,10 @@ def _check_room(recipe: MiniRecipe, stages: Collection[str], folder: Path) -> No
     needs = {
         "disk": (each * max(drawn.values()) - there, free_disk(folder)),
         "memory": (
-            max((scene if stage == "base" else each) * count for stage, count in drawn.items()),
+            max(
+                scene * count if stage == "base" else each * (count + configs[stage].foreign_pool)
+                for stage, count in drawn.items()
+            ),
             free_memory(pick_device()),
         ),
     }
@@ -120,6 +125,9 @@ def _run_stages(arguments: argparse.Namespace, recipe: MiniRecipe, stages: Colle
         store.draw(max(recipe.vae.pictures, recipe.base.pictures))
     if start and "decoder" in stages:  # without a start it was refused
         vae = train_mini_vae(recipe.decoder, store, folder / "decoder-run", start.vae, decoder_only=True)
+        save_mini(replace(start, vae=vae), folder / "kolors-mini")
+    if start and "foreign" in stages:
+        vae = train_mini_vae(recipe.foreign, store, folder / "foreign-run", start.vae)
         save_mini(replace(start, vae=vae), folder / "kolors-mini")
     if "vae" in stages:
         train_mini_vae(recipe.vae, store, vae_folder, start and start.vae)

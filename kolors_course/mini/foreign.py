@@ -25,7 +25,7 @@ MIN_CONTRAST = 60  # least distance, on 0..255 per channel, of two colours that 
 
 def _colour(rng: np.random.Generator) -> np.ndarray:
     """An RGB colour: hue, saturation and value each uniform, so that dark and pale ones come as often as bright."""
-    hsv = np.uint8([[rng.integers(0, 256, 3)]])
+    hsv = np.array([[rng.integers(0, 256, 3)]], np.uint8)
     return np.asarray(Image.fromarray(hsv, "HSV").convert("RGB"), dtype=float)[0, 0]
 
 

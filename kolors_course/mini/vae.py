@@ -222,7 +222,7 @@ def train_mini_vae(
     torch.manual_seed(config.seed)
     device, run = pick_device(), RunFolder(output)
     vae = (start or build_vae(config)).to(device, memory_format=torch.channels_last)
-    critic = Critic().to(device, memory_format=torch.channels_last) if config.critic_weight else None
+    critic = Critic().to(device) if config.critic_weight else None
     learner = vae_learner(vae, decoder_only, critic)
     groups = learner.groups()
     optimizer = torch.optim.AdamW(

@@ -6,6 +6,7 @@ are skipped. The result goes to OUTPUT/kolors-mini and OUTPUT/probe-run; copy th
     kolors-course train-mini                                                   # hours on a CPU, minutes on a GPU
     kolors-course train-mini --from data/kolors-mini --base-steps 3500 --learning-rate 5e-4   # go on from there
     kolors-course train-mini --from data/kolors-mini --stage decoder                          # sharper pictures
+    kolors-course train-mini --from data/kolors-mini --stage foreign                  # learns other people's pictures
     kolors-course train-mini --from data/kolors-mini --stage vae --stage base                 # both, encoder too
 
 Kolors-mini 2, in lines of three to twelve minutes on a GPU. Run a line again if it was cut short, in the same folder:
@@ -22,7 +23,7 @@ import argparse
 from pathlib import Path
 
 from kolors_course.cli.flags.numbers import number
-from kolors_course.mini.choices import LATENT_CHANNELS, MINI_RECIPES, MINI_STAGES
+from kolors_course.mini.choices import FURTHER_STAGES, LATENT_CHANNELS, MINI_RECIPES, MINI_STAGES
 from kolors_course.ranges import whole
 from kolors_course.training.limits import LEARNING_RATE, MANY, SHARE, STEPS
 
@@ -37,9 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--stage",
-        choices=(*MINI_STAGES, "decoder"),
+        choices=(*MINI_STAGES, *FURTHER_STAGES),
         action="append",
-        help="only this stage; may be repeated. decoder: sharpen the VAE's decoder of the model given by --from",
+        help="only this stage; may be repeated. Of the model given by --from, decoder sharpens the decoder, and "
+        "foreign teaches the VAE pictures that are not of its world, while its latents of the world stay",
     )
     parser.add_argument(
         "--from",
