@@ -44,6 +44,13 @@ def test_flags_of_stages_that_do_not_run_are_refused(capsys, tmp_path, flags, st
     assert tree(tmp_path) == set()
 
 
+def test_latent_channels_are_those_of_a_new_vae(capsys, tmp_path):
+    flags = ("--from", "none", "--stage", "vae", "--latent-channels", 8)
+    error = refused(capsys, "train-mini", "-o", tmp_path / "run", *flags)
+    assert error == "error: --latent-channels is for a new VAE; the model given by --from has one\n"
+    assert tree(tmp_path) == set()
+
+
 @pytest.mark.parametrize("place", ["disk", "memory"])
 def test_pictures_that_do_not_fit_are_refused_before_they_are_drawn(capsys, monkeypatch, tmp_path, place):
     for name in ("disk", "memory"):

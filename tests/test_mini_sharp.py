@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import KolorsPipeline
+from tiny import QUICK, write_pictures
 
 from kolors_course.cli import main, subparser
 from kolors_course.cli.train_mini import chosen_recipe
+from kolors_course.comfyui.wires import from_latent, to_latent
+from kolors_course.errors import CourseError
 from kolors_course.kolors import Sampling, generate, load_model, preview_picture
 from kolors_course.kolors.sampling import initial_latents
 from kolors_course.mini.networks import build_text_encoder, build_unet
@@ -17,6 +20,8 @@ from kolors_course.mini.probe import ProbeConfig
 from kolors_course.mini.recipe import RECIPES, MiniRecipe
 from kolors_course.mini.saving import save_mini
 from kolors_course.mini.vae import build_vae
+from kolors_course.training.lora import train_lora
+from kolors_course.training.plan import plan_training
 
 MEGABYTE = 10**6
 GPU2 = RECIPES["gpu2"]  # before a test puts a tiny one in its place
@@ -103,6 +108,24 @@ def test_stock_diffusers_draws_the_same(made):
     ours = generate(model, prompts, [5, 6], Sampling(3, 4.0, size=(16, 16)))
     for one, two in zip(ours, stock, strict=True):
         assert np.abs(np.asarray(one, int) - np.asarray(two, int)).max() <= 1
+
+
+def test_a_lora_is_planned_and_trained_on_it(made, tmp_path):
+    model = load_model(made)
+    plan = plan_training(model, QUICK, torch.device("cpu"))
+    assert plan.peak > plan.weights > 0
+    result = train_lora(
+        model, write_pictures(tmp_path / "pictures"), tmp_path / "run", replace(QUICK, steps=2)
+    )
+    assert result.path.is_file()
+
+
+def test_latents_go_to_comfyui_and_back(made):
+    model = load_model(made)
+    latents = torch.randn(1, 8, 8, 8)
+    assert torch.equal(from_latent(model, to_latent(latents)), latents)
+    with pytest.raises(CourseError, match="needs \\(pictures, 8, height, width\\)"):
+        from_latent(model, to_latent(latents[:, :4]))
 
 
 def test_a_model_of_another_size_is_not_gone_on_from(made, tmp_path, capsys, monkeypatch):

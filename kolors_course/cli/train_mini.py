@@ -69,6 +69,8 @@ def _check_stages(arguments: argparse.Namespace, stages: Collection[str]) -> Non
     for stage in FURTHER_STAGES:
         if stage in stages and not arguments.start:
             raise CourseError(f"the stage {stage} goes on from a finished model; name it with --from DIR")
+    if arguments.latent_channels and arguments.start:
+        raise CourseError("--latent-channels is for a new VAE; the model given by --from has one")
     for flag, stage in STAGE_OF.items():
         if getattr(arguments, flag) is not None and stage not in stages:
             name = flag.replace("_", "-")
