@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from kolors_course.errors import brief
+from kolors_course.errors import CourseError, brief
 from kolors_course.ranges import Range, whole
 
 COUNT = whole(1, 1_000_000)  # of what nobody wants more of
@@ -15,12 +15,9 @@ def number(limits: Range) -> Callable[[str], float]:
 
     def parse(text: str) -> float:
         try:
-            value = int(text) if limits.whole else float(text)
-        except ValueError:  # also for thousands of digits
-            value = None
-        if value not in limits:
-            raise argparse.ArgumentTypeError(f"must be {limits}, not {brief(text, 24)}")
-        return value
+            return limits.read(text)
+        except CourseError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
     return parse
 

@@ -1,0 +1,275 @@
+"""`kolors-course sweep`: what it does once its flags are read."""
+
+import argparse
+from collections.abc import Sequence
+from math import ceil
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from kolors_course.art import BASE_STYLE, style_test_subjects
+from kolors_course.art.facts import scene_of
+from kolors_course.cli import options
+from kolors_course.cli.flags.sweep import SCENES
+from kolors_course.cli.reports import write_json
+from kolors_course.dataset.pixels import open_picture
+from kolors_course.errors import CourseError
+from kolors_course.evaluation import held_out_prompts, load_probe
+from kolors_course.evaluation.probes import Probe
+from kolors_course.evaluation.prompts import TEST_SEED
+from kolors_course.files import atomic_path, ensure_folder, remove_leftovers
+from kolors_course.kolors import KolorsModel, generate
+from kolors_course.kolors.sampling import check_drawing
+from kolors_course.lora import parse_lora_argument
+from kolors_course.platform.paths import data_dir
+from kolors_course.platform.provenance import provenance
+from kolors_course.sweep import (
+    Axis,
+    Cell,
+    CellStore,
+    Fixed,
+    Kept,
+    Sweep,
+    Wanted,
+    check_loras,
+    draw_cells,
+    keys_of,
+    parse_axis,
+    pictures_of,
+    plan_sweep,
+    recommend,
+    rows_of,
+    sweep_report,
+    sweep_table,
+)
+from kolors_course.viz import sweep_sheet
+
+GRID = (
+    "steps=2,3,4,6,8,12,25",
+    "guidance=1,1.5,2,3,5",
+    "sampler=euler,dpm++2m,unipc",
+    "spacing=leading,trailing",
+)
+OF_A_PROMPT = ("seed", "denoise", "word")
+VARIED = 16  # held-out prompts whose variety is measured, at most
+
+
+def run(arguments: argparse.Namespace) -> int:
+    axes = _recommended_axes(arguments) if arguments.recommend else _sheet_axes(arguments)
+    fixed = _fixed(arguments, axes)
+    sweep = plan_sweep(axes, fixed, skip_impossible=arguments.recommend)
+    print(_size_of(sweep))
+    probe = load_probe(data_dir() / "probes" / "probe.safetensors")
+    folder = ensure_folder(arguments.output)
+    model = _model(arguments)
+    check_drawing(model, fixed.sampling, pictures_of(fixed))
+    keys = keys_of(model, probe, sweep)
+    check_loras(model, sweep)
+    _tell_words(model, arguments, sweep)
+    kept = _draw(model, probe, sweep, keys, CellStore(ensure_folder(folder / "cells")))
+    report = {
+        "command": arguments.command_line,
+        **_conditions(model, arguments),
+        **sweep_report(sweep, _measured(kept)),
+    }
+    (_write_recommendation if arguments.recommend else _write_sheet)(folder, sweep, kept, report, arguments)
+    return 0
+
+
+def _sheet_axes(arguments: argparse.Namespace) -> list[Axis]:
+    """Those of --x, --y and --z, without a gap.
+
+    Raises:
+        CourseError: there is none, one is missing, or a flag does not go with them.
+    """
+    given = [arguments.x, arguments.y, arguments.z]
+    axes = [axis for axis in given if axis]
+    if not axes or given[: len(axes)] != axes:
+        raise CourseError(
+            "give --x, then --y, then --z, such as --x steps=2,4,8 --y guidance=1,2,5; or --recommend"
+        )
+    if arguments.over:
+        raise CourseError("--over belongs to --recommend; give --x, --y or --z")
+    if (arguments.prompt is None) == (arguments.scenes is None):
+        raise CourseError("give either --prompt or --scenes")
+    if arguments.scenes:
+        _without_a_prompt(arguments, axes)
+    return axes
+
+
+def _recommended_axes(arguments: argparse.Namespace) -> list[Axis]:
+    """The four of `GRID`, with the values of --over.
+
+    Raises:
+        CourseError: --over names another axis or one twice, or a flag does not go with --recommend.
+    """
+    axes = {axis.name: axis for axis in map(parse_axis, GRID)}
+    names = [axis.name for axis in arguments.over]
+    for name in names:
+        if name not in axes or names.count(name) > 1:
+            raise CourseError(
+                f"--over takes each of {', '.join(axes)} once; {name} is another, or stands twice"
+            )
+    if arguments.x or arguments.y or arguments.z or arguments.prompt is not None:
+        raise CourseError(
+            "--recommend draws held-out prompts over a grid of its own; change it by --over and --scenes"
+        )
+    _without_a_prompt(arguments, arguments.over)
+    return list((axes | {axis.name: axis for axis in arguments.over}).values())
+
+
+def _without_a_prompt(arguments: argparse.Namespace, axes: Sequence[Axis]) -> None:
+    """Raises:
+    CourseError: an axis or a flag has no effect on held-out prompts.
+    """
+    for axis in axes:
+        if axis.name in OF_A_PROMPT:
+            raise CourseError(f"{axis.name} needs --prompt; held-out prompts have their own words and seeds")
+    if arguments.seed is not None or arguments.image:
+        raise CourseError(
+            "--seed and --image need --prompt; held-out prompts have seeds and scenes of their own"
+        )
+
+
+def _fixed(arguments: argparse.Namespace, axes: Sequence[Axis]) -> Fixed:
+    sampling = options.sampling_of(arguments)
+    image = open_picture(arguments.image) if arguments.image else None
+    if sampling.denoise < 1 and not image:
+        raise CourseError(f"denoise {sampling.denoise:g} needs a picture to start from; give --image")
+    loras = tuple(parse_lora_argument(text) for text in arguments.lora)
+    if arguments.prompt is not None:
+        wanted = (Wanted(arguments.prompt, arguments.seed or 0, scene_of(arguments.prompt)),)
+        return Fixed(wanted, sampling, loras, arguments.style, image)
+    pool = None if arguments.style == BASE_STYLE else style_test_subjects()
+    prompts = held_out_prompts(arguments.scenes or SCENES, pool)
+    wanted = tuple(Wanted(each.prompt, each.seed, each.scene) for each in prompts)
+    return Fixed(wanted, sampling, loras, arguments.style, varied=min(VARIED, len(wanted)))
+
+
+def _model(arguments: argparse.Namespace) -> KolorsModel:
+    """Without LoRAs, which each cell brings."""
+    return options.model_of(argparse.Namespace(**vars(arguments) | {"lora": []}))
+
+
+def _size_of(sweep: Sweep) -> str:
+    axes = " x ".join(f"{len(axis.values)} {axis.name}" for axis in sweep.axes)
+    pictures = len(sweep.cells) * pictures_of(sweep.fixed)
+    calls = _calls(sweep, sweep.cells)
+    return f"plan: {len(sweep.cells):,} cells ({axes}), {pictures:,} pictures, {calls:,} network calls"
+
+
+def _calls(sweep: Sweep, cells: Sequence[Cell]) -> int:
+    return sum(cell.calls for cell in cells) * pictures_of(sweep.fixed)
+
+
+def _tell_words(model: KolorsModel, arguments: argparse.Namespace, sweep: Sweep) -> None:
+    """What will not be understood, or not be measured."""
+    if arguments.prompt is None:
+        return
+    wanted = [each for cell in sweep.cells for each in cell.wanted]
+    files = argparse.Namespace(lora=[f"{path}:1" for path in sweep.lora_files])
+    options.tell_unknown_words(model, files, [each.prompt for each in wanted])
+    if unknown := sum(each.scene is None for each in wanted):
+        print(
+            f"facts and shape fidelity are left out of {unknown} of {len(wanted)} pictures: their prompt does not "
+            "name one subject or two, one place and one time"
+        )
+
+
+def _draw(
+    model: KolorsModel, probe: Probe, sweep: Sweep, keys: Sequence[str], store: CellStore
+) -> list[Kept]:
+    """Draw what is missing, saying beforehand how much it is."""
+    remove_leftovers(store.folder)
+    missing = [cell for cell, key in zip(sweep.cells, keys, strict=True) if store.get(key) is None]
+    calls, there = _calls(sweep, missing), len(keys) - len(missing)
+    if there:
+        print(f"{there:,} cells are there already; {len(missing):,} are drawn")
+    if missing:
+        print(_estimate(model, missing[0], sweep, calls))
+    with tqdm(total=calls, desc="sweep", unit="call", unit_scale=True, disable=None) as bar:
+        return draw_cells(model, probe, sweep, keys, store, bar.update)
+
+
+def _estimate(model: KolorsModel, cell: Cell, sweep: Sweep, calls: int) -> str:
+    """How long it takes, by one picture: the second, because the first also wakes the device up."""
+    first = cell.wanted[0]
+    for _ in range(2):
+        started = perf_counter()
+        generate(model, [first.prompt], [first.seed], cell.sampling, picture=sweep.fixed.image)
+        seconds = perf_counter() - started
+    total = calls * seconds / cell.calls
+    about = f"{ceil(total)} s" if total < 90 else f"{ceil(total / 60):,} min"
+    return f"time: about {about}, as one picture of {cell.calls} network calls takes {seconds:.2f} s"
+
+
+def _measured(kept: Sequence[Kept]) -> list[Any]:
+    return [each.measured for each in kept]
+
+
+def _conditions(model: KolorsModel, arguments: argparse.Namespace) -> dict[str, Any]:
+    given = {"prompt": arguments.prompt, "seed": arguments.seed or 0}
+    held_out = {"scenes": arguments.scenes or SCENES, "seed_of_scenes": TEST_SEED}
+    return {
+        "model": model.name,
+        **(held_out if arguments.prompt is None else given),
+        "negative": arguments.negative,
+        "made_by": provenance(model.device),
+    }
+
+
+def _write_sheet(
+    folder: Path, sweep: Sweep, kept: Sequence[Kept], report: dict[str, Any], arguments: argparse.Namespace
+) -> None:
+    table = sweep_table(sweep, _measured(kept))
+    title = arguments.prompt or f"{arguments.scenes} held-out scenes, each in English and Chinese"
+    sheet = sweep_sheet(sweep.axes, [each.shown for each in kept], title, _settings(sweep, report))
+    with atomic_path(folder / "sheet.png") as path:
+        sheet.save(path)
+    _write(folder, "sweep", table, report, arguments)
+    print("\n".join(table))
+    print(f"wrote {folder}/sheet.png, sweep.md and sweep.json")
+
+
+def _settings(sweep: Sweep, report: dict[str, Any]) -> str:
+    """What no axis changes, in a line."""
+    changed, sampling = {axis.name for axis in sweep.axes}, sweep.fixed.sampling
+    given = {"steps": sampling.steps, "guidance": f"{sampling.guidance_scale:g}"}
+    given |= {"sampler": sampling.sampler, "spacing": sampling.spacing, "seed": report.get("seed")}
+    words = [f"{name} {value}" for name, value in given.items() if name not in changed and value is not None]
+    words += [
+        f"{path.stem} × {strength:g}" for path, strength in sweep.fixed.loras if "strength" not in changed
+    ]
+    return " · ".join([report["model"], *words])
+
+
+def _write_recommendation(
+    folder: Path, sweep: Sweep, kept: Sequence[Kept], report: dict[str, Any], arguments: argparse.Namespace
+) -> None:
+    measured = _measured(kept)
+    choice = recommend(rows_of(measured))
+    chosen, cell = sweep.named(sweep.cells[choice.chosen]), measured[choice.chosen]
+    sentence = (
+        f"recommended: {chosen} ({cell.calls:g} network calls a picture); {len(choice.good_enough)} of {len(kept)} "
+        "rows are not worse than the best"
+    )
+    report["recommended"] = report["cells"][choice.chosen] | {"limit": choice.limit}
+    for row, shortfall in zip(report["cells"], choice.shortfalls, strict=True):
+        row["shortfall"] = None if shortfall == float("inf") else round(shortfall, 3)
+    made = [f"- {key}: {value}" for key, value in {"command": report["command"], **report["made_by"]}.items()]
+    table = sweep_table(sweep, measured, choice)
+    _write(folder, "recommendation", [sentence, "", *table, "", *made], report, arguments)
+    print("\n".join(table))
+    print(sentence)
+    print(f"wrote {folder}/recommendation.md and recommendation.json")
+
+
+def _write(
+    folder: Path, name: str, lines: Sequence[str], report: dict[str, Any], arguments: argparse.Namespace
+) -> None:
+    write_json(folder / f"{name}.json", report)
+    write_json(arguments.json, report)
+    with atomic_path(folder / f"{name}.md") as path:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")

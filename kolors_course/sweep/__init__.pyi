@@ -1,0 +1,31 @@
+from .axes import AXES, Axis, parse_axis
+from .cells import Cell, Fixed, Sweep, Wanted, plan_sweep
+from .draw import check_loras, draw_cells
+from .keep import CellStore, Kept, keys_of
+from .measure import Measured, measure_cell, pictures_of
+from .recommend import Row, recommend, rows_of
+from .report import sweep_report, sweep_table
+
+__all__ = [
+    "AXES",
+    "Axis",
+    "Cell",
+    "CellStore",
+    "Fixed",
+    "Kept",
+    "Measured",
+    "Row",
+    "Sweep",
+    "Wanted",
+    "check_loras",
+    "draw_cells",
+    "keys_of",
+    "measure_cell",
+    "parse_axis",
+    "pictures_of",
+    "plan_sweep",
+    "recommend",
+    "rows_of",
+    "sweep_report",
+    "sweep_table",
+]
