@@ -33,6 +33,7 @@ from kolors_course.sweep import (
     Kept,
     Sweep,
     Wanted,
+    check_lora_files,
     check_loras,
     draw_cells,
     keys_of,
@@ -53,7 +54,7 @@ GRID = (
     "spacing=leading,trailing",
 )
 OF_A_PROMPT = ("seed", "denoise", "word")
-VARIED = 16  # held-out prompts whose variety is measured, at most
+VARIED = 16  # held-out prompts whose variety is measured, at most; and at most a quarter of them
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -61,13 +62,14 @@ def run(arguments: argparse.Namespace) -> int:
     fixed = _fixed(arguments, axes)
     sweep = plan_sweep(axes, fixed, skip_impossible=arguments.recommend)
     print(_size_of(sweep))
+    check_lora_files(sweep)
     probe = load_probe(data_dir() / "probes" / "probe.safetensors")
-    folder = ensure_folder(arguments.output)
     model = _model(arguments)
     check_drawing(model, fixed.sampling, pictures_of(fixed))
     keys = keys_of(model, probe, sweep)
     check_loras(model, sweep)
     _tell_words(model, arguments, sweep)
+    folder = ensure_folder(arguments.output)
     kept = _draw(model, probe, sweep, keys, CellStore(ensure_folder(folder / "cells")))
     report = {
         "command": arguments.command_line,
@@ -145,7 +147,7 @@ def _fixed(arguments: argparse.Namespace, axes: Sequence[Axis]) -> Fixed:
     pool = None if arguments.style == BASE_STYLE else style_test_subjects()
     prompts = held_out_prompts(arguments.scenes or SCENES, pool)
     wanted = tuple(Wanted(each.prompt, each.seed, each.scene) for each in prompts)
-    return Fixed(wanted, sampling, loras, arguments.style, varied=min(VARIED, len(wanted)))
+    return Fixed(wanted, sampling, loras, arguments.style, varied=min(VARIED, ceil(len(wanted) / 4)))
 
 
 def _model(arguments: argparse.Namespace) -> KolorsModel:
@@ -184,25 +186,30 @@ def _draw(
     """Draw what is missing, saying beforehand how much it is."""
     remove_leftovers(store.folder)
     missing = [cell for cell, key in zip(sweep.cells, keys, strict=True) if store.get(key) is None]
-    calls, there = _calls(sweep, missing), len(keys) - len(missing)
+    there = len(keys) - len(missing)
     if there:
         print(f"{there:,} cells are there already; {len(missing):,} are drawn")
     if missing:
-        print(_estimate(model, missing[0], sweep, calls))
-    with tqdm(total=calls, desc="sweep", unit="call", unit_scale=True, disable=None) as bar:
+        print(_estimate(model, missing, sweep))
+    with tqdm(total=_calls(sweep, missing), desc="sweep", unit="call", unit_scale=True, disable=None) as bar:
         return draw_cells(model, probe, sweep, keys, store, bar.update)
 
 
-def _estimate(model: KolorsModel, cell: Cell, sweep: Sweep, calls: int) -> str:
-    """How long it takes, by one picture: the second, because the first also wakes the device up."""
-    first = cell.wanted[0]
-    for _ in range(2):
-        started = perf_counter()
-        generate(model, [first.prompt], [first.seed], cell.sampling, picture=sweep.fixed.image)
-        seconds = perf_counter() - started
-    total = calls * seconds / cell.calls
+def _estimate(model: KolorsModel, missing: Sequence[Cell], sweep: Sweep) -> str:
+    """How long it takes, by a picture of the cheapest cell and one of the dearest: seconds = a + b · calls."""
+    cells = [min(missing, key=lambda cell: cell.calls), max(missing, key=lambda cell: cell.calls)]
+    _seconds(model, cells[0], sweep)  # wakes the device up
+    (few, quick), (many, slow) = ((cell.calls, _seconds(model, cell, sweep)) for cell in cells)
+    each = max(0.0, slow - quick) / max(1, many - few)
+    total = sum(quick + (cell.calls - few) * each for cell in missing) * pictures_of(sweep.fixed)
     about = f"{ceil(total)} s" if total < 90 else f"{ceil(total / 60):,} min"
-    return f"time: about {about}, as one picture of {cell.calls} network calls takes {seconds:.2f} s"
+    return f"time: about {about}; a picture of {few} network calls takes {quick:.2f} s, one of {many} {slow:.2f} s"
+
+
+def _seconds(model: KolorsModel, cell: Cell, sweep: Sweep) -> float:
+    first, started = cell.wanted[0], perf_counter()
+    generate(model, [first.prompt], [first.seed], cell.sampling, picture=sweep.fixed.image)
+    return perf_counter() - started
 
 
 def _measured(kept: Sequence[Kept]) -> list[Any]:

@@ -1,7 +1,7 @@
 from .axes import AXES, Axis, parse_axis
 from .cells import Cell, Fixed, Sweep, Wanted, plan_sweep
 from .draw import check_loras, draw_cells
-from .keep import CellStore, Kept, keys_of
+from .keep import CellStore, Kept, check_lora_files, keys_of
 from .measure import Measured, measure_cell, pictures_of
 from .recommend import Row, recommend, rows_of
 from .report import sweep_report, sweep_table
@@ -17,6 +17,7 @@ __all__ = [
     "Row",
     "Sweep",
     "Wanted",
+    "check_lora_files",
     "check_loras",
     "draw_cells",
     "keys_of",

@@ -63,9 +63,6 @@ def keys_of(model: KolorsModel, probe: Probe, sweep: Sweep) -> list[str]:
     """The key of every cell. `model` has no LoRA on.
 
     Not in it is how many pictures are drawn at a time, which changes none.
-
-    Raises:
-        CourseError: a LoRA file cannot be read.
     """
     fixed, files = sweep.fixed, {path: _hash_of_file(path) for path in sweep.lora_files}
     common = {
@@ -97,8 +94,18 @@ def _facts_of(scene: Any) -> Sequence[Any]:
     return [[s.en for s in scene.subjects], scene.place, scene.time, scene.size, scene.position, scene.seed]
 
 
+def check_lora_files(sweep: Sweep) -> None:
+    """Refuse files that are not there, before a model is loaded.
+
+    Raises:
+        CourseError: a LoRA file cannot be read.
+    """
+    for path in sweep.lora_files:
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise CourseError(f"no LoRA file {path} can be read: {error.strerror or error}") from error
+
+
 def _hash_of_file(path: Path) -> str:
-    try:
-        return sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise CourseError(f"no LoRA file {path}: {error.strerror or error}") from error
+    return sha256(path.read_bytes()).hexdigest()

@@ -1,8 +1,8 @@
 """Choosing: the cheapest settings that are not worse than the best.
 
 Of every quantity (each fact, style, shape fidelity) the grid has a best row, with an interval of 95 %. A row's
-*shortfall* in a quantity is how far it stays behind that best value, in units of the distance from the best value down
-to the low end of its interval: 0 is as good, up to 1 lies within the interval. A row's shortfall is its largest.
+*shortfall* in a quantity is how far it stays behind that best value, in units of the distance from the best value
+down to the low end of its interval: 0 is as good, up to 1 lies within the interval. A row's shortfall is its largest.
 
 1. Rows with a shortfall of at most 1 are good enough. If there is none, because no row is good in everything, then
    those with the smallest are.
