@@ -14,14 +14,15 @@ from kolors_course.art.facts import scene_of
 from kolors_course.cli import options
 from kolors_course.cli.flags.sweep import SCENES
 from kolors_course.cli.reports import write_json
+from kolors_course.cli.signals import ended_in_order
 from kolors_course.dataset.pixels import open_picture
 from kolors_course.errors import CourseError
 from kolors_course.evaluation import held_out_prompts, load_probe
 from kolors_course.evaluation.probes import Probe
 from kolors_course.evaluation.prompts import TEST_SEED
-from kolors_course.files import atomic_path, ensure_folder, remove_leftovers
+from kolors_course.files import atomic_path, ensure_folder
 from kolors_course.kolors import KolorsModel, generate
-from kolors_course.kolors.sampling import check_drawing
+from kolors_course.kolors.sampling import check_drawing, check_size
 from kolors_course.lora import parse_lora_argument
 from kolors_course.platform.paths import data_dir
 from kolors_course.platform.provenance import provenance
@@ -35,16 +36,17 @@ from kolors_course.sweep import (
     Wanted,
     check_lora_files,
     check_loras,
+    contenders_of,
     draw_cells,
     keys_of,
     parse_axis,
     pictures_of,
     plan_sweep,
     recommend,
-    rows_of,
     sweep_report,
     sweep_table,
 )
+from kolors_course.sweep.draw import MOSAIC
 from kolors_course.viz import sweep_sheet
 
 GRID = (
@@ -61,11 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
     axes = _recommended_axes(arguments) if arguments.recommend else _sheet_axes(arguments)
     fixed = _fixed(arguments, axes)
     sweep = plan_sweep(axes, fixed, skip_impossible=arguments.recommend)
-    print(_size_of(sweep))
+    print(_size_of(sweep), flush=True)
     check_lora_files(sweep)
     probe = load_probe(data_dir() / "probes" / "probe.safetensors")
     model = _model(arguments)
-    check_drawing(model, fixed.sampling, pictures_of(fixed))
+    width, height = check_size(model, fixed.sampling)
+    check_drawing(model, fixed.sampling, pictures_of(fixed), 3 * width * height * len(sweep.cells))
     keys = keys_of(model, probe, sweep)
     check_loras(model, sweep)
     _tell_words(model, arguments, sweep)
@@ -184,14 +187,16 @@ def _draw(
     model: KolorsModel, probe: Probe, sweep: Sweep, keys: Sequence[str], store: CellStore
 ) -> list[Kept]:
     """Draw what is missing, saying beforehand how much it is."""
-    remove_leftovers(store.folder)
     missing = [cell for cell, key in zip(sweep.cells, keys, strict=True) if store.get(key) is None]
     there = len(keys) - len(missing)
     if there:
         print(f"{there:,} cells are there already; {len(missing):,} are drawn")
     if missing:
-        print(_estimate(model, missing, sweep))
-    with tqdm(total=_calls(sweep, missing), desc="sweep", unit="call", unit_scale=True, disable=None) as bar:
+        print(_estimate(model, missing, sweep), flush=True)
+    with (
+        ended_in_order(),
+        tqdm(total=_calls(sweep, missing), desc="sweep", unit="call", unit_scale=True, disable=None) as bar,
+    ):
         return draw_cells(model, probe, sweep, keys, store, bar.update)
 
 
@@ -231,7 +236,8 @@ def _write_sheet(
     folder: Path, sweep: Sweep, kept: Sequence[Kept], report: dict[str, Any], arguments: argparse.Namespace
 ) -> None:
     table = sweep_table(sweep, _measured(kept))
-    title = arguments.prompt or f"{arguments.scenes} held-out scenes, each in English and Chinese"
+    shown = "four of them shown" if kept[0].measured.pictures > MOSAIC[-1] else "one picture shown"
+    title = arguments.prompt or f"{arguments.scenes} held-out scenes in English and Chinese, {shown}"
     sheet = sweep_sheet(sweep.axes, [each.shown for each in kept], title, _settings(sweep, report))
     with atomic_path(folder / "sheet.png") as path:
         sheet.save(path)
@@ -256,7 +262,7 @@ def _write_recommendation(
     folder: Path, sweep: Sweep, kept: Sequence[Kept], report: dict[str, Any], arguments: argparse.Namespace
 ) -> None:
     measured = _measured(kept)
-    choice = recommend(rows_of(measured))
+    choice = recommend(contenders_of(measured))
     chosen, cell = sweep.named(sweep.cells[choice.chosen]), measured[choice.chosen]
     sentence = (
         f"recommended: {chosen} ({cell.calls:g} network calls a picture); {len(choice.good_enough)} of {len(kept)} "

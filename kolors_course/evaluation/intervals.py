@@ -1,4 +1,8 @@
-"""How far a measured share or mean can be trusted: 95 % intervals."""
+"""How far a measured share or mean can be trusted: 95 % intervals.
+
+They take pictures for independent. The two prompts of a held-out scene share its noise, so that in truth intervals are
+a little wider.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

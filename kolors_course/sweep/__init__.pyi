@@ -3,7 +3,7 @@ from .cells import Cell, Fixed, Sweep, Wanted, plan_sweep
 from .draw import check_loras, draw_cells
 from .keep import CellStore, Kept, check_lora_files, keys_of
 from .measure import Measured, measure_cell, pictures_of
-from .recommend import Row, recommend, rows_of
+from .recommend import Contender, contenders_of, recommend
 from .report import sweep_report, sweep_table
 
 __all__ = [
@@ -11,14 +11,15 @@ __all__ = [
     "Axis",
     "Cell",
     "CellStore",
+    "Contender",
     "Fixed",
     "Kept",
     "Measured",
-    "Row",
     "Sweep",
     "Wanted",
     "check_lora_files",
     "check_loras",
+    "contenders_of",
     "draw_cells",
     "keys_of",
     "measure_cell",
@@ -26,7 +27,6 @@ __all__ = [
     "pictures_of",
     "plan_sweep",
     "recommend",
-    "rows_of",
     "sweep_report",
     "sweep_table",
 ]

@@ -17,7 +17,7 @@ _RANGE = re.compile(r"(?P<first>.+?)\.\.(?P<last>[^:]+)(?::(?P<step>.+))?")
 
 
 @dataclass(frozen=True)
-class Kind:
+class AxisKind:
     """What the values of an axis are: numbers of a range, names of a list, or texts where both are None."""
 
     zh: str
@@ -26,15 +26,15 @@ class Kind:
 
 
 AXES = {
-    "steps": Kind("步数", STEPS),
-    "guidance": Kind("引导", GUIDANCE),
-    "sampler": Kind("采样器", names=(*SAMPLERS, *STOCHASTIC_SAMPLERS)),
-    "spacing": Kind("间距", names=SPACINGS),
-    "seed": Kind("种子", SEED),
-    "denoise": Kind("重绘", SHARE),
-    "lora": Kind("LoRA"),
-    "strength": Kind("强度", Range(-1000, 1000)),
-    "word": Kind("词"),
+    "steps": AxisKind("步数", STEPS),
+    "guidance": AxisKind("引导", GUIDANCE),
+    "sampler": AxisKind("采样器", names=(*SAMPLERS, *STOCHASTIC_SAMPLERS)),
+    "spacing": AxisKind("间距", names=SPACINGS),
+    "seed": AxisKind("种子", SEED),
+    "denoise": AxisKind("重绘", SHARE),
+    "lora": AxisKind("LoRA"),
+    "strength": AxisKind("强度", Range(-1000, 1000)),
+    "word": AxisKind("词"),
 }
 
 
@@ -105,7 +105,7 @@ def _split(name: str, text: str) -> list[str]:
     return words
 
 
-def _values(name: str, kind: Kind, word: str) -> Iterator[float | str]:
+def _values(name: str, kind: AxisKind, word: str) -> Iterator[float | str]:
     if kind.names and word not in kind.names:
         raise CourseError(f"{name} '{brief(word, 24)}' is not one of {', '.join(kind.names)}")
     if not kind.numbers:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from diffusers.utils import make_image_grid
-from PIL import Image
+from PIL import Image, ImageOps
 
 from kolors_course.evaluation.probes import Probe
 from kolors_course.kolors.model import KolorsModel
@@ -13,12 +13,9 @@ from kolors_course.sweep.cells import Loras, Sweep
 from kolors_course.sweep.keep import CellStore, Kept
 from kolors_course.sweep.measure import measure_cell
 
-MOSAIC = (
-    0,
-    3,
-    4,
-    7,
-)  # of many pictures these are shown: of four held-out scenes, two of them asked for in Chinese
+# Of many pictures these are shown: of four held-out scenes, two of them asked for in Chinese.
+MOSAIC = (0, 3, 4, 7)
+MOSAIC_SIDE = 256  # px of each, at most
 
 
 def check_loras(model: KolorsModel, sweep: Sweep) -> None:
@@ -86,7 +83,10 @@ def _mosaic(pictures: Sequence[Image.Image]) -> Image.Image:
     """One picture as it is; of many four, two by two."""
     if len(pictures) <= MOSAIC[-1]:
         return pictures[0]
-    return make_image_grid([pictures[i] for i in MOSAIC], 2, 2)
+    shown = [pictures[i] for i in MOSAIC]
+    if max(shown[0].size) > MOSAIC_SIDE:
+        shown = [ImageOps.contain(picture, (MOSAIC_SIDE, MOSAIC_SIDE)) for picture in shown]
+    return make_image_grid(shown, 2, 2)
 
 
 def _wear(model: KolorsModel, loras: Loras) -> None:

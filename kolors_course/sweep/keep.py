@@ -31,7 +31,7 @@ class Kept:
 class CellStore:
     """A folder of finished cells, for each a picture KEY.png and KEY.json, which is written last.
 
-    It may be deleted at any time; cells of other sweeps in it do no harm.
+    Several sweeps may share it, at the same time too, and it may be deleted at any time.
     """
 
     def __init__(self, folder: str | Path):

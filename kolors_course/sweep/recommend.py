@@ -24,7 +24,7 @@ ROUNDING = 1e-9  # shortfalls that differ by less are equal
 
 
 @dataclass(frozen=True)
-class Row:
+class Contender:
     """Settings as far as choosing sees them: network calls of a picture, and what was measured, by quantity."""
 
     calls: float
@@ -33,11 +33,22 @@ class Row:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The row that was chosen, and the largest shortfall of every row; see the module."""
+    """What the rule says of every row; see the module.
 
-    chosen: int
+    Attributes:
+        ranking: all rows by their numbers, the chosen one first: those that are good enough as the rule compares
+            them, then the others by their shortfall.
+        shortfalls: the largest of every row.
+        limit: up to which a row is good enough.
+    """
+
+    ranking: tuple[int, ...]
     shortfalls: tuple[float, ...]
     limit: float
+
+    @property
+    def chosen(self) -> int:
+        return self.ranking[0]
 
     @property
     def good_enough(self) -> tuple[int, ...]:
@@ -52,11 +63,11 @@ def quantities_of(measured: Measured) -> dict[str, Interval]:
     return found
 
 
-def rows_of(cells: Sequence[Measured]) -> list[Row]:
-    return [Row(measured.calls, quantities_of(measured)) for measured in cells]
+def contenders_of(cells: Sequence[Measured]) -> list[Contender]:
+    return [Contender(measured.calls, quantities_of(measured)) for measured in cells]
 
 
-def recommend(rows: Sequence[Row]) -> Recommendation:
+def recommend(rows: Sequence[Contender]) -> Recommendation:
     """Choose a row as the module says.
 
     Raises:
@@ -70,12 +81,16 @@ def recommend(rows: Sequence[Row]) -> Recommendation:
     ]
     largest = [max(values) for values in short]
     limit = max(1.0, min(largest))
-    good = [i for i, value in enumerate(largest) if value <= limit + ROUNDING]
-    chosen = min(good, key=lambda i: (rows[i].calls, round(sum(short[i]) / ROUNDING), i))
-    return Recommendation(chosen, tuple(largest), limit)
+
+    def place(i: int) -> tuple[float, ...]:
+        if largest[i] > limit + ROUNDING:
+            return (1, largest[i], rows[i].calls, i)
+        return (0, rows[i].calls, round(sum(short[i]) / ROUNDING), i)
+
+    return Recommendation(tuple(sorted(range(len(rows)), key=place)), tuple(largest), limit)
 
 
-def _best(rows: Sequence[Row], quantities: frozenset[str]) -> list[tuple[str, Interval]]:
+def _best(rows: Sequence[Contender], quantities: frozenset[str]) -> list[tuple[str, Interval]]:
     return [
         (name, max((row.quantities[name] for row in rows), key=lambda interval: interval.value))
         for name in sorted(quantities)

@@ -18,7 +18,8 @@ def sweep_table(sweep: Sweep, cells: Sequence[Measured], choice: Recommendation 
     Shares are in per cent, with the ends of their 95 % interval; of a single picture they are yes or no.
 
     Args:
-        choice: what was recommended; its row is in bold, and a column says how far each stays behind.
+        choice: what was recommended; its row stands first and in bold, the others follow in their ranking, and a
+            column says how far each stays behind.
     """
     names = _columns(cells)
     heads = [*(axis.heading.replace("|", "\\|") for axis in sweep.axes), "network calls", "seconds", *names]
@@ -30,7 +31,8 @@ def sweep_table(sweep: Sweep, cells: Sequence[Measured], choice: Recommendation 
         "| " + " | ".join(heads) + " |",
         "|" + "---|" * len(sweep.axes) + "---:|" * (len(heads) - len(sweep.axes)),
     ]
-    for i, (cell, measured) in enumerate(zip(sweep.cells, cells, strict=True)):
+    for i in choice.ranking if choice else range(len(cells)):
+        cell, measured = sweep.cells[i], cells[i]
         words = [
             axis.label(value).replace("|", "\\|") for axis, value in zip(sweep.axes, cell.values, strict=True)
         ]

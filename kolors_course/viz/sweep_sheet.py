@@ -51,8 +51,12 @@ def sweep_sheet(
 
 
 def _labels(axis: Axis) -> list[str]:
-    """Each value in large type, and what it is a value of, in both languages, in small type below."""
-    return [f"{_short(axis, value)}\n{axis.title}" for value in axis.values]
+    """Each value in large type, and what it is a value of, in both languages, in small type below.
+
+    A word of the prompt needs no such name.
+    """
+    name = "" if axis.name == "word" else f"\n{axis.title}"
+    return [_short(axis, value) + name for value in axis.values]
 
 
 def _short(axis: Axis, value: float | str) -> str:
