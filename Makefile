@@ -28,7 +28,7 @@ help:
 	@echo "                ARGS=--list only says what is, ARGS=<name> makes one; ARGS=--help"
 	@echo "make bench   measure speed and memory"
 	@echo "make docs    pages of the library from its docstrings, in outputs/api"
-	@echo "make lint    check code style only"
+	@echo "make lint    check code style and types only"
 	@echo
 	@echo "make notebook-setup    on a GPU notebook: install around the torch of its image, not into $(VENV);"
 	@echo "                       ARGS=--dry-run only tells what would be installed"
@@ -68,6 +68,7 @@ docs: $(READY)
 lint: $(READY)
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
 
 # Into $(PYTHON) itself, whose torch stays; ARGS=--dry-run.
 notebook-setup:

@@ -14,14 +14,20 @@ import argparse
 import json
 import platform
 from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
+if TYPE_CHECKING:
+    from kolors_course.lora import LoraSettings
+    from kolors_course.lora.names import LayerNames
+
 # The width of nothing matters for names and scales; the fewer layers, the sooner it is measured.
-UNET = {
+UNET: dict[str, Any] = {
     "sample_size": 8,
     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
     "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
@@ -72,7 +78,7 @@ def make(folder: Path) -> None:
 
 
 # name -> (settings, layers, how the tensors are called: a layout that the course writes, or see `_spelled`)
-FILES = {
+FILES: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     "diffusers": ({}, WIDE, "diffusers"),
     "diffusers, attention": ({}, ATTENTION, "diffusers"),
     "diffusers, embeddings": ({}, EMBEDDINGS, "diffusers"),
@@ -101,7 +107,9 @@ FILES = {
 }
 
 
-def _adapter(unet, settings):
+def _adapter(
+    unet: torch.nn.Module, settings: "LoraSettings"
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Random tensors of an adapter, and its true change of weight by layer."""
     from kolors_course.lora.adapter import target_layers
     from kolors_course.lora.kinds import part_shapes, weight_change
@@ -115,7 +123,7 @@ def _adapter(unet, settings):
     return state, change
 
 
-def _spelled(pattern: str, state, names):
+def _spelled(pattern: str, state: Mapping[str, torch.Tensor], names: "LayerNames") -> dict[str, torch.Tensor]:
     """The tensors under names as `pattern` has them; "+ alpha" puts kohya's number beside each layer."""
     pattern, plus, _ = pattern.partition(" + alpha")
     sgm = {ours: theirs for theirs, ours in names.stability.items()}
@@ -191,7 +199,7 @@ def measure_comfyui(folder: Path) -> dict:
     inner.encoder_hid_proj = torch.nn.Linear(UNET["encoder_hid_dim"], 48)  # what node packs for Kolors add
 
     class Model(torch.nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.diffusion_model = inner
             self.model_config = argparse.Namespace(unet_config=config)
@@ -218,7 +226,7 @@ def measure_comfyui(folder: Path) -> dict:
     return {"program": f"ComfyUI {comfyui_version.__version__}", "files": _compare_all(folder, changes)}
 
 
-def _compare_all(folder: Path, changes) -> dict:
+def _compare_all(folder: Path, changes: Callable[[Path], Mapping[str, torch.Tensor]]) -> dict:
     report = {}
     for path in sorted(folder.glob("*.safetensors")):
         if path.name.endswith(".true.safetensors"):
@@ -234,9 +242,10 @@ def _compare_all(folder: Path, changes) -> dict:
     return report
 
 
-def _compare(found: dict[str, torch.Tensor], true: dict[str, torch.Tensor]) -> dict:
+def _compare(found: Mapping[str, torch.Tensor], true: dict[str, torch.Tensor]) -> dict:
     """How many layers got which multiple of their true change."""
-    multiples, lost = Counter(), []
+    multiples: Counter[str] = Counter()
+    lost = []
     for name, change in true.items():
         if name not in found or found[name].is_meta or not found[name].any():
             lost.append(name)

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import peft
@@ -34,7 +35,7 @@ def ratios(seconds: Mapping[str, float], ours: str) -> dict[str, dict[str, float
     }
 
 
-def circumstances(threads: int, device: torch.device, commit: str | None = None) -> dict[str, object]:
+def circumstances(threads: int, device: torch.device, commit: str | None = None) -> dict[str, Any]:
     """Commit, versions and machine, without which a measurement says nothing.
 
     Args:

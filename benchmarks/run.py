@@ -8,6 +8,7 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from measure import circumstances, median_seconds, ratios
 from sampling import first_calls, samplings
@@ -20,7 +21,7 @@ from kolors_course.platform.paths import data_dir
 from kolors_course.training.recipe import LoraTraining
 
 
-def measure(repeats: int, steps: int, compiled: bool) -> dict[str, object]:
+def measure(repeats: int, steps: int, compiled: bool) -> dict[str, Any]:
     profile = current_profile()
     dataset = data_dir() / "datasets" / "paper-cut"
     recipe = LoraTraining(batch_size=profile.batch_size, learning_rate=profile.learning_rate)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ def samplings(profile: Profile, steps: int, compiled: bool) -> dict[str, Callabl
     return jobs
 
 
-def _compiled(unet: torch.nn.Module) -> torch.nn.Module:
+def _compiled(unet: torch.nn.Module) -> Any:
     # For the whole process: as an option of one compilation it gains a third as much.
     inductor.freezing = True
     return torch.compile(unet, dynamic=False)

@@ -1,6 +1,8 @@
 """The check that diffusers and the others fit torch, before the first module that needs them is imported."""
 
+from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
+from types import ModuleType
 
 ROOMS = ("diffusion", "evaluation", "kolors", "lora", "mini", "training")
 # What the flags of commands are made of: --help answers in any case.
@@ -14,7 +16,9 @@ class FitGuard(MetaPathFinder):
     of a traceback out of diffusers.
     """
 
-    def find_spec(self, fullname, path=None, target=None) -> None:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> None:
         """Nothing is found here: it is only looked whether the libraries fit before a room that needs them.
 
         Raises:

@@ -46,7 +46,7 @@ class Range:
         try:
             value = int(text) if self.whole else float(text)
         except ValueError:  # also for thousands of digits
-            value = None
+            value = math.nan  # which is in no range
         if value not in self:
             raise CourseError(f"must be {self}, not {brief(text, 24)}")
         return value

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T", bound=Callable)
 
@@ -23,8 +23,10 @@ class Registry(Mapping[str, T]):
         entry = self._entries[name]
         place, fixed = (entry, {}) if isinstance(entry, str) else entry
         module, _, attribute = place.partition(":")
-        function = getattr(importlib.import_module(module), attribute)
-        return partial(function, **fixed) if fixed else function
+        function: Any = getattr(importlib.import_module(module), attribute)
+        if fixed:
+            function = partial(function, **fixed)
+        return function
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

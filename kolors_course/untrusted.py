@@ -97,7 +97,8 @@ def read_as(shape: type[Shape], value: Any, where: str, remedy: str = "") -> Sha
         CourseError: a part is missing or of another type; the first one is named, with the way to it.
     """
     try:
-        return _reader(shape).validate_python(value)
+        # mypy asks whether the instances are hashable; the class is.
+        return _reader(shape).validate_python(value)  # type: ignore[arg-type]
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         way = ".".join(brief(step) if isinstance(step, str) else str(step) for step in fault["loc"])

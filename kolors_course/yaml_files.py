@@ -9,7 +9,7 @@ texts.
 import math
 import re
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 import yaml
 
@@ -69,28 +69,26 @@ def parse_yaml(text: str, where: str) -> object:
     raise YamlFault(f"{where} {place}: not valid YAML ({problem[:120]}); {advice}")
 
 
-def _place(mark: yaml.Mark) -> str:
-    return f"line {mark.line + 1}, column {mark.column + 1}"
+def _place(mark: yaml.Mark | None) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
 
 
 class _RefusedError(yaml.MarkedYAMLError):
     """Valid YAML that is refused, with its own advice."""
 
-    def __init__(self, problem: str, mark: yaml.Mark):
+    def __init__(self, problem: str, mark: Any):
         super().__init__(problem=problem, problem_mark=mark)
 
 
 class _PlainLoader(yaml.SafeLoader):
     """Judges what an event says before the event becomes a node, and counts nodes as often as they are repeated."""
 
-    yaml_implicit_resolvers: ClassVar[dict] = {}  # YAML 1.1's; those of 1.2 are added below
-
     def __init__(self, text: str):
         super().__init__(text)
         self.depth = self.nodes = 0
         self.anchored: dict[str, int] = {}  # finished nodes with a name -> how many nodes they hold
 
-    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event, before = self.peek_event(), self.nodes
         self._judge(event)
         self.depth += 1
@@ -113,7 +111,7 @@ class _PlainLoader(yaml.SafeLoader):
                 name = brief(event.anchor)
                 raise _RefusedError(f"the alias '{name}' means nothing that is finished before it", mark)
             self.nodes += self.anchored[event.anchor]
-        elif event.tag is not None:
+        elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
             tag = brief(event.tag.replace(_CORE, "!!"))
             raise _RefusedError(f"the tag '{tag}' is not read; write the value without it", mark)
         self.nodes += 1
@@ -144,6 +142,7 @@ def _check_keys(node: yaml.MappingNode) -> None:
         seen.add(key.value)
 
 
+_PlainLoader.yaml_implicit_resolvers = {}  # in place of YAML 1.1's, those of 1.2
 for _name, _pattern, _first, _method in (
     ("merge", "<<", ["<"], yaml.SafeLoader.construct_undefined),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""], yaml.SafeLoader.construct_yaml_null),

@@ -123,7 +123,7 @@ def _definitions(data: bytes, part: str) -> Iterator[bytes]:
     silent = {number for node in ast.walk(tree) for number in _docstring(node)}
     for node in body:
         first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
-        for number in range(first, node.end_lineno + 1):
+        for number in range(first, (node.end_lineno or first) + 1):
             line = lines[number - 1].rstrip()
             if line and number not in silent and not line.lstrip().startswith("#"):
                 yield line.encode() + b"\n"
@@ -146,7 +146,7 @@ def _docstring(node: ast.AST) -> range:
             and isinstance(first.value, ast.Constant)
             and isinstance(first.value.value, str)
         ):
-            return range(first.lineno, first.end_lineno + 1)
+            return range(first.lineno, (first.end_lineno or first.lineno) + 1)
     return range(0)
 
 

@@ -106,9 +106,16 @@ class Page:
 
 @contextmanager
 def open_page(width: int = 1280, height: int = 720, language: str = "en-US") -> Iterator[Page]:
-    """An empty page in a fresh browser; leaving ends the browser."""
+    """An empty page in a fresh browser; leaving ends the browser.
+
+    Raises:
+        FileNotFoundError: there is no Chromium on this machine.
+    """
+    chromium = find_chromium()
+    if chromium is None:
+        raise FileNotFoundError(f"none of {', '.join(PROGRAMS)} is installed")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [find_chromium(), *FLAGS, f"--window-size={width},{height}", f"--lang={language}"]
+        command = [chromium, *FLAGS, f"--window-size={width},{height}", f"--lang={language}"]
         command += [f"--user-data-dir={profile}", "about:blank"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

@@ -94,7 +94,8 @@ class Graph:
 
     def _node(self, number: int, links: list[list]) -> dict[str, Any]:
         kind, _, inputs = self.nodes[number - 1]
-        sockets, widgets = [], []
+        sockets: list[dict[str, Any]] = []
+        widgets: list[Any] = []
         for name, value in inputs.items():
             if isinstance(value, Link):
                 type_name = TYPES[self.nodes[value.node - 1][0]][1][value.slot][1]
@@ -184,9 +185,9 @@ SIZE = {"width": 0, "height": 0}
 
 def draw(graph: Graph, column: int, base: Link, model: Link, prompt: str, **more: Any) -> Link:
     """A prompt in column 1, a sampler in `column` and a decoder after it; `more` are inputs of the sampler."""
-    prompt = Link(graph.add("KolorsCoursePrompt", 1, model=base, prompt=prompt, negative_prompt=""))
+    read = Link(graph.add("KolorsCoursePrompt", 1, model=base, prompt=prompt, negative_prompt=""))
     inputs = {"seed": 7, **SAMPLING, **SIZE, "batch_size": 1, "denoise": 1.0, **more}
-    latent = Link(graph.add("KolorsCourseSampler", column, model=model, prompt=prompt, **inputs))
+    latent = Link(graph.add("KolorsCourseSampler", column, model=model, prompt=read, **inputs))
     return Link(graph.add("KolorsCourseDecode", column + 1, model=base, latent=latent))
 
 

@@ -21,7 +21,8 @@ LOOK_EVERY = 0.25  # seconds
 class AttentiveChannel(AsyncZMQSocketChannel):
     """A channel whose waiting does not depend on being woken."""
 
-    async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:
+    # jupyter_client's asynchronous channel overrides a synchronous one in the same way.
+    async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:  # type: ignore[override]
         """The next message; raises `queue.Empty` if none comes within `timeout` seconds."""
         deadline = float("inf") if timeout is None else monotonic() + timeout
         while True:

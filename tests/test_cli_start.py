@@ -88,6 +88,13 @@ def test_values_keep_their_underscores():
     assert parser.parse_args(["--min_side", "a_b"]).min_side == "a_b"
 
 
+def test_parser_reads_the_command_line_by_itself(monkeypatch):
+    parser = Parser()
+    parser.add_argument("--batch-size", type=int)
+    monkeypatch.setattr(sys, "argv", ["program", "--batch_size=3"])
+    assert parser.parse_args().batch_size == 3
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_flag_has_one_spelling_in_all_commands(name, capsys):
     with pytest.raises(SystemExit):

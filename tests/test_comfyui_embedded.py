@@ -126,3 +126,11 @@ def test_other_pictures_are_refused_in_one_line(tmp_path, name, content, message
     with pytest.raises(CourseError, match=message) as caught:
         read_workflow(tmp_path / name)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_pictures_are_read_where_pillow_has_no_limit(tmp_path, monkeypatch):
+    info = PngInfo()
+    info.add_text("workflow", UI)
+    SMALL.save(tmp_path / "a.png", pnginfo=info)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    read_workflow(tmp_path / "a.png")

@@ -97,6 +97,12 @@ def test_ddim_equals_diffusers(latents, steps, eta, prediction_type):
     assert_same_path(list(ddim(toy_denoise, latents, KOLORS, steps, **options)), reference)
 
 
+def test_ddim_that_draws_noise_needs_a_generator():
+    latents = torch.zeros(1, 4, 8, 8)
+    with pytest.raises(CourseError, match="give it a generator"):
+        list(ddim(toy_denoise, latents, KOLORS, 4, eta=1.0))
+
+
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("steps", [1, 4, 25])
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])

@@ -82,7 +82,8 @@ class _Painter:
     """Collects elements while one landscape is drawn."""
 
     def __init__(self, time: str, rng: np.random.Generator):
-        self.time, self.rng, self.elements = time, rng, []
+        self.time, self.rng = time, rng
+        self.elements: list[Element] = []
 
     def add(self, role: str, shape: str, colour: str, width: float = 0.0, tint: float = 1.0) -> None:
         lit = role in ("sky", "light", "star", "window") or not colour.startswith("#")
@@ -183,8 +184,8 @@ def _city(p: _Painter, y: float) -> None:
         w, h = p.uniform(14, 24), p.uniform(22, 52)
         p.add("shape", _rect(x, y - h, w, h + 2), greys[p.rng.integers(len(greys))])
         glass = "#ffe27a" if p.time == "night" else tinted("#e8f2fa", p.time)
-        for wx in np.arange(x + 3, x + w - 4, 6):
-            for wy in np.arange(y - h + 4, y - 6, 8):
+        for wx in np.arange(x + 3, x + w - 4, 6).tolist():
+            for wy in np.arange(y - h + 4, y - 6, 8).tolist():
                 if p.rng.random() < 0.8:
                     p.add("window", _rect(wx, wy, 3, 4), glass)
         x += w + p.uniform(0, 2)

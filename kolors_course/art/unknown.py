@@ -88,7 +88,7 @@ def _singulars(word: str) -> list[str]:
 @cache
 def _english() -> tuple[frozenset[tuple[str, ...]], int]:
     """Known phrases, and the most words that one has. Sentences are known by their words, names only as a whole."""
-    phrases = {(word,) for word in _GRAMMAR_EN.split()}
+    phrases: set[tuple[str, ...]] = {(word,) for word in _GRAMMAR_EN.split()}
     for section in vocabulary():
         for words in (word for entry in section.entries for word in entry.en):
             parts = tuple(piece["word"].lower() for piece in _PIECES.finditer(words))

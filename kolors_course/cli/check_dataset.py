@@ -80,7 +80,7 @@ class _Checker:
                 training_size=(side, side),
                 count_tokens=self.count_tokens,
                 wanted=self.wanted,
-                redraw=self.round_trip and self.round_trip.psnr,
+                redraw=self.round_trip.psnr if self.round_trip else None,
                 progress=progress,
             )
         print("\n".join(report.lines()))

@@ -108,7 +108,8 @@ def _offer_lora(name: str, path: Path, arguments: argparse.Namespace) -> bool:
 
 
 def _draw(client: ComfyClient, api: ApiGraph, page: dict | None, output: Path) -> None:
-    saved, bars = set(), {}
+    saved: set[str] = set()
+    bars: dict[str, tqdm] = {}
     with closing(client.run(api, page)) as events:  # an error in here stops the run on the server too
         for event in events:
             if isinstance(event, NodeProgress):

@@ -2,7 +2,9 @@
 
 import argparse
 import difflib
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from kolors_course.cli.parsing import Parser
 from kolors_course.errors import CourseError, brief
@@ -25,7 +27,10 @@ class Switch(argparse.BooleanOptionalAction):
 class ConfigParser(Parser):
     """A parser with the flag --config."""
 
-    def parse_known_args(self, args: Sequence[str], namespace: argparse.Namespace | None = None):
+    def parse_known_args(
+        self, args: Iterable[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        args = sys.argv[1:] if args is None else list(args)
         given, rest = super().parse_known_args(args, namespace)
         if given.config is None:
             return given, rest
@@ -41,7 +46,8 @@ class ConfigParser(Parser):
     def _words(self, given: argparse.Namespace) -> list[str]:
         """The file as words of a command line, without lists that are given there too."""
         actions = {action.dest: action for action in self._actions if action.dest not in _NOT_IN_FILES}
-        words, read = [], {}
+        words: list[str] = []
+        read: dict[str, str] = {}
         for key, value in read_config(given.config).items():
             name = key.replace("-", "_")
             if name not in actions:

@@ -21,6 +21,7 @@ from kolors_course.platform.device import limit_threads
 from kolors_course.platform.paths import data_dir
 from kolors_course.story import Storyboard, draw_story, lay_out_page, read_storyboard, story_page, write_story
 from kolors_course.training.lora import LoraTraining, RunOptions, train_lora
+from kolors_course.training.sample_prompts import SamplePrompt
 
 SETTINGS = LoraSettings(16, 16.0, TARGETS["attention+feed-forward+convolutions"], init="kaiming")
 GUIDANCE_SCALE = 6.0
@@ -57,7 +58,7 @@ def _summary(before: Scores, after: Scores, style: str) -> str:
 
 
 def _recipe(steps: int, storyboard: Storyboard) -> LoraTraining:
-    prompts = tuple(panel.prompt for panel in storyboard.panels)
+    prompts = tuple(SamplePrompt(panel.prompt) for panel in storyboard.panels)
     return LoraTraining(steps=steps, settings=SETTINGS, sample_prompts=prompts, sample_every=150)
 
 

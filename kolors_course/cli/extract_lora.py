@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     write_lora(arguments.output, LoraFile(arguments.output, result.state, result.settings, report))
     write_json(arguments.json, report | {"energy_by_layer": result.energy, "left_out": result.left_out})
-    worst = min(result.energy, key=result.energy.get)
+    worst = min(result.energy, key=result.energy.__getitem__)
     print(
         f"wrote {arguments.output}: {len(result.energy)} layers of rank {arguments.rank}, "
         f"{result.total_energy:.2%} of the squared change kept (least: {result.energy[worst]:.2%} in {worst})"

@@ -9,6 +9,7 @@ from kolors_course.kolors import current_profile
 from kolors_course.kolors.skeleton import kolors_mini_skeleton, kolors_skeleton, unet_skeleton
 from kolors_course.lora import LoraFile, check_fit
 from kolors_course.lora.adapter import MisfitError
+from kolors_course.lora.origin import is_foreign
 from kolors_course.lora.reading import open_lora, settle_alpha
 
 
@@ -52,7 +53,7 @@ def read_fitting(
 
 def warn_of_family(lora: LoraFile) -> None:
     """Say it where a file tells that it was made for other models than Kolors."""
-    if lora.made_for not in ("", "Kolors"):
+    if is_foreign(lora.made_for):
         print(
             f"note: {lora.path.name} says that it was made for {lora.made_for}: its layers fit, but they learned "
             "from another text encoder, so expect no good pictures of Kolors"

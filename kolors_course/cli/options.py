@@ -1,7 +1,7 @@
 """From flags that several commands share to what they mean, and what commands print alike."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tqdm.auto import tqdm
 
@@ -9,6 +9,7 @@ from kolors_course.errors import CourseError
 from kolors_course.kolors import KolorsModel, Sampling, current_profile, load_model, load_profile
 from kolors_course.kolors.words import unknown_note
 from kolors_course.lora import load_lora, parse_lora_argument
+from kolors_course.lora.origin import is_foreign
 from kolors_course.lora.triggers import trigger_words
 from kolors_course.platform.device import limit_threads, pick_device
 
@@ -44,7 +45,7 @@ def model_of(arguments: argparse.Namespace) -> KolorsModel:
         model = load_profile(profile, arguments.device)
     for path, strength in loras:
         report = load_lora(model.unet, path, strength, text_encoder=model.text_encoder)
-        origin = f", made for {report.made_for}" if report.made_for not in ("", "Kolors") else ""
+        origin = f", made for {report.made_for}" if is_foreign(report.made_for) else ""
         print(f"LoRA {path}: {report.matched} of {report.expected} tensors, strength {strength:g}{origin}")
     return model
 
@@ -56,7 +57,7 @@ def tell_unknown_words(model: KolorsModel, arguments: argparse.Namespace, prompt
         print(note)
 
 
-def picture_progress(total: int, description: str):
+def picture_progress(total: int, description: str) -> Callable[[int], None]:
     """A progress bar and the callback that moves it."""
     bar = tqdm(total=total, desc=description, unit="picture", disable=None)
 

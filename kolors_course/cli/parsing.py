@@ -1,8 +1,9 @@
 """Reading the command line: complaints are one line, and either spelling of a flag is understood."""
 
 import argparse
-from collections.abc import Sequence
-from typing import NoReturn
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
 
 from kolors_course.dataset.text import check_text
 from kolors_course.errors import CourseError
@@ -21,8 +22,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise CourseError(f"{_without_middle(message)}; see {self.prog} --help")
 
-    def parse_known_args(self, args: Sequence[str], namespace: argparse.Namespace | None = None):
-        namespace, rest = super().parse_known_args(self._spelled(args), namespace)
+    def parse_known_args(
+        self, args: Iterable[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        words = sys.argv[1:] if args is None else list(args)
+        namespace, rest = super().parse_known_args(self._spelled(words), namespace)
         for action in self._actions:
             values = getattr(namespace, action.dest, None)
             for value in values if isinstance(values, list) else [values]:

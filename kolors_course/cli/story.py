@@ -19,8 +19,8 @@ def run(arguments: argparse.Namespace) -> int:
     model = options.model_of(arguments)
     count = len(storyboard.panels)
     width, height = check_size(model, sampling)
-    page = lay_out_page(storyboard, height / width, bool(loras), footer=footer)
-    check_drawing(model, sampling, 2 * count, 3 * PAGE_WIDTH * page.bottom)  # the base model's row too
+    layout = lay_out_page(storyboard, height / width, bool(loras), footer=footer)
+    check_drawing(model, sampling, 2 * count, 3 * PAGE_WIDTH * layout.bottom)  # the base model's row too
     options.tell_unknown_words(model, arguments, [panel.prompt for panel in storyboard.panels])
     folder = ensure_folder(arguments.output)
     if sampling.guidance_scale <= 1 and any(storyboard.negative_prompts()):

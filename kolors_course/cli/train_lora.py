@@ -51,11 +51,11 @@ OPEN_BOARD = "watch it with: tensorboard --host 127.0.0.1 --logdir"
 
 def _paths(arguments: argparse.Namespace) -> str | ModelPaths | None:
     """Where the model is; None for the folder of the profile."""
-    paths = [
+    paths = (
         arguments.pretrained_unet_path,
         arguments.pretrained_text_encoder_path,
         arguments.pretrained_fp16_vae_path,
-    ]
+    )
     if not any(paths):
         return arguments.model or None
     if not all(paths):

@@ -4,19 +4,20 @@ import argparse
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from diffusers import AutoencoderKL
 
 from kolors_course.errors import CourseError, enough_memory
 from kolors_course.kolors import load_model
-from kolors_course.mini.base import train_base
+from kolors_course.mini.base import BaseConfig, train_base
 from kolors_course.mini.choices import MINI_STAGES
 from kolors_course.mini.pictures import PictureStore
-from kolors_course.mini.probe import train_probe
+from kolors_course.mini.probe import ProbeConfig, train_probe
 from kolors_course.mini.recipe import RECIPES, MiniRecipe, default_recipe
 from kolors_course.mini.saving import save_mini
 from kolors_course.mini.tokenizer import build_tokenizer
-from kolors_course.mini.vae import train_mini_vae
+from kolors_course.mini.vae import VaeConfig, train_mini_vae
 from kolors_course.platform.device import free_memory, limit_threads, pick_device
 from kolors_course.platform.machine import GIB, free_disk
 
@@ -32,11 +33,13 @@ STAGE_OF = {
     "styled_share": "base",
 }
 
+Config = TypeVar("Config", VaeConfig, ProbeConfig, BaseConfig)
+
 
 def chosen_recipe(arguments: argparse.Namespace) -> MiniRecipe:
     """The recipe that --recipe names, with what other flags change in it."""
 
-    def changed(config, **values):
+    def changed(config: Config, **values: Any) -> Config:
         return replace(config, **{key: value for key, value in values.items() if value is not None})
 
     recipe = RECIPES[arguments.recipe or default_recipe(pick_device())]
@@ -107,7 +110,7 @@ def _run_stages(arguments: argparse.Namespace, recipe: MiniRecipe, stages: Colle
     vae_folder = folder / ("further-vae-run" if start else "vae-run")
     if "pictures" in stages:
         store.draw(max(recipe.vae.pictures, recipe.base.pictures))
-    if "decoder" in stages:
+    if start and "decoder" in stages:  # without a start it was refused
         vae = train_mini_vae(recipe.decoder, store, folder / "decoder-run", start.vae, decoder_only=True)
         save_mini(replace(start, vae=vae), folder / "kolors-mini")
     if "vae" in stages:

@@ -83,8 +83,14 @@ def public_tunnel(url: str) -> Iterator[str]:
         )
     command = [program, "tunnel", "--no-autoupdate", "--url", url]
     environment = {**os.environ, MARK: url}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    process = subprocess.Popen(command, text=True, errors="replace", env=environment, **pipes)
+    process = subprocess.Popen(
+        command,
+        text=True,
+        errors="replace",
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     try:
         address = _announced(process)
         # It goes on talking, and would stand still once the pipe is full.
@@ -104,7 +110,7 @@ def close_tunnels(url: str) -> bool:
 
 def _announced(process: subprocess.Popen) -> str:
     lines = []
-    for line in process.stdout:
+    for line in process.stdout or ():
         address = TUNNEL.search(line)
         if address:
             return address[0]

@@ -87,7 +87,7 @@ def read_message(
         is_preview = int.from_bytes(message[:4], "big") == PREVIEW_MESSAGE and len(message) > 8
         return Preview(message[8:]) if is_preview else None
     match read_json(message, where) if message else None:
-        case {"type": str(kind), "data": {"prompt_id": str(theirs), **data}} if theirs == run:
+        case {"type": str(kind), "data": {"prompt_id": str(theirs)} as data} if theirs == run:
             raise_failure(kind, data, api)
             return _read_event(kind, data, api)
     return None

@@ -9,7 +9,7 @@ import json
 import time
 import urllib.parse
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from typing import Any
 
@@ -28,7 +28,7 @@ from kolors_course.comfyui.answers import (
     read_queue,
     read_submission,
 )
-from kolors_course.comfyui.connection import FILE_LIMIT, START, BoundedSocket, Connection, Reply, one_line
+from kolors_course.comfyui.connection import FILE_LIMIT, START, Connection, Reply, one_line
 from kolors_course.comfyui.graph import ApiGraph
 from kolors_course.comfyui.schema import NodeSchema, read_schemas
 from kolors_course.errors import CourseError
@@ -116,7 +116,7 @@ class ComfyClient:
 
     def run(
         self, api: ApiGraph, page: dict[str, Any] | None = None
-    ) -> Iterator[NodeProgress | Preview | Picture]:
+    ) -> Generator[NodeProgress | Preview | Picture]:
         """Run a workflow and tell how it goes; at the end come the pictures. Closing the iterator stops the run.
 
         Args:
@@ -175,7 +175,9 @@ class ComfyClient:
             raise CourseError(explain_refusal(answer, api))
         return run
 
-    def _follow(self, socket: BoundedSocket, api: ApiGraph, run: str) -> Iterator[NodeProgress | Preview]:
+    def _follow(
+        self, socket: websocket.WebSocket, api: ApiGraph, run: str
+    ) -> Iterator[NodeProgress | Preview]:
         heard = time.monotonic()
         while True:
             try:

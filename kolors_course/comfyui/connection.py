@@ -123,7 +123,7 @@ class Connection:
             answer.status, one_line(answer.reason), content_type, answer.getheader("Location"), content
         )
 
-    def events(self, path: str, timeout: float) -> "BoundedSocket":
+    def events(self, path: str, timeout: float) -> websocket.WebSocket:
         """Open a WebSocket; `timeout` is for its messages.
 
         Raises:
@@ -131,7 +131,7 @@ class Connection:
         """
         where = self.address
         try:
-            line = socket.create_connection((where.host, where.port), timeout=self.timeout)
+            line: socket.socket = socket.create_connection((where.host, where.port), timeout=self.timeout)
         except OSError as error:
             raise CourseError(f"no ComfyUI answers at {self.url}: {one_line(error)}; {START}") from error
         try:

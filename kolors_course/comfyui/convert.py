@@ -94,7 +94,7 @@ def _widget_values(node: UiNode, schema: NodeSchema) -> dict[str, Any]:
     if isinstance(node.widgets, dict):
         saved = node.widgets
     else:
-        names = []
+        names: list[str | None] = []
         for widget in schema.widgets:
             names += [widget.name, None] if widget.has_control else [widget.name]
         # A file may hold fewer values, of an older node, or more: the page saves its own buttons behind them.

@@ -59,7 +59,8 @@ def _texts_of_png(file: BinaryIO, path: Path) -> Iterator[tuple[str, Any]]:
     while len(head := file.read(8)) == 8:
         size, kind = struct.unpack(">I4s", head)
         if kind == b"IHDR":
-            _require_sane(*struct.unpack(">II", file.read(8).ljust(8, b"\0")), path)
+            width, height = struct.unpack(">II", file.read(8).ljust(8, b"\0"))
+            _require_sane(width, height, path)
             size -= 8
         if kind not in (b"tEXt", b"zTXt", b"iTXt", b"comf", b"eXIf"):
             file.seek(size + 4, 1)
@@ -78,7 +79,8 @@ def _texts_of_png(file: BinaryIO, path: Path) -> Iterator[tuple[str, Any]]:
 
 def _require_sane(width: int, height: int, path: Path) -> None:
     """Refuse the sizes that Pillow refuses in other formats."""
-    if width * height > 2 * Image.MAX_IMAGE_PIXELS:
+    most = Image.MAX_IMAGE_PIXELS  # None: a program has lifted Pillow's limit
+    if most is not None and width * height > 2 * most:
         raise CourseError(
             f"{path} says that it has {width} x {height} pixels: it is damaged, or no picture of ComfyUI"
         )

@@ -220,9 +220,9 @@ def read_ui(workflow: Any, where: str = "the workflow") -> Page:
     """
     page = read_as(Page, workflow, where, SAVE_AGAIN)
     for graph in (page, *subgraphs_of(page)):
-        counts = Counter(node.id for node in graph.nodes)
-        if counts and max(counts.values()) > 1:
-            raise CourseError(f"{where} has two nodes {brief(max(counts, key=counts.get))}; {SAVE_AGAIN}")
+        for key, times in Counter(node.id for node in graph.nodes).most_common(1):
+            if times > 1:
+                raise CourseError(f"{where} has two nodes {brief(key)}; {SAVE_AGAIN}")
     return page
 
 

@@ -10,7 +10,8 @@ import functools
 import importlib.util
 import ipaddress
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
 
 ANY = "*"
 # Who asks under such a name comes through the tunnel: no stranger can point it to 127.0.0.1.
@@ -70,7 +71,7 @@ def guard_applications(welcome: Collection[str]) -> None:
     from aiohttp import web
 
     @web.middleware
-    async def guard(request, handler):
+    async def guard(request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         headers = request.headers
         refusal = objection(headers.getall("Host", ()), headers.getall("Origin", ()), welcome)
         return web.Response(status=403, text=refusal) if refusal else await handler(request)
@@ -78,7 +79,7 @@ def guard_applications(welcome: Collection[str]) -> None:
     original = web.Application.__init__
 
     @functools.wraps(original)
-    def guarded(self, *arguments, middlewares=(), **options):
+    def guarded(self: Any, *arguments: Any, middlewares: Sequence[Any] = (), **options: Any) -> None:
         original(self, *arguments, middlewares=(guard, *middlewares), **options)
 
     web.Application.__init__ = guarded

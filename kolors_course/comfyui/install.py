@@ -204,7 +204,7 @@ def requirements_of(code: Path) -> list[str]:
     """What ComfyUI asks for in its requirements.txt, without LEFT_OUT, with UNSAID, and BETTER versions."""
     lines = (code / "requirements.txt").read_text(encoding="utf-8").splitlines()
     wanted = [line.strip() for line in lines if re.match(r"\s*[A-Za-z]", line)]
-    needed = [line for line in wanted if re.match(r"[\w.-]+", line)[0].lower() not in LEFT_OUT]
+    needed = [line for line in wanted if re.split(r"[^\w.-]", line, maxsplit=1)[0].lower() not in LEFT_OUT]
     return [BETTER.get(line, line) for line in needed] + [UNSAID]
 
 

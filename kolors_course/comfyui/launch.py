@@ -14,6 +14,7 @@ import runpy
 import sys
 import types
 from pathlib import Path
+from typing import Any, NoReturn
 
 import diffusers.utils.import_utils
 import transformers.utils.import_utils
@@ -60,12 +61,12 @@ def _stand_in(name: str, package: str) -> types.ModuleType:
         if wanted.startswith("__"):
             raise AttributeError(f"module '{name}' has no attribute '{wanted}'")
 
-        def refuse(self, *arguments, **options):
+        def refuse(self: object, *arguments: Any, **options: Any) -> NoReturn:
             raise ImportError(f"{name}.{wanted} was asked for, but {package} is not installed here")
 
         return type(wanted, (), {"__init__": refuse})
 
-    module.__getattr__ = attribute
+    vars(module)["__getattr__"] = attribute
     return module
 
 

@@ -67,7 +67,8 @@ def server_command(
     """What starts a server; see `start_server`."""
     base = Path(_name(installation.base))
     return [
-        *(installation.python, "-m", LAUNCHER, *(word for name in welcome for word in ("--welcome", name))),
+        *(installation.python, "-m", LAUNCHER),
+        *(word for name in welcome for word in ("--welcome", name)),
         *(installation.code / "main.py", "--listen", HOST, "--port", str(port)),
         *("--base-directory", base),
         *("--database-url", f"sqlite:///{base / 'user' / 'comfyui.db'}"),  # by default it lies with the code

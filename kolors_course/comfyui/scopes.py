@@ -37,7 +37,8 @@ class Scope:
     def outgoing(self) -> dict[int, Link]:
         """The link to each output of the subgraph: the one that the output names, else one that names the output."""
         links = {link.target_slot: link for link in reversed(self.graph.links) if link.target_id == OUTPUTS}
-        named = ((i, key) for i, port in enumerate(self.graph.outputs) for key in reversed(port.links))
+        outputs = self.graph.outputs if isinstance(self.graph, Subgraph) else ()
+        named = ((i, key) for i, port in enumerate(outputs) for key in reversed(port.links))
         return links | {i: self.links[key] for i, key in named if key in self.links}
 
     @cached_property

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psutil
@@ -143,7 +143,7 @@ def _lock_file(base: Path) -> Path:
     return base / "server.lock"
 
 
-def _lock(base: Path, report: Tell):
+def _lock(base: Path, report: Tell) -> AbstractContextManager[None]:
     message = f"another command is just starting or stopping the ComfyUI of {base}; waiting for it"
     return waiting_lock(_lock_file(base), report, message)
 

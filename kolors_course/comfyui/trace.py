@@ -132,7 +132,7 @@ class Tracer:
                 raise CourseError(
                     f"{scope.parent.where(scope.host)} has no input {brief(slot)}, counted from 0: {MEND}"
                 )
-            kept = self._promoted_value(scope, slot) or kept
+            kept = self._promoted_value(scope, scope.host, slot) or kept
             if slots[slot].link is None:
                 return kept
             return Input(scope.parent, scope.host, slot, slots[slot].type, kept)
@@ -183,9 +183,9 @@ class Tracer:
         outputs = definition.outputs if definition and slot < len(definition.outputs) else node.outputs
         return outputs[slot].type
 
-    def _promoted_value(self, scope: Scope, slot: int) -> Value | None:
+    def _promoted_value(self, scope: Scope, host: UiNode, slot: int) -> Value | None:
         """What the node of a subgraph has in the field for an input; None where it leaves the inner one alone."""
-        host, ports = scope.host, scope.graph.inputs
+        ports = scope.graph.inputs if isinstance(scope.graph, Subgraph) else ()
         name = ports[slot].name if slot < len(ports) else ""
         if isinstance(host.widgets, dict):
             value = host.widgets.get(name)
@@ -204,7 +204,7 @@ class Tracer:
         for link in scope.incoming.get(slot, ()):
             node = scope.nodes.get(link.target_id)
             entry = next((entry for entry in node.inputs if entry.link == link.id), None) if node else None
-            if entry is None:
+            if node is None or entry is None:
                 continue
             schema = self._schemas.get(node.type)
             known = schema.find(entry.name) if schema else None
@@ -230,7 +230,8 @@ def _slots_of_host(node: UiNode, definition: Subgraph) -> tuple[Slot, ...]:
 
 def _setter(scope: Scope, getter: UiNode) -> tuple[Scope, UiNode]:
     """The setter of the same name, in the graph of the getter or around it."""
-    name, around = str(getter.first_value), scope
+    name = str(getter.first_value)
+    around: Scope | None = scope
     while around is not None:
         if name in around.setters:
             return around, around.setters[name]

@@ -120,8 +120,8 @@ def _complaint_of_value(value: Any, entry: InputSchema) -> str:
     if entry.type in ("INT", "FLOAT"):
         return _complaint_of_number(value, entry)
     if entry.type == "COMBO":
-        unlisted = entry.options is None or any(entry.settings.get(key) for key in UPLOADS)
-        if unlisted or value in entry.options:
+        uploaded = any(entry.settings.get(key) for key in UPLOADS)
+        if entry.options is None or uploaded or value in entry.options:
             return ""
         if not entry.options:
             return f"{brief(repr(value))} is not there: the server offers nothing here; is a model or file missing?"

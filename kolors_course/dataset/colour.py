@@ -29,7 +29,8 @@ def to_srgb(image: Image.Image, mode: str) -> Image.Image:
         image = image.convert(mode)
     if profile:
         with suppress(ImageCms.PyCMSError):
-            image = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode=mode)
+            srgb = ImageCms.createProfile("sRGB")
+            image = ImageCms.profileToProfile(image, profile, srgb, outputMode=mode) or image
     image = image.convert(mode)
     image.info.pop("icc_profile", None)  # saving would put it into the file
     return image

@@ -250,7 +250,9 @@ def _class_note(classes: set[str]) -> str:
 
 def _repeated(listing: Listing) -> Listing:
     """With the repeats that kohya's folder names say; kohya leaves out what comes 0 times, and so do we."""
-    rows, found, unused = [], Counter(), Counter()
+    rows: list[Row] = []
+    found: Counter[str] = Counter()
+    unused: Counter[str] = Counter()
     for row in listing.rows:
         folder = (listing.folder / row.file_name if row.file_name else row.source).parent
         times, name = (1, "") if folder == listing.folder else repeats_of(folder.name)

@@ -186,7 +186,8 @@ def _csv_row(path: Path, line: int, columns: Sequence[str], cells: Sequence[str]
             f"a caption that holds what separates the columns must stand in double quotes"
         )
         return Row(path, line, fault=fault)
-    return Row(path, line, **dict(zip(columns, cells, strict=True)))
+    row = dict(zip(columns, cells, strict=True))
+    return Row(path, line, row["file_name"], row["text"])
 
 
 def _parse_object(line: str) -> dict | str:

@@ -62,7 +62,7 @@ def open_picture(path: str | Path) -> Image.Image:
     except UnidentifiedImageError as error:
         raise CourseError(f"{path} is not a picture Pillow can open; replace it by a PNG or JPEG") from error
     except Image.DecompressionBombError as error:
-        most = 2 * Image.MAX_IMAGE_PIXELS / 1e6
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6  # without a limit there is no such error
         raise CourseError(f"picture {path} has more than {most:.0f} million pixels; scale it down") from error
     except MemoryError as error:
         raise CourseError(f"picture {path} needs more memory than there is; scale it down") from error

@@ -72,7 +72,7 @@ def _cells(report: Report) -> list[_Cell]:
 class _Pen:
     """One font, and cutting lines to a width in px."""
 
-    font: ImageFont.FreeTypeFont
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont
 
     @classmethod
     def for_text(cls, text: str) -> "_Pen":
@@ -84,7 +84,7 @@ class _Pen:
 
     def lines(self, text: str, width: int, most: int) -> list[str]:
         """`text` in at most `most` lines; what does not fit ends in an ellipsis."""
-        lines = []
+        lines: list[str] = []
         while text and len(lines) < most:
             last = len(lines) == most - 1
             length = self._fitting(text, width)

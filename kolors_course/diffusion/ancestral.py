@@ -14,6 +14,7 @@ from torch import Tensor
 from kolors_course.diffusion import paths
 from kolors_course.diffusion.forward import posterior
 from kolors_course.diffusion.steps import Model, Steps, Walk, sampler
+from kolors_course.errors import CourseError
 
 Generator = torch.Generator | Sequence[torch.Generator]
 
@@ -104,7 +105,13 @@ def reverse_sde(model: Model, x: Tensor, steps: Steps, *, generator: Generator) 
     return x
 
 
-def fresh_noise(x: Tensor, generator: Generator) -> Tensor:
-    """Standard normal noise like `x`, drawn as diffusers draws it."""
+def fresh_noise(x: Tensor, generator: Generator | None) -> Tensor:
+    """Standard normal noise like `x`, drawn as diffusers draws it.
+
+    Raises:
+        CourseError: there is no generator.
+    """
+    if generator is None:
+        raise CourseError("this sampler draws noise on the way; give it a generator")
     generators = generator if isinstance(generator, torch.Generator) else list(generator)
     return randn_tensor(x.shape, generator=generators, device=x.device, dtype=x.dtype)

@@ -1,11 +1,13 @@
 """What can be chosen by name here. Nothing heavy is imported, so that the command line can list it at once."""
 
+from collections.abc import Callable
+
 from kolors_course.registry import Registry
 
 _HERE = "kolors_course.diffusion"
 
 # Deterministic. A new sampler is its step (see steps.py) and one line here; what a line fixes cannot be chosen.
-SAMPLERS = Registry(
+SAMPLERS: Registry[Callable] = Registry(
     {
         "euler": f"{_HERE}.ode:euler",
         "heun": f"{_HERE}.ode:heun",
@@ -16,7 +18,7 @@ SAMPLERS = Registry(
     }
 )
 # They draw noise on the way, and need a `generator`.
-STOCHASTIC_SAMPLERS = Registry(
+STOCHASTIC_SAMPLERS: Registry[Callable] = Registry(
     {
         "ddpm": f"{_HERE}.ancestral:ddpm",
         "ddim-eta1": (f"{_HERE}.ancestral:ddim", {"eta": 1.0}),

@@ -17,6 +17,7 @@ def place(T: int, N: int, spacing: str, steps_offset: int) -> np.ndarray:
         CourseError: the spacing is unknown or N timesteps do not fit.
     """
     check_steps(N)
+    points: np.ndarray
     if spacing == "leading":
         points = np.arange(N)[::-1] * (T // N) + steps_offset
     elif spacing == "trailing":
@@ -60,8 +61,10 @@ def karras_levels(largest: float, smallest: float, N: int) -> np.ndarray:
 
 
 def check_steps(num_inference_steps: int) -> None:
-    """Raises:
-    CourseError: it is not a whole number of at least 1.
+    """Refuse a number of steps that is none.
+
+    Raises:
+        CourseError: it is not a whole number of at least 1.
     """
     if not isinstance(num_inference_steps, Integral) or num_inference_steps < 1:
         raise CourseError(f"num_inference_steps is {num_inference_steps!r}; give a whole number above 0")

@@ -35,7 +35,7 @@ What comes out, and how:
 is simply dx/dσ = ε(x, σ), and `denoise` sees x/√(σ²+1).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from inspect import signature
 from typing import Any, Protocol
@@ -115,8 +115,8 @@ def get_sampler(name: str, *, spacing: str = "leading", generator: Generator | N
     return partial(sampler, **options)
 
 
-def _named(name: str) -> Any:
-    samplers = {**SAMPLERS, **STOCHASTIC_SAMPLERS}
+def _named(name: str) -> Callable[..., Iterator[SamplerState]]:
+    samplers: dict[str, Callable[..., Iterator[SamplerState]]] = {**SAMPLERS, **STOCHASTIC_SAMPLERS}
     if name not in samplers:
         raise CourseError(f'unknown sampler "{name}"; choose one of {", ".join(samplers)}')
     return samplers[name]

@@ -78,8 +78,8 @@ def best_match(picture: Image.Image, cutout: Cutout) -> Match:
         place[forbidden] = -torch.inf
     size, top, left = np.unravel_index(int(ρ.argmax()), ρ.shape)
     height, width = shapes[size]
-    box = tuple(float(length) / SIDE for length in (left, top, width, height))
-    return Match(float(ρ[size, top, left]), box)
+    x, y, wide, high = (float(length) / SIDE for length in (left, top, width, height))
+    return Match(float(ρ[size, top, left]), (x, y, wide, high))
 
 
 def _pixels(picture: Image.Image) -> Tensor:

@@ -1,7 +1,7 @@
 """How far a measured share or mean can be trusted: 95 % intervals.
 
-They take pictures for independent. The two prompts of a held-out scene share its noise, so that in truth intervals are
-a little wider.
+They take pictures for independent. The two prompts of a held-out scene share its noise, so in truth they are a little
+wider.
 """
 
 from collections.abc import Sequence

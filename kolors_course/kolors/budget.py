@@ -80,10 +80,12 @@ def _weights(module: nn.Module) -> int:
 
 def _top_level(unet: nn.Module) -> list[tuple[str, nn.Module]]:
     """The children of the U-Net, with the lists of blocks opened."""
-    parts = []
+    parts: list[tuple[str, nn.Module]] = []
     for name, child in unet.named_children():
-        blocks = isinstance(child, nn.ModuleList)
-        parts += [(f"{name}.{i}", block) for i, block in enumerate(child)] if blocks else [(name, child)]
+        if isinstance(child, nn.ModuleList):
+            parts += [(f"{name}.{i}", block) for i, block in enumerate(child)]
+        else:
+            parts.append((name, child))
     return parts
 
 

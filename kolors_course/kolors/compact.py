@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
 from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
 from torch import Tensor, nn
 
@@ -49,18 +50,18 @@ class TextBiasAttnProcessor:
 
     def __call__(
         self,
-        attn,
-        hidden_states,
-        encoder_hidden_states=None,
-        attention_mask=None,
-        text_bias=None,
-        text_memory=None,
-    ):
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        text_bias: Tensor | None = None,
+        text_memory: dict[Attention, tuple[Tensor, Tensor]] | None = None,
+    ) -> Tensor:
         def heads(layer: nn.Module, x: Tensor) -> Tensor:
             return layer(x).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
 
         is_self = encoder_hidden_states is None
-        source = hidden_states if is_self else encoder_hidden_states
+        source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         bias = None if is_self or text_bias is None else text_bias[:, None, None, :]
         remembered = None if is_self or text_memory is None else text_memory.get(attn)
         query = heads(attn.to_q, hidden_states)

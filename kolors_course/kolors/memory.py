@@ -42,7 +42,7 @@ def check_memory(model: KolorsModel, size: tuple[int, int], count: int, batch: i
     batch = min(batch, count)
     one = decoding_bytes(model, size) * (CPU_WORKSPACE if model.device.type == "cpu" else 1)
     kept += count * width * height * 3
-    needs = {"cpu": kept}
+    needs: dict[str, float] = {"cpu": kept}
     needs[model.device.type] = needs.get(model.device.type, 0) + batch * one
     for device, needed in needs.items():
         free = free_memory(torch.device(device) if device == "cpu" else model.device)

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from kolors_course.errors import CourseError
 from kolors_course.kolors.compact import enable_text_bias
@@ -20,6 +20,8 @@ from kolors_course.kolors.configs import KOLORS_UNET, KOLORS_VAE
 from kolors_course.kolors.layouts import ModelPaths, find_weights, read_model_config
 from kolors_course.kolors.quantize import quantize_unet
 from kolors_course.platform.pickles import load_pickle
+
+Network: TypeAlias = UNet2DConditionModel | AutoencoderKL | ChatGLMModel
 
 PARTS = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": ChatGLMModel}
 FULL_KOLORS = {"unet": KOLORS_UNET, "vae": KOLORS_VAE}  # for weight files that come without a config.json
@@ -57,7 +59,7 @@ class PartLoader:
     vae_dtype: torch.dtype | None = None
     quantize: str | None = None
 
-    def load(self, part: str) -> nn.Module:
+    def load(self, part: str) -> Network:
         """One of `PARTS` with its weights, on its device, frozen.
 
         Raises:
@@ -87,7 +89,7 @@ class PartLoader:
         path = getattr(self.paths, part)
         return part in FULL_KOLORS and path.is_file() and not (path.parent / "config.json").is_file()
 
-    def skeleton(self, part: str) -> nn.Module:
+    def skeleton(self, part: str) -> Network:
         """The same without weights, on the meta device: names, shapes and configuration.
 
         Raises:
@@ -165,7 +167,7 @@ def _pickled(folder: Path) -> dict[str, Any]:
     """
     if any(folder.glob("*.safetensors")):
         return {}
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for file in sorted(folder.glob("pytorch_model*.bin")):
         tensors |= load_pickle(file, mmap=True)
     config = ChatGLMModel.config_class.from_pretrained(folder, local_files_only=True)

@@ -34,7 +34,7 @@ def quantize_unet(unet: nn.Module, kind: str, device: torch.device | str) -> int
     for name, layer in layers.items():
         parent, _, child = name.rpartition(".")
         setattr(unet.get_submodule(parent), child, _quantized(bnb, layer, kind).to(device))
-        layer.weight = None  # given back at once: the whole U-Net must not lie in memory twice
+        del layer.weight  # given back at once: the whole U-Net must not lie in memory twice
     unet.to(device)
     return len(layers)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kolors_course.dataset.pixels import cover_picture
 from kolors_course.diffusion import (
+    Conditioning,
     Denoise,
     Generator,
     SamplerState,
@@ -140,7 +141,7 @@ def prompt_denoiser(
 
     memories: dict[int, dict[Any, Any]] = defaultdict(dict)
 
-    def call(sample: Tensor, timestep: Tensor, conditioning: dict[str, Tensor]) -> Tensor:
+    def call(sample: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
         noise = unet_noise(model, sample, timestep, conditioning, memories[id(conditioning)])
         if prediction_type == "epsilon":
             return noise
@@ -175,10 +176,12 @@ def sample_latents(
         original: latents of the pictures to start from; needed if `sampling.denoise` is below 1.
         generator: what stochastic samplers draw from on the way.
     """
-    denoise = prompt_denoiser(model, prompts, negative, sampling, tuple(latents.shape[2:]))
+    height, width = latents.shape[2:]
+    denoise = prompt_denoiser(model, prompts, negative, sampling, (height, width))
     sampler = get_sampler(sampling.sampler, spacing=sampling.spacing, generator=generator)
-    start = {"original": original, "first_step": sampling.first_step}
-    return sampler(denoise, latents, model.schedule, sampling.steps, **start)
+    return sampler(
+        denoise, latents, model.schedule, sampling.steps, original=original, first_step=sampling.first_step
+    )
 
 
 @torch.no_grad()
@@ -213,8 +216,9 @@ def draw_latents(
     noise = unit_noise(model, generators, height, width)
     if len(negative) == 1:
         negative = negative.rows([0] * len(prompts))
-    options = {"original": original, "generator": generators}
-    for state in sample_latents(model, prompts, negative, noise, sampling, **options):
+    for state in sample_latents(
+        model, prompts, negative, noise, sampling, original=original, generator=generators
+    ):
         if watch:
             watch(state)
     return state.sample

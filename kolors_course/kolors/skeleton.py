@@ -13,7 +13,7 @@ from kolors_course.errors import CourseError, brief
 from kolors_course.kolors.configs import KOLORS_MINI_UNET, KOLORS_TEXT_ENCODER, KOLORS_UNET, KOLORS_VAE
 from kolors_course.kolors.layouts import diffusers_layout, read_model_config
 from kolors_course.kolors.model import KolorsModel
-from kolors_course.kolors.parts import LOAD_ERRORS
+from kolors_course.kolors.parts import LOAD_ERRORS, Network
 
 
 def kolors_vae_skeleton() -> AutoencoderKL:
@@ -48,7 +48,7 @@ def full_kolors(dtype: torch.dtype) -> KolorsModel:
     return KolorsModel(*parts, None, NoiseSchedule.kolors(), "Kolors")
 
 
-def skeleton_of(network: nn.Module) -> Any:
+def skeleton_of(network: Network) -> Any:
     """A U-Net, VAE or text encoder like `network`, in evaluation mode and without weights."""
     with torch.device("meta"):
         if isinstance(network, ChatGLMModel):

@@ -3,6 +3,7 @@
 Sampling and training call the network here and nowhere else.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ def unet_noise(
     model: KolorsModel,
     sample: Tensor,
     timestep: Tensor,
-    conditioning: dict[str, Tensor],
+    conditioning: Mapping[str, Tensor],
     text_memory: dict[Any, Any] | None = None,
 ) -> Tensor:
     """One call of the U-Net: predicted noise (B, 4, h, w).

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -11,6 +12,13 @@ from kolors_course.errors import CourseError, brief
 from kolors_course.lora.config import ATTENTION_TARGETS, LoraSettings
 from kolors_course.lora.kind import Kind
 from kolors_course.lora.kinds import MAGNITUDE
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+    from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
+
+Layer = nn.Linear | nn.Conv2d
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class MisfitError(CourseError):
@@ -65,7 +73,7 @@ def named_lora_parameters(unet: nn.Module, adapter_name: str = "default") -> dic
     Raises:
         CourseError: the U-Net has no LoRA of that name.
     """
-    parameters = {}
+    parameters: dict[str, nn.Parameter] = {}
     for name, wrapper in lora_layers(unet):
         parameters |= {
             f"{name}.{part}": tensor for part, tensor in layer_tensors(wrapper, adapter_name).items()
@@ -107,7 +115,7 @@ def load_lora_state_dict(unet: nn.Module, state: Mapping[str, Tensor], adapter_n
         parameter.copy_(state[name])
 
 
-def target_layers(unet: nn.Module, targets: Iterable[str]) -> dict[str, nn.Module]:
+def target_layers(unet: nn.Module, targets: Iterable[str]) -> dict[str, Layer]:
     """The layers that `targets` name, by their full names.
 
     Raises:
@@ -121,9 +129,10 @@ def target_layers(unet: nn.Module, targets: Iterable[str]) -> dict[str, nn.Modul
     return match_layers(layers, targets)
 
 
-def adaptable_layers(unet: nn.Module) -> dict[str, nn.Module]:
+def adaptable_layers(unet: nn.Module) -> dict[str, Layer]:
     """Every linear and convolution layer by its full name; the frozen one inside where a LoRA wraps it."""
-    layers, wrapper = {}, None
+    layers: dict[str, Layer] = {}
+    wrapper = ""
     for name, module in unet.named_modules():
         if wrapper and name.startswith(wrapper):
             continue
@@ -134,14 +143,16 @@ def adaptable_layers(unet: nn.Module) -> dict[str, nn.Module]:
     return layers
 
 
-def match_layers(layers: Mapping[str, nn.Module], targets: Iterable[str]) -> dict[str, nn.Module]:
+def match_layers(layers: Mapping[str, Module], targets: Iterable[str]) -> dict[str, Module]:
     """The layers whose name is a target or ends in "." and a target: peft's own rule for a list."""
     whole = frozenset(targets)
     endings = tuple(f".{target}" for target in whole)
     return {name: layer for name, layer in layers.items() if name in whole or name.endswith(endings)}
 
 
-def attach_adapter(unet: nn.Module, settings: LoraSettings, adapter_name: str, seed: int) -> None:
+def attach_adapter(
+    unet: "UNet2DConditionModel | ChatGLMModel", settings: LoraSettings, adapter_name: str, seed: int
+) -> None:
     """Inject frozen, freshly initialised LoRA layers and make them active beside those already active.
 
     Raises:
@@ -180,7 +191,7 @@ def check_adapter_name(unet: nn.Module, adapter_name: str) -> None:
         raise CourseError(f"{adapter_name!r} cannot name an adapter; use letters, digits and _ as in style_1")
 
 
-def active_adapters(unet: nn.Module) -> list[str]:
+def active_adapters(unet: "UNet2DConditionModel | ChatGLMModel") -> list[str]:
     """The names of the LoRAs that take part in the forward pass, in the order they were activated."""
     return list(unet.active_adapters()) if loaded_adapters(unet) else []
 

@@ -50,7 +50,8 @@ def combine_loras(loras: Sequence[tuple[LoraFile, float]], rank: int | None = No
         raise CourseError(f"rank {rank}: give a rank from 1 to {full - 1}, below the sum of the ranks")
     layers = dict.fromkeys(split_tensor_name(name)[0] for lora, _ in loras for name in lora.state_dict)
     _check_size([lora for lora, _ in loras], full)
-    state, kept, total = {}, 0.0, 0.0
+    state: dict[str, Tensor] = {}
+    kept = total = 0.0
     for layer in layers:
         A, B = _stacked([lora for lora, _ in loras], [factor / first for factor in factors], layer)
         if rank is not None:
@@ -124,11 +125,14 @@ def computable(tensor: Tensor) -> Tensor:
 
 def _stacked(loras: Sequence[LoraFile], factors: Sequence[float], layer: str) -> tuple[Tensor, Tensor]:
     """A (sum of ranks, in, ...) and B (out, sum of ranks, ...) of one layer."""
-    pairs = [[lora.state_dict.get(f"{layer}.lora_{factor}.weight") for factor in "AB"] for lora in loras]
-    model_A, model_B = next(pair for pair in pairs if pair[0] is not None)
+    name_A, name_B = (f"{layer}.lora_{factor}.weight" for factor in "AB")
+    model = next(lora.state_dict for lora in loras if name_A in lora.state_dict)
+    model_A, model_B = model[name_A], model[name_B]
     down, up = [], []
-    for lora, factor, (A, B) in zip(loras, factors, pairs, strict=True):
-        if A is None:
+    for lora, factor in zip(loras, factors, strict=True):
+        if name_A in lora.state_dict:
+            A, B = lora.state_dict[name_A], lora.state_dict[name_B]
+        else:
             like_A, like_B = computable(model_A), computable(model_B)
             A = like_A.new_zeros(lora.settings.rank, *model_A.shape[1:])
             B = like_B.new_zeros(len(model_B), lora.settings.rank, *model_B.shape[2:])

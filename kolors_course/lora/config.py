@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from kolors_course.errors import CourseError, brief
 from kolors_course.lora.choices import ATTENTION_TARGETS, INITIALISATIONS
@@ -141,7 +141,7 @@ def check_strength(strength: float) -> float:
     return float(strength)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
     try:
@@ -151,8 +151,8 @@ def _is_number(value: object) -> bool:
 
 
 def _check_targets(target_modules: object) -> None:
-    is_list = isinstance(target_modules, (tuple, list)) and len(target_modules) > 0
-    if not is_list or not all(isinstance(name, str) and name for name in target_modules):
+    names = target_modules if isinstance(target_modules, (tuple, list)) else ()
+    if not names or not all(isinstance(name, str) and name for name in names):
         raise CourseError(
             f"target_modules must be names such as {', '.join(ATTENTION_TARGETS)}, not {brief(target_modules)}"
         )

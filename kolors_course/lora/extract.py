@@ -39,7 +39,7 @@ def extract_lora(
     rank: int,
     *,
     device: torch.device | str = "cpu",
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Extraction:
     """The LoRA of rank `rank` closest to `tuned - base`, layer by layer (singular value decomposition).
 
@@ -68,7 +68,7 @@ def extract_lora(
         found[layer] = factorise(_difference(base, tuned, f"{layer}.weight", device), rank)
         if progress:
             progress(len(found))
-    state = {}
+    state: dict[str, Tensor] = {}
     for layer, factors in found.items():
         state |= {f"{layer}.lora_A.weight": factors.A.cpu(), f"{layer}.lora_B.weight": factors.B.cpu()}
     return Extraction(

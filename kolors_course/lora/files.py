@@ -94,14 +94,13 @@ def save_lora(
     Raises:
         CourseError: tensors and settings disagree, `extra` reuses a name, or the file cannot be written.
     """
-    state = unet_or_state
     if isinstance(unet_or_state, nn.Module):
-        state = lora_state_dict(unet_or_state, adapter_name)
+        unet_or_state = lora_state_dict(unet_or_state, adapter_name)
     facts = {"version": __version__, "base_model": base_model, "dataset_hash": dataset_hash}
     facts = {**asdict(settings), **facts}
     if taken := sorted(facts.keys() & (extra or {}).keys()):
         raise CourseError(f"extra LoRA metadata may not be called {', '.join(taken)}: the file has these")
-    state, text = split_parts(state)
+    state, text = split_parts(unet_or_state)
     lora = LoraFile(Path(path), state, settings, {**facts, **(extra or {})}, text_encoder=text)
     return write_lora(path, lora)
 

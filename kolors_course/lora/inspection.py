@@ -16,6 +16,7 @@ from kolors_course.lora.kinds import split_tensor_name
 from kolors_course.lora.layouts import LAYOUTS
 from kolors_course.lora.loading import check_fit
 from kolors_course.lora.names import block_of, kind_of_layer
+from kolors_course.lora.origin import is_foreign
 from kolors_course.lora.programs import Tool, judge_programs
 from kolors_course.lora.reading import OpenedLora, open_lora, settle_alpha
 
@@ -132,7 +133,7 @@ def inspect_lora(
 
 def _notes(opened: OpenedLora, lora: LoraFile) -> tuple[str, ...]:
     notes = []
-    if lora.made_for not in ("", "Kolors"):
+    if is_foreign(lora.made_for):
         notes.append(f"made for {lora.made_for}, it says: no LoRA of Kolors, even where its layers fit")
     if opened.folded_by:
         notes.append(f"{opened.folded_by} writes no alpha: the scale is 1, so alpha is the rank")

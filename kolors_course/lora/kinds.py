@@ -179,7 +179,11 @@ def kind_of(names: Collection[str]) -> Kind:
 
 
 def part_shapes(
-    layer: nn.Module, kind: str, rank: int, use_dora: bool = False, found: Mapping[str, Tensor] | None = None
+    layer: nn.Linear | nn.Conv2d,
+    kind: str,
+    rank: int,
+    use_dora: bool = False,
+    found: Mapping[str, Tensor] | None = None,
 ) -> dict[str, tuple[int, ...]]:
     """Part -> shape, for a linear or convolution layer, which may be quantized or without weights.
 

@@ -122,15 +122,17 @@ def decode(tensors: Mapping[str, Tensor], layers: Iterable[str] | None) -> Decod
         MisfitError: layers that the U-Net does not have.
     """
     layout = recognise(tensors)
-    cuts = {name: parse_name(name) for name in tensors}
-    if odd := [name for name, cut in cuts.items() if cut is None]:
+    cuts = {name: cut for name in tensors if (cut := parse_name(name))}
+    if odd := [name for name in tensors if name not in cuts]:
         raise CourseError(
-            f"{len(odd)} of {len(cuts)} tensors do not belong to a LoRA in the layout of {LAYOUTS[layout][0]} "
+            f"{len(odd)} of {len(tensors)} tensors do not belong to a LoRA in the layout of {LAYOUTS[layout][0]} "
             f"(first: {first_few(odd)})"
         )
     found = _find_layers(layout, cuts.values(), layers)
-    if layout == "kohya" and not {cut.layer for cut in cuts.values()} <= layer_names(layers).kohya.keys():
-        layout = "kohya-sgm"
+    if layout == "kohya" and layers is not None:
+        known = layer_names(layers).kohya
+        if any(cut.layer not in known for cut in cuts.values()):
+            layout = "kohya-sgm"
     state, alphas = {}, {}
     for name, cut in cuts.items():
         layer = found[cut.stem]
@@ -204,12 +206,13 @@ def _find_layers(layout: str, cuts: Iterable[TensorName], layers: Iterable[str] 
             )
         return {stem: plain_layer(cut) for stem, cut in stems.items()}
     names = layer_names(layers)
-    found = {stem: find_layer(cut, names) for stem, cut in stems.items()}
-    # Of names of diffusers `check_fit` tells more.
+    found: dict[str, str] = {}
     for stem, cut in stems.items():
-        if found[stem] is None and not LAYOUTS[cut.style][1]:
+        if layer := find_layer(cut, names):
+            found[stem] = layer
+        elif not LAYOUTS[cut.style][1]:  # of names of diffusers `check_fit` tells more
             found[stem] = plain_layer(cut)
-    _check_known(set(stems), {stem for stem, layer in found.items() if layer})
+    _check_known(set(stems), found)
     return found
 
 

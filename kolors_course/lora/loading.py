@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffusers import UNet2DConditionModel
 from diffusers.loaders import PeftAdapterMixin
+from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
 from diffusers.utils.peft_utils import recurse_remove_peft_layers
 from torch import Tensor, nn
 
 from kolors_course.errors import CourseError
 from kolors_course.lora.adapter import (
+    Layer,
     MisfitError,
     active_adapters,
     adaptable_layers,
@@ -87,7 +90,7 @@ def load_lora(
     lora = read_lora(path, alpha=alpha, unet=unet)
     expected = check_fit(unet, lora) + _check_text_fit(text_encoder, lora)
     parts = [(unet, lora.settings, lora.state_dict)]
-    if lora.text_encoder:
+    if lora.text_encoder and text_encoder is not None:
         parts.append((text_encoder, text_settings(lora.settings), lora.text_encoder))
     modules = [module for module, _, _ in parts]
     if adapter_name is None:
@@ -135,7 +138,7 @@ def set_lora_strengths(unet: nn.Module, strengths: Mapping[str, float]) -> None:
             wrapper.set_scale(name, strength)
 
 
-def unload_lora(unet: nn.Module) -> None:
+def unload_lora(unet: UNet2DConditionModel | ChatGLMModel) -> None:
     """Take every LoRA off: the U-Net (or text encoder) computes again exactly what it did before the first."""
     if isinstance(unet, PeftAdapterMixin):
         unet.unload_lora()
@@ -145,7 +148,7 @@ def unload_lora(unet: nn.Module) -> None:
         unet._hf_peft_config_loaded = False
 
 
-def merge_lora(unet: nn.Module) -> int:
+def merge_lora(unet: UNet2DConditionModel) -> int:
     """Add the active LoRAs at their strengths to the weights, W += strength · scale · B A.
 
     The U-Net then is a plain one of the new weights; LoRAs that were not active are dropped.
@@ -206,7 +209,7 @@ def check_fit(unet: nn.Module, lora: LoraFile) -> int:
 
 
 def _tensor_shapes(
-    layers: Mapping[str, nn.Module], settings: LoraSettings, state: Mapping[str, Tensor]
+    layers: Mapping[str, Layer], settings: LoraSettings, state: Mapping[str, Tensor]
 ) -> dict[str, tuple[int, ...]]:
     """The shapes of a LoRA's tensors in these layers, by name; free ones as `state` has them."""
     shapes = {
@@ -253,7 +256,7 @@ def parse_lora_argument(text: str) -> tuple[Path, float]:
         ) from error
 
 
-def _detach(module: nn.Module, adapter_name: str) -> None:
+def _detach(module: UNet2DConditionModel | ChatGLMModel, adapter_name: str) -> None:
     """Take one LoRA off, if it is on."""
     if loaded_adapters(module) == [adapter_name]:
         unload_lora(module)

@@ -126,10 +126,9 @@ class LoRALinear(nn.Module):
         super().__init__()
         self.base = base.requires_grad_(False)
         self.rank, self.alpha, self.rslora = rank, alpha, rslora
-        like_base = {"device": base.weight.device, "dtype": base.weight.dtype}
         down = torch.randn(rank, base.in_features, generator=generator, device=generator.device) / rank
-        self.lora_A = nn.Parameter(down.to(**like_base))
-        self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank, **like_base))
+        self.lora_A = nn.Parameter(down.to(base.weight))
+        self.lora_B = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in_features) to (..., out_features).

@@ -87,17 +87,17 @@ def kind_of_layer(layer: str) -> str:
 def _numbered(stems: set[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Each resnet, attention and sampler: diffusers stem -> stem in sgm, and in DiffSynth-Studio."""
     sgm, diffsynth, number = {}, {}, 0
-    counts = {"input_blocks": 1, "middle_block": None, "output_blocks": 0}  # input block 0 is conv_in
+    counts = {"input_blocks": 1, "output_blocks": 0}  # input block 0 is conv_in; the middle is one block
     for side, station in _stations(stems):
         # DiffSynth's flat list also numbers a PopBlock before each station of the way up ...
         number += side == "output_blocks"
         for i, stem in enumerate(station):
-            place = side if counts[side] is None else f"{side}.{counts[side]}"
+            place = f"{side}.{counts[side]}" if side in counts else side
             sgm[stem], diffsynth[stem] = f"{place}.{i}", f"blocks.{number}"
             number += 1
         # ... and a PushBlock after each station of the way down.
         number += side == "input_blocks"
-        if counts[side] is not None:
+        if side in counts:
             counts[side] += 1
     return sgm, diffsynth
 
@@ -115,9 +115,9 @@ def _stations(stems: set[str]) -> Iterator[tuple[str, list[str]]]:
     for block in _count_up("up_blocks.{}.resnets.0", stems):
         layers = _count_up(f"up_blocks.{block}.resnets.{{}}", stems)
         for layer in layers:
-            parts = [f"up_blocks.{block}.{kind}.{layer}" for kind in ("resnets", "attentions")]
-            parts += [f"up_blocks.{block}.upsamplers.0"] if layer == layers[-1] else []
-            yield "output_blocks", [stem for stem in parts if stem in stems]
+            station = [f"up_blocks.{block}.{kind}.{layer}" for kind in ("resnets", "attentions")]
+            station += [f"up_blocks.{block}.upsamplers.0"] if layer == layers[-1] else []
+            yield "output_blocks", [stem for stem in station if stem in stems]
 
 
 def _count_up(pattern: str, stems: set[str]) -> range:

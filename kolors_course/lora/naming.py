@@ -89,8 +89,8 @@ def parse_name(name: str) -> TensorName | None:
     for part, pattern in _ends(known_parts()).items():
         if match := pattern.search(name):
             stem = name[: match.start()]
-            prefix = _PREFIX.match(stem)[0]
-            layer = stem[len(prefix) :]
+            layer = _PREFIX.sub("", stem, count=1)
+            prefix = stem.removesuffix(layer)
             return TensorName(prefix, layer, match[0], part) if layer else None
     return None
 

@@ -56,6 +56,11 @@ def family_of(text: str) -> str:
     return next((family for mark, family in _FAMILIES.items() if re.search(mark, text.lower())), "")
 
 
+def is_foreign(family: str) -> bool:
+    """Whether a file that says `family` (see `made_for`) was made for other models than Kolors."""
+    return family not in ("", "Kolors")
+
+
 def made_for(metadata: Mapping[str, str]) -> str:
     """The family of models that a file says it was made for; "" where it does not."""
     said = (metadata.get(key) for key in _BASE_ENTRIES)
@@ -73,7 +78,7 @@ def telling_origin(metadata: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except CourseError as error:
-        if (family := made_for(metadata)) in ("", "Kolors"):
+        if not is_foreign(family := made_for(metadata)):
             raise
         raise type(error)(f"{error}; it says that it was made for {family}") from error
 

@@ -122,7 +122,7 @@ def open_lora(path: str | Path, unet: nn.Module | None = None) -> OpenedLora:
         foreign = {key: value for key, value in metadata.items() if key not in OWN_KEYS}
         folded_by = folding_exporter(metadata) if alphas is None else ""
         if folded_by and None not in ranks.values():
-            alphas = {layer: float(rank) for layer, rank in ranks.items()}
+            alphas = {layer: float(rank) for layer, rank in ranks.items() if rank is not None}
         course = read_json_entry(metadata, COURSE_METADATA_KEY)
     return OpenedLora(
         path=path,
@@ -216,8 +216,9 @@ def _one_rank(
     """The tensors and settings of the LoRA, with one rank and one scale."""
     state, use_rslora = opened.state_dict, bool(opened.adapter.get("use_rslora", False))
     ranks = set(opened.ranks.values())
-    if len(ranks) == 1 and None not in ranks and len(set(alphas.values())) == 1:
-        rank, alpha = next(iter(ranks)), next(iter(alphas.values()))
+    rank = next(iter(ranks), None)
+    if rank is not None and len(ranks) == 1 and len(set(alphas.values())) == 1:
+        alpha = next(iter(alphas.values()))
         return state, read_settings(state, opened.adapter, opened.course, rank, alpha, use_rslora)
     if None in ranks and not LAYOUTS[opened.layout][1]:
         raise CourseError(

@@ -216,7 +216,8 @@ def train_base(
             training.load(state)
             generator.set_state(state["generator"])
     _run(training, config, run, generator)
-    training.average.copy_to(parameters_of(learner))
+    if training.average:
+        training.average.copy_to(parameters_of(learner))
     return model
 
 
@@ -247,7 +248,8 @@ def base_training(
 
 def _run(training: Training, config: BaseConfig, run: RunFolder, generator: torch.Generator) -> None:
     """To the last step, with a log, checkpoints and samples."""
-    steps, sums = training.steps(lambda: training.step >= config.steps), {}
+    steps = training.steps(lambda: training.step >= config.steps)
+    sums: dict[str, Tensor] = {}
     progress = tqdm(steps, initial=training.step, total=config.steps, desc="U-Net")
     for losses in progress:
         sums = {key: sums.get(key, 0) + loss / LOG_EVERY for key, loss in losses.items()}

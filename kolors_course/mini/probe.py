@@ -128,7 +128,9 @@ def train_probe(
     """Train or resume; writes probe.safetensors and returns its accuracy on `fresh` new renders, by look."""
     torch.manual_seed(config.seed)
     device, run = pick_device(), RunFolder(output)
-    learner = NetworkLearner(Probe().to(device, memory_format=torch.channels_last))
+    # torch's own types leave out memory_format.
+    probe = Probe().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learner = NetworkLearner(probe)
     optimizer = torch.optim.AdamW(
         learner.groups(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
@@ -158,7 +160,7 @@ def train_probe(
             progress.set_postfix(loss=f"{float(losses['loss']):.3f}")
         if training.step % config.checkpoint_every == 0 or training.step == config.steps:
             run.save(config, **learner.state(), **training.state())
-    probe = learner.module.cpu().eval()
+    probe.cpu().eval()
     card = accuracy_card(probe, replace(store.spec, seed=store.spec.seed + 1), fresh)
     save_probe(probe, run.path / "probe.safetensors", {"recipe": asdict(config), "accuracy": card})
     return card

@@ -30,7 +30,10 @@ class FactReader(nn.Module):
         real = (prompts.text_bias == 0).unsqueeze(-1)
         mean = (prompts.prompt_embeds * real).sum(1) / real.sum(1)
         views = [F.layer_norm(x.float(), x.shape[-1:]) for x in (prompts.pooled_prompt_embeds, mean)]
-        return [{k: head(x) for k, head in heads.items()} for heads, x in zip(self.heads, views, strict=True)]
+        return [
+            {k: head(x) for k, head in heads.named_children()}
+            for heads, x in zip(self.heads, views, strict=True)
+        ]
 
 
 def reading_loss(reader: FactReader, prompts: PromptEmbeds, truth: dict[str, Tensor], told: Tensor) -> Tensor:

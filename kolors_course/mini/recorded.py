@@ -4,7 +4,7 @@ A small network spends most of a GPU step waiting for Python to launch its hundr
 launches them all at once: https://pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -26,7 +26,7 @@ class RecordedPass:
     """
 
     def __init__(
-        self, losses: Callable[..., dict[str, Tensor]], parameters: list[Tensor], device: torch.device
+        self, losses: Callable[..., dict[str, Tensor]], parameters: Sequence[Tensor], device: torch.device
     ):
         self.losses, self.parameters, self.device = losses, parameters, device
         self.graph: torch.cuda.CUDAGraph | None = None
@@ -36,7 +36,7 @@ class RecordedPass:
         if self.device.type != "cuda":
             return self._run(inputs)
         if self.graph is None:
-            self._record(inputs)
+            self.graph = self._record(inputs)
         for name, tensor in inputs.items():
             self.inputs[name].copy_(tensor, non_blocking=True)
         self.graph.replay()
@@ -49,7 +49,7 @@ class RecordedPass:
         torch.stack(list(losses.values())).sum().backward()
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def _record(self, inputs: dict[str, Tensor]) -> None:
+    def _record(self, inputs: dict[str, Tensor]) -> torch.cuda.CUDAGraph:
         self.inputs = {name: tensor.to(self.device, copy=True) for name, tensor in inputs.items()}
         stream = torch.cuda.Stream(self.device)
         stream.wait_stream(torch.cuda.current_stream(self.device))
@@ -57,9 +57,10 @@ class RecordedPass:
             for _ in range(WARM_UP):
                 self._run(self.inputs)
         torch.cuda.current_stream(self.device).wait_stream(stream)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
             self.outputs = self._run(self.inputs)
+        return graph
 
 
 def recorded_pass(

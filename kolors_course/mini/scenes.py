@@ -45,8 +45,13 @@ class CaptionedScenes:
 
     def to(self, device: torch.device) -> "CaptionedScenes":
         """The same scenes on `device`."""
-        tensors = (t.to(device) for t in (self.latents, self.styled, self.input_ids, self.lengths))
-        return CaptionedScenes(*tensors, {key: value.to(device) for key, value in self.truth.items()})
+        return CaptionedScenes(
+            self.latents.to(device),
+            self.styled.to(device),
+            self.input_ids.to(device),
+            self.lengths.to(device),
+            {key: value.to(device) for key, value in self.truth.items()},
+        )
 
 
 def padded_ids(ids: list[int]) -> list[int]:
@@ -69,7 +74,9 @@ def _captions(
     return padded, lengths, truth_tensors(*zip(*chosen, strict=True))
 
 
-def caption_scenes(spec: PictureSpec, rows: list[int], tokenizer: ChatGLMTokenizer, captions: int):
+def caption_scenes(
+    spec: PictureSpec, rows: list[int], tokenizer: ChatGLMTokenizer, captions: int
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """input_ids, lengths and truth (see `CaptionedScenes`) of the scenes with these numbers."""
     jobs = [(spec, rows[i : i + 2000], tokenizer.vocab_file, captions) for i in range(0, len(rows), 2000)]
     parts = list(tqdm(in_parallel(_captions, jobs), total=len(jobs), desc="captions"))
@@ -91,7 +98,12 @@ def scene_latents(vae: AutoencoderKL, store: PictureStore, rows: list[int]) -> T
 
 
 def captioned_scenes(
-    store: PictureStore, count: int, captions: int, vae: AutoencoderKL, tokenizer, cache: Path
+    store: PictureStore,
+    count: int,
+    captions: int,
+    vae: AutoencoderKL,
+    tokenizer: ChatGLMTokenizer,
+    cache: Path,
 ) -> CaptionedScenes:
     """The first `count` pictures of `store` that the base model may see, read from `cache` if it is there.
 

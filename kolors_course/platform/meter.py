@@ -89,7 +89,7 @@ def _efficient_attention(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, keep: bool, *_: Any, **__: Any
 ) -> tuple[Tensor, ...]:
     """The kernel's results without numbers: of the attention, and what its backward pass needs."""
-    batch, heads, rows, _ = query.shape
+    batch, heads, rows = query.shape[:3]
     attended = query.new_empty(batch, rows, heads, value.shape[-1]).transpose(1, 2)
     sums = query.new_empty(batch, heads, -(-rows // 32) * 32 if keep else 0, dtype=torch.float32)
     seed, offset = (query.new_empty((), dtype=torch.long) for _ in range(2))
@@ -112,7 +112,8 @@ class FusedAttention(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
-            return fused_attention(*args[:3], args[3] if len(args) > 3 else kwargs.get("attn_mask"))
+            query, key, value = args[:3]
+            return fused_attention(query, key, value, args[3] if len(args) > 3 else kwargs.get("attn_mask"))
         return func(*args, **kwargs)
 
 

@@ -1,12 +1,12 @@
 """How fast a sampler's error falls with its steps, measured on Gaussian data, for which the answer is known."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from kolors_course.diffusion import NoiseSchedule, Sampler, SamplerState, StochasticSampler
+from kolors_course.diffusion import NoiseSchedule, SamplerState
 from kolors_course.errors import CourseError
 from kolors_course.theory.teachers import gaussian_denoiser, gaussian_path
 
@@ -39,7 +39,9 @@ def even_schedule() -> NoiseSchedule:
     return NoiseSchedule(1 / (1 + σ**2))
 
 
-def measure_convergence(sampler: Sampler, sizes: Sequence[int] = SIZES) -> Convergence:
+def measure_convergence(
+    sampler: Callable[..., Iterator[SamplerState]], sizes: Sequence[int] = SIZES
+) -> Convergence:
     """The error of a deterministic sampler against the exact path of the ODE (`gaussian_path`).
 
     All runs start at the same noise level and are compared at another that all of them visit.
@@ -65,7 +67,7 @@ def measure_convergence(sampler: Sampler, sizes: Sequence[int] = SIZES) -> Conve
 
 
 def measure_weak_convergence(
-    sampler: StochasticSampler,
+    sampler: Callable[..., Iterator[SamplerState]],
     sizes: Sequence[int] = SIZES[:3],
     *,
     generator: torch.Generator,
@@ -94,7 +96,7 @@ def _checked(sizes: Sequence[int]) -> Sequence[int]:
     return sizes
 
 
-def _common(states: Sequence[SamplerState], sizes: Sequence[int]) -> SamplerState:
+def _common(states: Iterable[SamplerState], sizes: Sequence[int]) -> SamplerState:
     stop = _T // sizes[0] - 1
     return next(state for state in states if state.timestep == stop)
 

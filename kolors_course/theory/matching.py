@@ -88,9 +88,9 @@ def as_velocity(denoise: Denoise, schedule: NoiseSchedule) -> Denoise:
     """
 
     def velocity(sample: Tensor, t: Tensor) -> Tensor:
-        t = float(t)
-        timestep = torch.tensor(schedule.timestep_of(t / max(1 - t, 1e-6)))
-        x = sample / ((1 - t) ** 2 + t**2) ** 0.5
+        share = float(t)
+        timestep = torch.tensor(schedule.timestep_of(share / max(1 - share, 1e-6)))
+        x = sample / ((1 - share) ** 2 + share**2) ** 0.5
         level = float(schedule.sigma(timestep))
         α = 1 / (level**2 + 1) ** 0.5
         ε = denoise(x, timestep)

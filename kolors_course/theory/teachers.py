@@ -17,34 +17,38 @@ from kolors_course.errors import CourseError
 from kolors_course.theory import toys
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(init=False, eq=False)
 class Mixture:
     """Data that are a mixture of Gaussians with axes along the coordinates.
 
     Attributes:
         means: (K, D).
-        std: standard deviations; a number, or a tensor that broadcasts to (K, D). 0 makes the data points themselves.
-        weights: (K,), or None for equal shares.
+        std: standard deviations, (K, D).
+        weights: the share of each mode, (K,).
+
+    Args:
+        std: a number, or a tensor that broadcasts to (K, D). 0 makes the data points themselves.
+        weights: in any proportion, or None for equal shares.
 
     Raises:
         CourseError: shapes do not fit or a number is out of range.
     """
 
     means: Tensor
-    std: Level = 0.0
-    weights: Tensor | None = None
+    std: Tensor
+    weights: Tensor
 
-    def __post_init__(self) -> None:
-        if self.means.ndim != 2 or not self.means.numel():
-            raise CourseError(f"means have shape {tuple(self.means.shape)}; give (modes, dimensions)")
-        std = torch.as_tensor(self.std).to(self.means)
-        weights = torch.ones(len(self.means)) if self.weights is None else self.weights
-        if (std < 0).any() or weights.shape != self.means.shape[:1] or not (weights > 0).all():
+    def __init__(self, means: Tensor, std: Level = 0.0, weights: Tensor | None = None) -> None:
+        if means.ndim != 2 or not means.numel():
+            raise CourseError(f"means have shape {tuple(means.shape)}; give (modes, dimensions)")
+        std = torch.as_tensor(std).to(means)
+        weights = torch.ones(len(means)) if weights is None else weights
+        if (std < 0).any() or weights.shape != means.shape[:1] or not (weights > 0).all():
             raise CourseError(
                 "a mixture needs standard deviations of at least 0 and one positive weight a mode"
             )
-        object.__setattr__(self, "std", std.expand_as(self.means))
-        object.__setattr__(self, "weights", (weights / weights.sum()).to(self.means))
+        self.means, self.std = means, std.expand_as(means)
+        self.weights = (weights / weights.sum()).to(means)
 
     def given(self, mode: int) -> Mixture:
         """The data of one mode alone: what a class condition asks for."""

@@ -121,7 +121,7 @@ class Encoder:
             ids = tuple(tuple(token_ids(self.model.tokenizer, text)) for text in texts)
             return LivePrompts(self.model.text_encoder, ids)
         if self.store:
-            return join([self._stored_text(text) for text in texts])
+            return join([self._stored_text(self.store, text) for text in texts])
         batches = range(0, len(texts), self.batch_size)
         return join([self._encode(texts[start : start + self.batch_size]) for start in batches])
 
@@ -130,7 +130,7 @@ class Encoder:
         """Scaled posterior means and standard deviations, both (N, 4, h, w), of N pictures (3, H, W) in [-1, 1]."""
         if not self.store:
             return self._encode_pictures(pixel_values)
-        stored = [self._stored_picture(pixels) for pixels in pixel_values]
+        stored = [self._stored_picture(self.store, pixels) for pixels in pixel_values]
         means, deviations = zip(*stored, strict=True)
         return torch.cat(means), torch.cat(deviations)
 
@@ -143,20 +143,21 @@ class Encoder:
     def _encode(self, texts: Sequence[str]) -> PromptEmbeds:
         return encode_prompts(self.model.tokenizer, self.model.text_encoder, texts)
 
-    def _stored_text(self, text: str) -> PromptEmbeds:
+    def _stored_text(self, store: Store, text: str) -> PromptEmbeds:
         # By its tokens, not its letters: they are what the encoder reads, whatever the tokenizer.
         ids = token_ids(self.model.tokenizer, text)
         key = content_key("text", *ids, MAX_SEQUENCE_LENGTH, self._text_id)
-        tensors = self.store.get_or_make(key, lambda: vars(self._encode([text])))
+        tensors = store.get_or_make(key, lambda: vars(self._encode([text])))
         return PromptEmbeds(**{name: tensor.to(self.model.device) for name, tensor in tensors.items()})
 
-    def _stored_picture(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def _stored_picture(self, store: Store, pixels: Tensor) -> tuple[Tensor, Tensor]:
         key = content_key("picture", pixels, self.model.vae.config.scaling_factor, self._vae_id)
         names = ("mean", "deviation")
-        tensors = self.store.get_or_make(
+        tensors = store.get_or_make(
             key, lambda: dict(zip(names, self._encode_pictures([pixels]), strict=True))
         )
-        return tuple(tensors[name].to(self.model.device) for name in names)
+        mean, deviation = (tensors[name].to(self.model.device) for name in names)
+        return mean, deviation
 
 
 def build_cache(
@@ -221,13 +222,13 @@ def encode_dataset(
             prepared = [
                 _prepare(sample, size, model, mirrored, center_crop, generator, masks) for sample in samples
             ]
-            pixels, ids, weights = zip(*prepared, strict=True)
-            parts.append((*encoder.pictures(pixels), torch.stack(ids), torch.stack(weights)))
+            pixels, conditions, shares = zip(*prepared, strict=True)
+            parts.append((*encoder.pictures(pixels), torch.stack(conditions), torch.stack(shares)))
         versions.append([torch.cat(part) for part in zip(*parts, strict=True)])
     latents, deviations, ids, weights = (torch.stack(part) for part in zip(*versions, strict=True))
-    ids, weights = ids.to(model.device), weights.to(model.device) if masks else None
+    ids, weights = ids.to(model.device), weights.to(model.device)
     repeats = tuple(sample.repeats for sample in dataset.samples)
-    return EncodedPictures(latents, deviations, ids, prompts, weights, repeats)
+    return EncodedPictures(latents, deviations, ids, prompts, weights if masks else None, repeats)
 
 
 def _prepare(

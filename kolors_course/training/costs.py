@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from diffusers import AutoencoderKL
 from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
 from torch import Tensor, nn
 
@@ -84,7 +85,7 @@ def measure_captions(text_encoder: ChatGLMModel, captions: int) -> tuple[int, fl
 
 
 @torch.no_grad()
-def measure_picture(vae: nn.Module, size: tuple[int, int]) -> tuple[int, float]:
+def measure_picture(vae: AutoencoderKL, size: tuple[int, int]) -> tuple[int, float]:
     """Working bytes and TFLOP of encoding one picture of `size` (width, height)."""
     vae = skeleton_of(vae)
     pixels = torch.empty(1, 3, *size[::-1], dtype=vae.dtype, device="meta")

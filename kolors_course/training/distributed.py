@@ -123,7 +123,8 @@ class AcceleratedPass:
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """The gradients of a step, and its losses: means over its parts and over all processes."""
-        accelerator, means = self.accelerator, {}
+        accelerator = self.accelerator
+        means: dict[str, Tensor] = {}
         self.optimizer.zero_grad()
         for number in range(step * self.parts, (step + 1) * self.parts):
             with accelerator.accumulate(self.learner.module), accelerator.autocast(), self.around(number):

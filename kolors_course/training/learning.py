@@ -39,8 +39,11 @@ class Learner(Protocol):
         module: the network that runs forward, which may be wrapped for several devices.
     """
 
-    model: Any
-    module: nn.Module
+    @property
+    def model(self) -> Any: ...
+
+    @property
+    def module(self) -> nn.Module: ...
 
     def groups(self) -> list[dict[str, Any]]:
         """The parameters that learn, in an optimizer's groups: "params", and what is peculiar to a group."""

@@ -1,7 +1,7 @@
 """Optimizers and learning-rate schedules by name."""
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +42,7 @@ class OptimizerSettings:
                 raise CourseError(f"{kind} '{value}' is not one of {', '.join(known)}")
 
 
-def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
+def optimizer_class(name: str) -> Callable[..., torch.optim.Optimizer]:
     """The class of an optimizer of `OPTIMIZERS`.
 
     Raises:

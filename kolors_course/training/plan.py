@@ -99,7 +99,7 @@ class TrainingPlan:
         lines.append(f"training, {training.tflop:.2f} TFLOP a step:")
         lines += [f"  {name:<36}{size / GIB:>8.3f} GiB" for name, size in parts.items()]
         if self.seconds is not None:
-            lines.append(f"  {self.recipe.steps} steps, {self._time()}")
+            lines.append(f"  {self.recipe.steps} steps, {self._time(self.seconds)}")
         if self.quantize == "int8":
             lines.append(
                 "  on top: inputs of int8 layers, which bitsandbytes keeps in spite of checkpointing"
@@ -108,10 +108,12 @@ class TrainingPlan:
             lines.append("  on top: what the text encoder's LoRA keeps for its own backward pass")
         return lines
 
-    def _time(self) -> str:
-        minutes = self.recipe.steps * self.seconds / 60
+    def _time(self, seconds: float) -> str:
+        minutes = self.recipe.steps * seconds / 60
         whole = f"{minutes:.1f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
-        return f"each at least {self.seconds:.3g} seconds on this machine: {whole} or more, and the encoding before"
+        return (
+            f"each at least {seconds:.3g} seconds on this machine: {whole} or more, and the encoding before"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON can hold it; sizes in bytes."""
@@ -184,7 +186,7 @@ def plan_training(
         average=average,
         kept=streams * step.kept,
         learning=learning,
-        seconds=speed and passes * speed.seconds(step.tflop, step.calls),
+        seconds=passes * speed.seconds(step.tflop, step.calls) if speed else None,
     )
 
 

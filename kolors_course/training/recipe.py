@@ -88,7 +88,7 @@ class LoraTraining:
     checkpoint_every: int = 100
     save_every: int | None = None
     sample_every: int = 100
-    sample_prompts: tuple[SamplePrompt | str, ...] = ()
+    sample_prompts: tuple[SamplePrompt, ...] = ()
 
     def __post_init__(self) -> None:
         check_numbers(self, _OPTIONAL)

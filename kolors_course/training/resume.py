@@ -20,8 +20,8 @@ from kolors_course.training.run import CHECKPOINT, RunFolder
 from kolors_course.training.store import content_key
 
 NONE = type(None)
-# What the checkpoint of a LoRA training run holds.
-CONTENTS = {
+# What the checkpoint of a LoRA training holds.
+CONTENTS: dict[str, type | tuple[type, ...]] = {
     "origin": dict,
     "precision": str,
     "lora": dict,
@@ -131,7 +131,7 @@ def _differing_origin(before: dict[str, Any], now: dict[str, Any]) -> Iterator[D
         if told := differing_pictures(before[name] or (), now[name] or ()):
             yield Difference(FLAGS[name], told)
     if before["pretrained"] != now["pretrained"]:
-        told = [
+        files = [
             hashed and "a file with other contents" for hashed in (before["pretrained"], now["pretrained"])
         ]
-        yield Difference.of(FLAGS["pretrained"], *told)
+        yield Difference.of(FLAGS["pretrained"], *files)

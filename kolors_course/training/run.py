@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path, ensure_folder
@@ -58,7 +59,7 @@ class RunFolder:
     def checkpoint(self) -> Path:
         return self.path / CHECKPOINT
 
-    def log(self, step: int, **values: float) -> None:
+    def log(self, step: int, **values: float | Tensor) -> None:
         """Append one line to the log; `seconds` counts from the start of this process."""
         row = {"step": step, "seconds": round(time.monotonic() - self._started, 1)}
         row |= {key: round(float(value), 6) for key, value in values.items()}

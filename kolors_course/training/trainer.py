@@ -201,7 +201,13 @@ class LoraTrainer:
         )
 
     def sample(self) -> Image.Image:
-        """The fixed prompts, drawn with fixed seeds; only if there are any."""
+        """The fixed prompts, drawn with fixed seeds.
+
+        Raises:
+            CourseError: there are none.
+        """
+        if self.data.sheet is None:
+            raise CourseError("there are no sample prompts to draw")
         model = self.learner.model if is_sharded(self.accelerator) else self.model
         with self.weights_for_use():
             return self.data.sheet.draw(model)

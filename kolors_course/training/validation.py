@@ -59,10 +59,9 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Datase
             f"{dataset.folder} has {len(dataset)} pictures: too few to hold {share:.0%} of them out; add pictures"
         )
     chosen = set(torch.randperm(len(dataset), generator=generator_for(seed, HELD_OUT))[:count].tolist())
-    parts = ([], [])
-    for i, sample in enumerate(dataset.samples):
-        parts[i in chosen].append(sample)
-    return tuple(replace(dataset, samples=tuple(part)) for part in parts)
+    kept = tuple(sample for i, sample in enumerate(dataset.samples) if i not in chosen)
+    held_out = tuple(sample for i, sample in enumerate(dataset.samples) if i in chosen)
+    return replace(dataset, samples=kept), replace(dataset, samples=held_out)
 
 
 @torch.no_grad()

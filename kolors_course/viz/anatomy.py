@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH
 from kolors_course.viz.canvas import BLUE, INK, PALE, RED, SOFT_INK, for_pictures, rows_of_panels
 
-_BOX = {"boxstyle": "round,pad=0.02,rounding_size=0.12", "linewidth": 1.4}
+_BOX: dict[str, Any] = {"boxstyle": "round,pad=0.02,rounding_size=0.12", "linewidth": 1.4}
 _TINT = {RED: "#fbe9ea", BLUE: "#e8f0f9", SOFT_INK: "#f2f4f7"}
 
 

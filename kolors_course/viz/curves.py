@@ -53,7 +53,7 @@ def curve_plot(
     if "x" in log:
         axis.set_xscale("log")
         if dots:
-            measured = sorted({float(value) for x, _ in curves.values() for value in x})
+            measured = sorted({float(value) for x, _ in curves.values() for value in np.asarray(x)})
             axis.set_xticks(measured, [f"{value:g}" for value in measured])
             axis.minorticks_off()
     if "y" in log:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -135,6 +136,6 @@ class _Labels:
     def _font(self, size: int) -> ImageFont.FreeTypeFont:
         size = max(SMALLEST, int(size * self.factor))
         if self.font_file is None:
-            return ImageFont.load_default(size)
+            return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))  # so it is for any size
         # The layout engine that every Pillow has: the same sheet on every machine.
         return ImageFont.truetype(str(self.font_file), size, layout_engine=ImageFont.Layout.BASIC)

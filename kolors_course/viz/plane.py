@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from matplotlib.axes import Axes
@@ -76,15 +77,18 @@ def _draw(axis: Axes, panel: Panel, reach: float) -> None:
         )
     if panel.paths is not None:
         lines = panel.paths.transpose(0, 1)  # (B, N+1, 2)
-        axis.add_collection(LineCollection(lines.numpy(), colors=BLUE, linewidths=0.8, alpha=0.5))
-        axis.scatter(*lines[:, 0].T, s=12, facecolors="white", edgecolors=INK, linewidths=0.7, zorder=2)
-        axis.scatter(*lines[:, -1].T, s=9, color=RED, linewidths=0, zorder=3)
+        axis.add_collection(LineCollection(list(lines.numpy()), colors=BLUE, linewidths=0.8, alpha=0.5))
+        x, y = lines[:, 0].T
+        axis.scatter(x, y, s=12, facecolors="white", edgecolors=INK, linewidths=0.7, zorder=2)
+        x, y = lines[:, -1].T
+        axis.scatter(x, y, s=9, color=RED, linewidths=0, zorder=3)
     if panel.points is not None:
         size = 5 if len(panel.points) > 200 else 14
-        colour = {"color": RED if panel.log_density is not None else INK}
+        colour: dict[str, Any] = {"color": RED if panel.log_density is not None else INK}
         if panel.labels is not None:
             colour = {"c": panel.labels % len(COLOURS), "cmap": ListedColormap(COLOURS), "vmin": 0, "vmax": 7}
-        axis.scatter(*panel.points.T, s=size, alpha=0.55, linewidths=0, **colour)
+        x, y = panel.points.T
+        axis.scatter(x, y, s=size, alpha=0.55, linewidths=0, **colour)
     if panel.arrows is not None:
         x = _grid(_ARROWS, 0.94 * reach)
         axis.quiver(*x.T, *panel.arrows(x).T, color=RED, angles="xy", width=0.006, pivot="tail")

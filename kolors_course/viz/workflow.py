@@ -1,6 +1,7 @@
 """A ComfyUI workflow as a figure: what flows from where to where."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -36,7 +37,7 @@ def workflow_plot(api: ApiGraph, marked: Collection[str] = ()) -> Figure:
     top = HEIGHT + LANE * (len(lanes) + 1 if lanes else 0)
     size = (width + GAP_X, top + depth + GAP_Y)
     figure, axis = plt.subplots(figsize=size, layout="constrained")
-    style = {"arrowstyle": "-|>", "color": "#667085", "mutation_scale": 10, "zorder": 0}
+    style: dict[str, Any] = {"arrowstyle": "-|>", "color": "#667085", "mutation_scale": 10, "zorder": 0}
     for source, key in links:
         start, end = corners[source], corners[key]
         tail, head = (start[0] + WIDTH, start[1] + HEIGHT / 2), (end[0], end[1] + HEIGHT / 2)
@@ -44,7 +45,7 @@ def workflow_plot(api: ApiGraph, marked: Collection[str] = ()) -> Figure:
             path = _detour(tail, head, lanes.index(source))
             axis.add_patch(FancyArrowPatch(path=path, shrinkA=0, shrinkB=0, **style))
         else:
-            curve = {"shrinkA": 0, "shrinkB": 0, "connectionstyle": "arc3,rad=0.08"}
+            curve: dict[str, Any] = {"shrinkA": 0, "shrinkB": 0, "connectionstyle": "arc3,rad=0.08"}
             axis.add_patch(FancyArrowPatch(tail, head, **curve, **style))
     for key, (x, y) in corners.items():
         colour = MARKED if key in marked else PLAIN
@@ -116,7 +117,9 @@ def _towards(corner: tuple[float, float], other: tuple[float, float]) -> tuple[f
 
 def _places(api: ApiGraph) -> dict[str, tuple[int, int]]:
     """Column and row of each node: one column further than the furthest node it needs."""
-    needs, columns, filled = sources(api), {}, {}
+    needs = sources(api)
+    columns: dict[str, int] = {}
+    filled: dict[int, int] = {}
     places = {}
     for key in execution_order(api):
         columns[key] = 1 + max((columns[source] for source in needs[key]), default=-1)

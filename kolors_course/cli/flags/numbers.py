@@ -29,7 +29,7 @@ def size(text: str) -> tuple[int, int]:
         argparse.ArgumentTypeError: not two whole numbers from 1 to 65536.
     """
     try:
-        width, height = (number(SIDE)(side) for side in text.lower().replace("×", "x").split("x"))
+        width, height = (int(number(SIDE)(side)) for side in text.lower().replace("×", "x").split("x"))
     except (ValueError, argparse.ArgumentTypeError):
         raise argparse.ArgumentTypeError(
             f"must be width x height in pixels, each {SIDE}, such as 64x64, not {brief(text, 24)}"

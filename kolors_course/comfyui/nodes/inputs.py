@@ -1,6 +1,7 @@
 """Types of the wires, and inputs that several nodes share."""
 
 from collections.abc import Callable
+from typing import Any
 
 from comfy_api.v0_0_2 import io
 
@@ -69,7 +70,7 @@ def complaint(check: Callable[[str], object], value: str | None) -> bool | str:
     return True
 
 
-def sampling_with(model: KolorsModel, width: int, height: int, **fields) -> Sampling:
+def sampling_with(model: KolorsModel, width: int, height: int, **fields: Any) -> Sampling:
     """The settings that the inputs say; a side of 0 is the model's own."""
     own = model.default_size
     return Sampling(size=(width or own, height or own), **fields)

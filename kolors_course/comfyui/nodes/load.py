@@ -1,5 +1,7 @@
 """Nodes that load: a model, its files one by one, a LoRA."""
 
+from pathlib import Path
+
 from comfy_api.v0_0_2 import io
 
 from kolors_course.comfyui.files import look_up
@@ -43,7 +45,7 @@ class KolorsCourseLoadModel(io.ComfyNode):
         return complaint(lambda name: diffusers_layout(places.find_model(name)), model_name)
 
     @classmethod
-    def fingerprint_inputs(cls, model_name: str, **_) -> int:
+    def fingerprint_inputs(cls, model_name: str, **_: object) -> int:
         return places.newest(places.find_model(model_name))
 
     @classmethod
@@ -73,7 +75,9 @@ class KolorsCourseLoadModelFiles(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, unet_name: str, text_encoder_name: str, vae_name: str, **_) -> list[int]:
+    def fingerprint_inputs(
+        cls, unet_name: str, text_encoder_name: str, vae_name: str, **_: object
+    ) -> list[int]:
         return [places.newest(path) for path in cls._paths(unet_name, text_encoder_name, vae_name)]
 
     @classmethod
@@ -83,7 +87,7 @@ class KolorsCourseLoadModelFiles(io.ComfyNode):
         return io.NodeOutput(StyledModel(model, model))
 
     @staticmethod
-    def _paths(unet_name: str, text_encoder_name: str, vae_name: str):
+    def _paths(unet_name: str, text_encoder_name: str, vae_name: str) -> tuple[Path, Path, Path]:
         models = "ComfyUI/models"
         return (
             look_up(unet_name, places.files_of("diffusion_models"), "U-Net", f"{models}/diffusion_models"),
@@ -135,7 +139,7 @@ class KolorsCourseLoadLora(io.ComfyNode):
         return complaint(places.find_lora, lora_name)
 
     @classmethod
-    def fingerprint_inputs(cls, lora_name: str, **_) -> int:
+    def fingerprint_inputs(cls, lora_name: str, **_: object) -> int:
         return places.newest(places.find_lora(lora_name))
 
     @classmethod
