@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from typing import Any
 
 from kolors_course.art.backdrop import TIMELESS
 from kolors_course.art.scene import Scene
@@ -85,7 +86,7 @@ def scene_of(prompt: str) -> Scene | None:
         return None
     if not (said["place"] and said["time"]):
         return None
-    facts = {kind: values[0] for kind, values in said.items() if values}
+    facts: dict[str, Any] = {kind: values[0] for kind, values in said.items() if values}
     return Scene(tuple(map(find_subject, names)), **facts)
 
 

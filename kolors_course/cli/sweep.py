@@ -145,8 +145,8 @@ def _fixed(arguments: argparse.Namespace, axes: Sequence[Axis]) -> Fixed:
         raise CourseError(f"denoise {sampling.denoise:g} needs a picture to start from; give --image")
     loras = tuple(parse_lora_argument(text) for text in arguments.lora)
     if arguments.prompt is not None:
-        wanted = (Wanted(arguments.prompt, arguments.seed or 0, scene_of(arguments.prompt)),)
-        return Fixed(wanted, sampling, loras, arguments.style, image)
+        one = Wanted(arguments.prompt, arguments.seed or 0, scene_of(arguments.prompt))
+        return Fixed((one,), sampling, loras, arguments.style, image)
     pool = None if arguments.style == BASE_STYLE else style_test_subjects()
     prompts = held_out_prompts(arguments.scenes or SCENES, pool)
     wanted = tuple(Wanted(each.prompt, each.seed, each.scene) for each in prompts)

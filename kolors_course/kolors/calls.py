@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,10 @@ def planned_calls(sampling: Sampling, schedule: NoiseSchedule | None = None) -> 
 
     latents = torch.zeros(1, 1, 1, 1)
     sampler = get_sampler(sampling.sampler, spacing=sampling.spacing, generator=torch.Generator())
-    start = {"original": latents if sampling.denoise < 1 else None, "first_step": sampling.first_step}
+    start: dict[str, Any] = {
+        "original": latents if sampling.denoise < 1 else None,
+        "first_step": sampling.first_step,
+    }
     for _ in sampler(nothing, latents, schedule or NoiseSchedule.kolors(), sampling.steps, **start):
         pass
     return questions * (2 if sampling.guidance_scale > 1 else 1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -133,7 +134,7 @@ def _check_axes(axes: Sequence[Axis], fixed: Fixed) -> None:
         CourseError: an axis that stands twice, or one that has nothing to change.
     """
     names = [axis.name for axis in axes]
-    searched = [axis.values[0] for axis in axes if axis.name == "word"]
+    searched = [str(axis.values[0]) for axis in axes if axis.name == "word"]
     for name in dict.fromkeys(names):
         if names.count(name) > 1 and (name != "word" or len(set(searched)) < len(searched)):
             raise CourseError(f"two axes change {name}; give two different ones")
@@ -170,21 +171,23 @@ def _check_strength(axes: Sequence[Axis], fixed: Fixed) -> None:
 def _sampling(axes: Sequence[Axis], values: Sequence[float | str], sampling: Sampling) -> Sampling:
     """`sampling` with what a cell's values change of it."""
     named = zip(axes, values, strict=True)
-    return replace(sampling, **{SAMPLED[axis.name]: value for axis, value in named if axis.name in SAMPLED})
+    changes: dict[str, Any] = {SAMPLED[axis.name]: value for axis, value in named if axis.name in SAMPLED}
+    return replace(sampling, **changes)
 
 
 def _cell(axes: Sequence[Axis], values: Sequence[float | str], fixed: Fixed, sampling: Sampling) -> Cell:
-    chosen = {axis.name: value for axis, value in zip(axes, values, strict=True)}
-    words = {axis.values[0]: value for axis, value in zip(axes, values, strict=True) if axis.name == "word"}
+    named = list(zip(axes, values, strict=True))
+    chosen: dict[str, Any] = {axis.name: value for axis, value in named}
+    words = {str(axis.values[0]): str(value) for axis, value in named if axis.name == "word"}
     wanted = tuple(_changed(each, words, chosen.get("seed")) for each in fixed.wanted)
     return Cell(tuple(values), sampling, _loras(chosen, fixed.loras), wanted, planned_calls(sampling))
 
 
-def _loras(chosen: Mapping[str, float | str], loras: Loras) -> Loras:
+def _loras(chosen: Mapping[str, Any], loras: Loras) -> Loras:
     """Those of every cell, then that of the axis; a strength goes to the last."""
     file = chosen.get("lora", NO_LORA)
     if file != NO_LORA:
-        loras = (*loras, parse_lora_argument(str(file)))
+        loras = (*loras, parse_lora_argument(file))
     if "strength" in chosen:
         loras = (*loras[:-1], (loras[-1][0], float(chosen["strength"])))
     return loras

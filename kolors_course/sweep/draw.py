@@ -37,7 +37,7 @@ def draw_cells(
     sweep: Sweep,
     keys: Sequence[str],
     store: CellStore,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> list[Kept]:
     """Every cell, kept or drawn now, in the order of `sweep.cells`.
 
@@ -65,7 +65,7 @@ def draw_cells(
 
 
 def _draw(
-    model: KolorsModel, probe: Probe, sweep: Sweep, i: int, progress: Callable[[int], None] | None
+    model: KolorsModel, probe: Probe, sweep: Sweep, i: int, progress: Callable[[int], object] | None
 ) -> Kept:
     cell, before = sweep.cells[i], 0
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -78,7 +79,8 @@ def _page(grids: Sequence[Image.Image], names: Sequence[str], title: str, note: 
     file = cjk_font_path("".join([title, note, *names]))
 
     def lines(text: str, size: int, colour: str) -> list[_Line]:
-        font = load_font(file, size) if file else ImageFont.load_default(size)
+        # The default font is one of this type for any size.
+        font = load_font(file, size) if file else cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))
         return [_Line(line, font, colour) for line in (wrap(text, font, width) if text else ())]
 
     width = max(grid.width for grid in grids)
