@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Sequence
 from math import ceil
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -12,15 +11,16 @@ from tqdm.auto import tqdm
 from kolors_course.art import BASE_STYLE, style_test_subjects
 from kolors_course.art.facts import scene_of
 from kolors_course.cli import options
-from kolors_course.cli.flags.sweep import SCENES
+from kolors_course.cli.flags.sweep import GRID, SCENES
 from kolors_course.cli.reports import write_json
 from kolors_course.cli.signals import ended_in_order
+from kolors_course.cli.sweep_files import write_recommendation, write_sheet
 from kolors_course.dataset.pixels import open_picture
 from kolors_course.errors import CourseError
 from kolors_course.evaluation import held_out_prompts, load_probe
 from kolors_course.evaluation.probes import Probe
 from kolors_course.evaluation.prompts import TEST_SEED
-from kolors_course.files import atomic_path, ensure_folder
+from kolors_course.files import ensure_folder
 from kolors_course.kolors import KolorsModel, generate
 from kolors_course.kolors.sampling import check_drawing, check_size
 from kolors_course.lora import parse_lora_argument
@@ -36,26 +36,15 @@ from kolors_course.sweep import (
     Wanted,
     check_lora_files,
     check_loras,
-    contenders_of,
     draw_cells,
     keys_of,
     parse_axis,
     pictures_of,
     plan_sweep,
-    recommend,
-    sweep_report,
-    sweep_table,
 )
-from kolors_course.sweep.draw import MOSAIC
-from kolors_course.viz import sweep_sheet
 
-GRID = (
-    "steps=2,3,4,6,8,12,25",
-    "guidance=1,1.5,2,3,5",
-    "sampler=euler,dpm++2m,unipc",
-    "spacing=leading,trailing",
-)
 OF_A_PROMPT = ("seed", "denoise", "word")
+TIMED = 4  # pictures that the time of all is estimated by, at most
 VARIED = 16  # held-out prompts whose variety is measured, at most; and at most a quarter of them
 
 
@@ -74,12 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
     _tell_words(model, arguments, sweep)
     folder = ensure_folder(arguments.output)
     kept = _draw(model, probe, sweep, keys, CellStore(ensure_folder(folder / "cells")))
-    report = {
-        "command": arguments.command_line,
-        **_conditions(model, arguments),
-        **sweep_report(sweep, _measured(kept)),
-    }
-    (_write_recommendation if arguments.recommend else _write_sheet)(folder, sweep, kept, report, arguments)
+    report = {"command": arguments.command_line, **_conditions(model, arguments)}
+    write = write_recommendation if arguments.recommend else write_sheet
+    written = write(folder, sweep, kept, report)
+    write_json(arguments.json, report)
+    print("\n".join(written))
     return 0
 
 
@@ -169,6 +157,17 @@ def _calls(sweep: Sweep, cells: Sequence[Cell]) -> int:
     return sum(cell.calls for cell in cells) * pictures_of(sweep.fixed)
 
 
+def _conditions(model: KolorsModel, arguments: argparse.Namespace) -> dict[str, Any]:
+    given = {"prompt": arguments.prompt, "seed": arguments.seed or 0}
+    held_out = {"scenes": arguments.scenes or SCENES, "seed_of_scenes": TEST_SEED}
+    return {
+        "model": model.name,
+        **(held_out if arguments.prompt is None else given),
+        "negative": arguments.negative,
+        "made_by": provenance(model.device),
+    }
+
+
 def _tell_words(model: KolorsModel, arguments: argparse.Namespace, sweep: Sweep) -> None:
     """What will not be understood, or not be measured."""
     if arguments.prompt is None:
@@ -201,7 +200,7 @@ def _draw(
 
 
 def _estimate(model: KolorsModel, missing: Sequence[Cell], sweep: Sweep) -> str:
-    """How long it takes, by a picture of the cheapest cell and one of the dearest: seconds = a + b · calls."""
+    """How long it takes, by pictures of the cheapest cell and of the dearest: seconds = a + b · calls."""
     cells = [min(missing, key=lambda cell: cell.calls), max(missing, key=lambda cell: cell.calls)]
     _seconds(model, cells[0], sweep)  # wakes the device up
     (few, quick), (many, slow) = ((cell.calls, _seconds(model, cell, sweep)) for cell in cells)
@@ -212,77 +211,8 @@ def _estimate(model: KolorsModel, missing: Sequence[Cell], sweep: Sweep) -> str:
 
 
 def _seconds(model: KolorsModel, cell: Cell, sweep: Sweep) -> float:
-    first, started = cell.wanted[0], perf_counter()
-    generate(model, [first.prompt], [first.seed], cell.sampling, picture=sweep.fixed.image)
-    return perf_counter() - started
-
-
-def _measured(kept: Sequence[Kept]) -> list[Any]:
-    return [each.measured for each in kept]
-
-
-def _conditions(model: KolorsModel, arguments: argparse.Namespace) -> dict[str, Any]:
-    given = {"prompt": arguments.prompt, "seed": arguments.seed or 0}
-    held_out = {"scenes": arguments.scenes or SCENES, "seed_of_scenes": TEST_SEED}
-    return {
-        "model": model.name,
-        **(held_out if arguments.prompt is None else given),
-        "negative": arguments.negative,
-        "made_by": provenance(model.device),
-    }
-
-
-def _write_sheet(
-    folder: Path, sweep: Sweep, kept: Sequence[Kept], report: dict[str, Any], arguments: argparse.Namespace
-) -> None:
-    table = sweep_table(sweep, _measured(kept))
-    shown = "four of them shown" if kept[0].measured.pictures > MOSAIC[-1] else "one picture shown"
-    title = arguments.prompt or f"{arguments.scenes} held-out scenes in English and Chinese, {shown}"
-    sheet = sweep_sheet(sweep.axes, [each.shown for each in kept], title, _settings(sweep, report))
-    with atomic_path(folder / "sheet.png") as path:
-        sheet.save(path)
-    _write(folder, "sweep", table, report, arguments)
-    print("\n".join(table))
-    print(f"wrote {folder}/sheet.png, sweep.md and sweep.json")
-
-
-def _settings(sweep: Sweep, report: dict[str, Any]) -> str:
-    """What no axis changes, in a line."""
-    changed, sampling = {axis.name for axis in sweep.axes}, sweep.fixed.sampling
-    given = {"steps": sampling.steps, "guidance": f"{sampling.guidance_scale:g}"}
-    given |= {"sampler": sampling.sampler, "spacing": sampling.spacing, "seed": report.get("seed")}
-    words = [f"{name} {value}" for name, value in given.items() if name not in changed and value is not None]
-    words += [
-        f"{path.stem} × {strength:g}" for path, strength in sweep.fixed.loras if "strength" not in changed
-    ]
-    return " · ".join([report["model"], *words])
-
-
-def _write_recommendation(
-    folder: Path, sweep: Sweep, kept: Sequence[Kept], report: dict[str, Any], arguments: argparse.Namespace
-) -> None:
-    measured = _measured(kept)
-    choice = recommend(contenders_of(measured))
-    chosen, cell = sweep.named(sweep.cells[choice.chosen]), measured[choice.chosen]
-    sentence = (
-        f"recommended: {chosen} ({cell.calls:g} network calls a picture); {len(choice.good_enough)} of {len(kept)} "
-        "rows are not worse than the best"
-    )
-    report["recommended"] = report["cells"][choice.chosen] | {"limit": choice.limit}
-    for row, shortfall in zip(report["cells"], choice.shortfalls, strict=True):
-        row["shortfall"] = None if shortfall == float("inf") else round(shortfall, 3)
-    made = [f"- {key}: {value}" for key, value in {"command": report["command"], **report["made_by"]}.items()]
-    table = sweep_table(sweep, measured, choice)
-    _write(folder, "recommendation", [sentence, "", *table, "", *made], report, arguments)
-    print("\n".join(table))
-    print(sentence)
-    print(f"wrote {folder}/recommendation.md and recommendation.json")
-
-
-def _write(
-    folder: Path, name: str, lines: Sequence[str], report: dict[str, Any], arguments: argparse.Namespace
-) -> None:
-    write_json(folder / f"{name}.json", report)
-    write_json(arguments.json, report)
-    with atomic_path(folder / f"{name}.md") as path:
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    """For one of a few pictures, drawn together as far as those of the sweep are."""
+    few, started = cell.wanted[:TIMED], perf_counter()
+    prompts, seeds = [each.prompt for each in few], [each.seed for each in few]
+    generate(model, prompts, seeds, cell.sampling, picture=sweep.fixed.image)
+    return (perf_counter() - started) / len(few)

@@ -3,7 +3,7 @@ from .cells import Cell, Fixed, Sweep, Wanted, plan_sweep
 from .draw import check_loras, draw_cells
 from .keep import CellStore, Kept, check_lora_files, keys_of
 from .measure import Measured, measure_cell, pictures_of
-from .recommend import Contender, contenders_of, recommend
+from .recommend import Contender, Recommendation, contenders_of, recommend
 from .report import sweep_report, sweep_table
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Fixed",
     "Kept",
     "Measured",
+    "Recommendation",
     "Sweep",
     "Wanted",
     "check_lora_files",

@@ -37,7 +37,14 @@ from kolors_course.errors import CourseError
 from kolors_course.ranges import SEED, SHARE, whole
 from kolors_course.sweep.axes import Axis, parse_axis
 
-SCENES = 100  # of --recommend
+# What --recommend draws where nothing else is asked for.
+SCENES = 100
+GRID = (
+    "steps=2,3,4,6,8,12,25",
+    "guidance=1,1.5,2,3,5",
+    "sampler=euler,dpm++2m,unipc",
+    "spacing=leading,trailing",
+)
 
 
 def axis(text: str) -> Axis:
@@ -64,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="AXIS",
-        help="other values for --recommend to try; may be given again",
+        help=f"values for --recommend to try instead of {' '.join(GRID)}; may be given again",
     )
     add("--prompt", help="what to draw, in Chinese or English")
     add(
