@@ -8,7 +8,10 @@ from command_line import command, refused, tree
 from PIL import Image
 
 from kolors_course.cli import main
-from kolors_course.evaluation import Probe
+from kolors_course.cli.sweep_files import write_recommendation
+from kolors_course.evaluation import Probe, wilson
+from kolors_course.kolors import Sampling
+from kolors_course.sweep import Fixed, Kept, Measured, Wanted, parse_axis, plan_sweep
 
 pytestmark = pytest.mark.usefixtures("tiny_profile")
 FILES = {"sheet.png", "sweep.md", "sweep.json", "cells"}
@@ -123,6 +126,23 @@ def test_a_recommendation_says_how_it_was_made(capsys, tmp_path, lora_file):
     assert "- command: kolors-course sweep --recommend --scenes 1 --style ink" in text
     assert f"- torch: {torch.__version__}" in text
     assert "- commit: " in text
+
+
+def test_a_choice_among_rows_that_are_all_bad_says_so(tmp_path):
+    """One row is right of every place and of no subject, the other the reverse."""
+    sweep = plan_sweep(
+        [parse_axis("steps=2,4")], Fixed((Wanted("a cat", 0, None),), Sampling(guidance_scale=1))
+    )
+    asked, picture = {"subject": 100, "place": 100}, Image.new("RGB", (32, 32))
+    cells = [
+        Measured(100, 2, 0.1, {"subject": 0, "place": 100}, asked, ()),
+        Measured(100, 4, 0.1, {"subject": 100, "place": 0}, asked, ()),
+    ]
+    report = {"command": "the command", "made_by": {"torch": "2"}}
+    lines = write_recommendation(tmp_path, sweep, [Kept(cell, picture) for cell in cells], report)
+    limit = 1 / (1 - wilson(100, 100).low)
+    said = f"no row is good in everything, and this one falls short by {limit:.2f} intervals"
+    assert lines[-2] == f"recommended: steps 2 (2 network calls a picture); {said}"
 
 
 PROMPT = ("--prompt", "a cat in the city at night")

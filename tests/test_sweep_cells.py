@@ -55,6 +55,8 @@ def test_words_are_whole_in_latin_and_anywhere_in_chinese_and_never_replaced_twi
     assert sweep.cells[1].wanted[0].prompt == "a dog, Cat and caterpillar, 黑猫dog"
     swapped = plan("word=cat,city", "word=city,cat").cells[-1].wanted[0].prompt
     assert swapped == "a city in the cat at night"
+    longer = Fixed((Wanted("一只猫和一只猫头鹰", 0, None),), Sampling())
+    assert plan("word=猫,狗", "word=猫头鹰,鱼", fixed=longer).cells[-1].wanted[0].prompt == "一只狗和一只鱼"
     chinese = Fixed((Wanted("夜晚城市里的一只黑猫", 0, None),), Sampling())
     assert plan("word=猫,狗", fixed=chinese).cells[1].wanted[0].prompt == "夜晚城市里的一只黑狗"
 
