@@ -37,6 +37,20 @@ class Range:
             ends = f"{low} and {'below' if self.below else 'at most'} {self.high:,}"
         return f"a {'whole ' if self.whole else ''}number {ends}"
 
+    def read(self, text: str) -> float:
+        """The number that `text` says.
+
+        Raises:
+            CourseError: it says none, or one outside.
+        """
+        try:
+            value = int(text) if self.whole else float(text)
+        except ValueError:  # also for thousands of digits
+            value = math.nan  # which is in no range
+        if value not in self:
+            raise CourseError(f"must be {self}, not {brief(text, 24)}")
+        return value
+
     def check(self, name: str, value: Any) -> None:
         """Refuse a number outside.
 
@@ -55,4 +69,6 @@ def whole(low: int, high: int) -> Range:
 SEEDS = 2**32  # torch's CPU generator reads no more bits of a seed
 SEED = whole(0, SEEDS - 1)
 SHARE = Range(0, 1)
+STEPS = whole(1, 1000)  # of a sampler: as many as the schedule has
+GUIDANCE = Range(-1000, 1000)
 POSITIVE = Range(0, 1_000_000, above=True)

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from kolors_course.art import BASE_MODEL_STYLES, BASE_STYLE, draw_scene, random_caption, subjects
+from kolors_course.art.facts import read_facts
 from kolors_course.art.unknown import unknown_words
 from kolors_course.art.vocabulary import vocabulary
-from kolors_course.exercises.prompt_facts import read_facts
 from kolors_course.platform.paths import data_dir
 
 

@@ -59,6 +59,10 @@ def test_a_traceback_only_with_debug(capsys, tmp_path):
             ["train-lora", "--dataset_path", "data/datasets/ink"],
             "stopped; the same command goes on from the last checkpoint\n",
         ),
+        (
+            ["sweep", "--prompt", "a cat", "--x", "steps=1,2"],
+            "stopped; the same command draws only the cells that are missing\n",
+        ),
     ],
 )
 def test_an_interrupt_is_told(capsys, monkeypatch, words, said):

@@ -42,7 +42,9 @@ def test_help_imports_nothing_heavy():
     assert (done.returncode, done.stdout.strip()) == (0, b"light"), done.stderr.decode()
 
 
-@pytest.mark.parametrize("package", ["art", "dataset", "diffusion", "evaluation", "kolors", "lora", "story"])
+@pytest.mark.parametrize(
+    "package", ["art", "dataset", "diffusion", "evaluation", "kolors", "lora", "story", "sweep"]
+)
 def test_a_package_imports_what_is_asked_for_and_no_more(package):
     code = (
         f"import sys, kolors_course.{package} as p; assert 'torch' not in sys.modules; print(len(p.__all__))"

@@ -28,6 +28,8 @@ GBK = os.fsdecode("一只狗".encode("gbk"))
         (("generate", f"--prompt={GBK}"), "prompt"),
         (("generate", "--prompt", "a dog", "--negative", GBK), "negative"),
         (("words", "--prompt", GBK), "prompt"),
+        (("sweep", "--x", "steps=1,2", "--prompt", GBK), "prompt"),
+        (("sweep", "--x", f"word=cat,{GBK}", "--prompt", "a cat"), "word"),
         (("train-lora", "--trigger", GBK), "trigger"),
         (("train-lora", "--sample_prompt", "a dog", "--sample_prompt", GBK), "sample prompt"),
         (("comfyui", "start", "--origin", GBK), "origin"),

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from kolors_course.art import LANGUAGES, LENGTHS, Scene, caption, find_subject, random_scene
+from kolors_course.art.facts import fact_words, read_facts
 from kolors_course.exercises import Mistake, Right, fast, setup
 from kolors_course.exercises.feedback import checked_number
-from kolors_course.exercises.prompt_facts import fact_words, read_facts
 
 RABBIT = Scene((find_subject("rabbit"),), "snow", "night")
 

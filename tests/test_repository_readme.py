@@ -16,7 +16,7 @@ PAGES = sorted(
 )
 BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 # Run for minutes, or need a server, a GPU or the learner's own data; their flags and files are checked all the same.
-LONG = ("train-lora", "train-mini", "evaluate", "demo", "story", "comfyui")
+LONG = ("train-lora", "train-mini", "evaluate", "sweep", "demo", "story", "comfyui")
 MAKES = ("output", "output_path", "sheet", "json", "fix", "juicer")  # flags and arguments that name results
 PLACEHOLDER = re.compile(r"<[^>]+>")
 

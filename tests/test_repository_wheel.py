@@ -94,6 +94,7 @@ def test_a_model_that_is_named_draws_without_data(no_data, capsys, tmp_path, tin
         "words",
         "demo",
         "evaluate",
+        "sweep --recommend",
         "train-mini",
         f"merge-lora {INK} -o merged",
         f"train-lora --dataset_path {DATA / 'datasets' / 'ink'}",

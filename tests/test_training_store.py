@@ -10,9 +10,10 @@ from tiny import QUICK
 from kolors_course.dataset import read_dataset
 from kolors_course.errors import CourseError
 from kolors_course.kolors import encode_prompts, load_model
+from kolors_course.kolors.fingerprint import hash_of_weights
 from kolors_course.training.cache import Encoder, build_cache
 from kolors_course.training.lora import RunOptions, train_lora
-from kolors_course.training.store import Store, content_key, hash_of_weights
+from kolors_course.training.store import Store, content_key
 
 
 def test_what_is_stored_comes_back_and_is_not_made_again(tmp_path):

@@ -30,10 +30,16 @@ COMMANDS = {
     "story": ("story", "draw a storyboard as a page of pictures"),
     "comfyui": ("comfyui", "install, start and stop ComfyUI, and run workflows in it"),
     "evaluate": ("evaluate", "measure prompt following and style on held-out prompts"),
+    "sweep": ("sweep", "draw over a grid of settings, measure, and recommend the cheapest that do"),
     "demo": ("demo", "the main job: train a style LoRA and draw a story before and after"),
     "train-mini": ("train_mini", "train Kolors-mini from scratch (resumable)"),
 }
-RESUMABLE = ("train-lora", "train-mini")
+# What the same command does after it was interrupted.
+RESUMABLE = {
+    "train-lora": "goes on from the last checkpoint",
+    "train-mini": "goes on from the last checkpoint",
+    "sweep": "draws only the cells that are missing",
+}
 MEMORY_FLAGS = ("batch_size", "size", "height", "width", "count", "scale", "lora_rank", "rank")
 
 
@@ -92,10 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("error:", " ".join(for_terminal(str(error)).splitlines()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        resumes = (
-            "; the same command goes on from the last checkpoint" if argv[:1] and argv[0] in RESUMABLE else ""
-        )
-        print(f"stopped{resumes}", file=sys.stderr)
+        resumes = RESUMABLE.get(argv[0]) if argv else None
+        print(f"stopped; the same command {resumes}" if resumes else "stopped", file=sys.stderr)
         return 130
 
 

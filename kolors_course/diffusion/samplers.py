@@ -80,6 +80,17 @@ class StochasticSampler(Protocol):
     ) -> Iterator[SamplerState]: ...
 
 
+def has_spacing(name: str) -> bool:
+    """Whether the timesteps of the sampler called `name` can be chosen.
+
+    Raises:
+        CourseError: there is none; the message lists the names.
+    """
+    sampler = _named(name)
+    fixed = sampler.keywords if isinstance(sampler, partial) else {}
+    return "spacing" in signature(sampler).parameters and "spacing" not in fixed
+
+
 def get_sampler(name: str, *, spacing: str = "leading", generator: Generator | None = None) -> Sampler:
     """The sampler called `name`, of either kind, which then takes the same arguments as every other.
 
@@ -91,13 +102,9 @@ def get_sampler(name: str, *, spacing: str = "leading", generator: Generator | N
         CourseError: there is none (the message lists the names), it has no spacing to choose, or it needs a
             generator.
     """
-    samplers: dict[str, Callable[..., Iterator[SamplerState]]] = {**SAMPLERS, **STOCHASTIC_SAMPLERS}
-    if name not in samplers:
-        raise CourseError(f'unknown sampler "{name}"; choose one of {", ".join(samplers)}')
-    sampler = samplers[name]
-    fixed = sampler.keywords if isinstance(sampler, partial) else {}
+    sampler = _named(name)
     options: dict[str, Any] = {}
-    if "spacing" in signature(sampler).parameters and "spacing" not in fixed:
+    if has_spacing(name):
         options["spacing"] = spacing
     elif spacing != "leading":
         raise CourseError(f'sampler "{name}" has timesteps of its own; leave spacing at leading')
@@ -106,3 +113,10 @@ def get_sampler(name: str, *, spacing: str = "leading", generator: Generator | N
             raise CourseError(f'sampler "{name}" draws noise on the way; give it a generator')
         options["generator"] = generator
     return partial(sampler, **options)
+
+
+def _named(name: str) -> Callable[..., Iterator[SamplerState]]:
+    samplers: dict[str, Callable[..., Iterator[SamplerState]]] = {**SAMPLERS, **STOCHASTIC_SAMPLERS}
+    if name not in samplers:
+        raise CourseError(f'unknown sampler "{name}"; choose one of {", ".join(samplers)}')
+    return samplers[name]

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from kolors_course.art import TIMELESS, Scene, caption, find_subject
+from kolors_course.art.facts import fact_words, read_facts
 from kolors_course.exercises.feedback import Mistake, Right, checked_number
-from kolors_course.exercises.prompt_facts import fact_words, read_facts
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH, token_ids
 

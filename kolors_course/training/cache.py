@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from kolors_course.dataset import Dataset, Sample, check_divisible, open_picture, prepare_image
+from kolors_course.kolors.fingerprint import hash_of_weights
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import (
     MAX_SEQUENCE_LENGTH,
@@ -20,7 +21,7 @@ from kolors_course.kolors.prompts import (
 )
 from kolors_course.training.masks import latent_mask, mask_beside
 from kolors_course.training.objective import Batch
-from kolors_course.training.store import Store, content_key, hash_of_weights
+from kolors_course.training.store import Store, content_key
 
 
 @dataclass(frozen=True)

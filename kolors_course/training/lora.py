@@ -12,6 +12,7 @@ from torch import Tensor
 from kolors_course.dataset import Dataset, check_divisible, read_dataset
 from kolors_course.dataset.layouts import mask_file
 from kolors_course.errors import CourseError
+from kolors_course.kolors.fingerprint import hash_of_weights
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.parts import is_meta
 from kolors_course.lora import unload_lora
@@ -31,7 +32,7 @@ from kolors_course.training.recipe import LoraTraining, mixed_precision
 from kolors_course.training.result import LoraResult, LoraWriter
 from kolors_course.training.resume import DECIDED, check_weights, origin_of, precision_of, resume
 from kolors_course.training.run import RunFolder
-from kolors_course.training.store import Store, hash_of_weights
+from kolors_course.training.store import Store
 from kolors_course.training.trainer import LoraTrainer
 from kolors_course.training.validation import hold_out
 

@@ -7,12 +7,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
-
-_SAMPLED = 64  # values of each tensor that go into a model's hash
 
 
 class Store:
@@ -74,18 +72,4 @@ def content_key(*parts: str | int | float | bytes | Tensor) -> str:
         else:
             digest.update(repr(part).encode())
         digest.update(b"\0")
-    return digest.hexdigest()
-
-
-def hash_of_weights(module: nn.Module) -> str:
-    """A hash of a model: names, shapes and types of its tensors and a sample of their values.
-
-    Sampling makes it cheap for billions of weights; training of any kind changes nearly all of them.
-    """
-    digest = hashlib.sha256(type(module).__name__.encode())
-    for name, tensor in module.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        step = max(1, tensor.numel() // _SAMPLED)
-        # To the CPU first: the GPUs of Macs have no double precision.
-        digest.update(tensor.flatten()[::step].cpu().double().numpy().tobytes())
     return digest.hexdigest()

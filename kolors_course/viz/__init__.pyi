@@ -1,5 +1,6 @@
 from .fidelity import worst_sheet
 from .figures import picture_grid, stack
+from .sweep_sheet import sweep_sheet
 from .world import style_figure, styled_scenes, world_figure, world_scenes
 
 __all__ = [
@@ -7,6 +8,7 @@ __all__ = [
     "stack",
     "style_figure",
     "styled_scenes",
+    "sweep_sheet",
     "world_figure",
     "world_scenes",
     "worst_sheet",

@@ -1,10 +1,9 @@
 """Numbers on the command line: out of range, they are refused before any work, with the flag and the range."""
 
 import argparse
-import math
 from collections.abc import Callable
 
-from kolors_course.errors import brief
+from kolors_course.errors import CourseError, brief
 from kolors_course.ranges import Range, whole
 
 COUNT = whole(1, 1_000_000)  # of what nobody wants more of
@@ -16,12 +15,9 @@ def number(limits: Range) -> Callable[[str], float]:
 
     def parse(text: str) -> float:
         try:
-            value = int(text) if limits.whole else float(text)
-        except ValueError:  # also for thousands of digits
-            value = math.nan  # which is in no range
-        if value not in limits:
-            raise argparse.ArgumentTypeError(f"must be {limits}, not {brief(text, 24)}")
-        return value
+            return limits.read(text)
+        except CourseError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
     return parse
 

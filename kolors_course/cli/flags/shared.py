@@ -5,7 +5,7 @@ import argparse
 from kolors_course.cli.flags.numbers import COUNT, number
 from kolors_course.cli.flags.outputs import output_file
 from kolors_course.diffusion.choices import SAMPLERS, SPACINGS, STOCHASTIC_SAMPLERS
-from kolors_course.ranges import POSITIVE, Range, whole
+from kolors_course.ranges import GUIDANCE, POSITIVE, STEPS
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -17,11 +17,11 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_sampling(parser: argparse.ArgumentParser, guidance: float = 5.0) -> None:
     parser.add_argument(
-        "--steps", type=number(whole(1, 1000)), default=25, help="sampling steps (default %(default)s)"
+        "--steps", type=number(STEPS), default=25, help="sampling steps (default %(default)s)"
     )
     parser.add_argument(
         "--guidance",
-        type=number(Range(-1000, 1000)),
+        type=number(GUIDANCE),
         default=guidance,
         help="guidance scale; 1 is none (default %(default)s)",
     )

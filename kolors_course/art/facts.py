@@ -2,8 +2,11 @@
 
 import re
 from functools import cache
+from typing import Any
 
-from kolors_course.art import Subject, subjects
+from kolors_course.art.backdrop import TIMELESS
+from kolors_course.art.scene import Scene
+from kolors_course.art.subject import Subject, find_subject, subjects
 from kolors_course.art.vocabulary import Section, vocabulary
 
 # Close relatives, which no caption says.
@@ -59,12 +62,42 @@ def read_facts(prompt: str) -> dict[str, set[str]]:
     struck out, so that a teddy bear is not also a bear, nor 雪人 (a snowman) snow.
     """
     found: dict[str, set[str]] = {kind: set() for kind in ("subject", *fact_words())}
+    for _, kind, value in _mentions(prompt):
+        found[kind].add(value)
+    return found
+
+
+def scene_of(prompt: str) -> Scene | None:
+    """The scene that `prompt` asks for, with seed 0; None where it leaves open what a scene consists of.
+
+    It must name one or two subjects, a place and, but for space, a time. As in captions, what is said of neither size
+    nor side is of normal size and in the middle, and of a pair the first stands on the left.
+    """
+    said: dict[str, list[str]] = {kind: [] for kind in ("subject", *fact_words())}
+    for _, kind, value in sorted(_mentions(prompt)):
+        if value not in said[kind]:
+            said[kind].append(value)
+    names = said.pop("subject")
+    if said["place"] == ["space"]:
+        said["time"] = [TIMELESS]
+    if len(names) == 2:  # sides are theirs already
+        said |= {"size": [], "position": []}
+    if len(names) not in (1, 2) or any(len(values) > 1 for values in said.values()):
+        return None
+    if not (said["place"] and said["time"]):
+        return None
+    facts: dict[str, Any] = {kind: values[0] for kind, values in said.items() if values}
+    return Scene(tuple(map(find_subject, names)), **facts)
+
+
+def _mentions(prompt: str) -> list[tuple[int, str, str]]:
+    """(where in the prompt, kind, value) of every word found."""
+    found = []
     text = prompt.lower()
     for word, kind, value in _vocabulary():
         pattern = rf"\b{re.escape(word)}(?:s|es)?\b" if word.isascii() else re.escape(word)
-        text, count = re.subn(pattern, " | ", text)
-        if count:
-            found[kind].add(value)
+        found += [(match.start(), kind, value) for match in re.finditer(pattern, text)]
+        text = re.sub(pattern, lambda match: "|" * len(match[0]), text)  # of equal length: places stay
     return found
 
 
