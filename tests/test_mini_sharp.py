@@ -59,7 +59,7 @@ def command(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(command):
-    """The folder of the model after all sessions that `train-mini --help` names, each run twice, as if cut."""
+    """The folder of the model after all runs that `train-mini --help` names, each started twice, as if cut."""
     folder, run = command
     further = ("--from", str(folder / "kolors-mini"))
     for flags in (
@@ -73,7 +73,7 @@ def made(command):
     return folder / "kolors-mini"
 
 
-def test_all_sessions_make_a_model_of_eight_channels(made):
+def test_all_runs_make_a_model_of_eight_channels(made):
     model = load_model(made)
     assert model.vae.config.latent_channels == model.unet.config.in_channels == 8
     assert model.unet.config.out_channels == 8

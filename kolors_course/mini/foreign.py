@@ -17,7 +17,7 @@ from torch import Tensor
 from kolors_course.mini.pictures import PictureStore, in_parallel
 from kolors_course.platform.fonts import cjk_font_path
 
-Picture = np.ndarray  # uint8 (H, W, 3)
+Raster = np.ndarray  # uint8 (H, W, 3)
 LUMINANCE = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 OVERSAMPLING = 2  # shapes and letters are drawn larger, then made small: smooth edges
 MIN_CONTRAST = 60  # least distance, on 0..255 per channel, of two colours that should be told apart
@@ -36,42 +36,42 @@ def _two_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
             return first, second
 
 
-def _mixed(share: np.ndarray, first: np.ndarray, second: np.ndarray) -> Picture:
+def _mixed(share: np.ndarray, first: np.ndarray, second: np.ndarray) -> Raster:
     """`first` where `share` (H, W) is 0, `second` where it is 1."""
     share = share[..., None]
     return ((1 - share) * first + share * second).round().astype(np.uint8)
 
 
-def turned_hue(rng: np.random.Generator, picture: Picture) -> Picture:
+def turned_hue(rng: np.random.Generator, picture: Raster) -> Raster:
     """Every hue turned by one angle, at least 40 degrees."""
     hsv = np.array(Image.fromarray(picture).convert("HSV"))
     hsv[..., 0] += np.uint8(rng.integers(28, 229))  # of 256; it wraps around
     return np.asarray(Image.fromarray(hsv, "HSV").convert("RGB"))
 
 
-def duotone(rng: np.random.Generator, picture: Picture) -> Picture:
+def duotone(rng: np.random.Generator, picture: Raster) -> Raster:
     """Brightness only, from one colour to another: chalk on a board, ink on tinted paper."""
     return _mixed(picture @ LUMINANCE / 255, *_two_colours(rng))
 
 
-def inverted(rng: np.random.Generator, picture: Picture) -> Picture:
+def inverted(rng: np.random.Generator, picture: Raster) -> Raster:
     """A photographic negative."""
     return 255 - picture
 
 
-def other_gamma(rng: np.random.Generator, picture: Picture) -> Picture:
+def other_gamma(rng: np.random.Generator, picture: Raster) -> Raster:
     """Darker or paler middle tones: a gamma from 0.4 to 0.7, or one over that."""
     gamma = rng.uniform(0.4, 0.7) ** rng.choice((-1, 1))
     return (255 * (picture / 255) ** gamma).round().astype(np.uint8)
 
 
-def permuted_channels(rng: np.random.Generator, picture: Picture) -> Picture:
+def permuted_channels(rng: np.random.Generator, picture: Raster) -> Raster:
     """Red, green and blue in another order."""
     orders = ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
     return picture[..., orders[rng.integers(len(orders))]]
 
 
-def flat_shapes(rng: np.random.Generator, size: int) -> Picture:
+def flat_shapes(rng: np.random.Generator, size: int) -> Raster:
     """Two to six discs, boxes and polygons, each in one colour, on a ground of one colour."""
     side = size * OVERSAMPLING
     image = Image.new("RGB", (side, side), tuple(_colour(rng).astype(int)))
@@ -106,7 +106,7 @@ def _letter_fonts() -> list[tuple[str, list[str]]]:
     return [(chinese, _characters(chinese)), *((font, latin) for font in own)]
 
 
-def letters(rng: np.random.Generator, size: int) -> Picture:
+def letters(rng: np.random.Generator, size: int) -> Raster:
     """One to four letters, digits or Chinese characters, a third to three quarters of the picture high."""
     side = size * OVERSAMPLING
     ground, first = _two_colours(rng)
@@ -123,7 +123,7 @@ def letters(rng: np.random.Generator, size: int) -> Picture:
     return np.asarray(image.resize((size, size), Image.Resampling.BOX))
 
 
-def texture(rng: np.random.Generator, size: int) -> Picture:
+def texture(rng: np.random.Generator, size: int) -> Raster:
     """Stripes, checks or dots of 12 to 40 pixels, hard or soft, in two colours."""
     y, x = np.mgrid[:size, :size]
     angle, period = rng.uniform(0, np.pi), rng.uniform(12, 40) * size / 128
@@ -135,7 +135,7 @@ def texture(rng: np.random.Generator, size: int) -> Picture:
     return _mixed(0.5 + 0.5 * np.tanh(sharpness * wave) / np.tanh(sharpness), *_two_colours(rng))
 
 
-def gradient(rng: np.random.Generator, size: int) -> Picture:
+def gradient(rng: np.random.Generator, size: int) -> Raster:
     """One colour fading into another along a line or around a point, or four corners mixed."""
     y, x = np.mgrid[:size, :size] / (size - 1)
     match rng.integers(3):
@@ -151,14 +151,14 @@ def gradient(rng: np.random.Generator, size: int) -> Picture:
     return _mixed(share, *_two_colours(rng))
 
 
-RECOLOURED: dict[str, Callable[[np.random.Generator, Picture], Picture]] = {
+RECOLOURED: dict[str, Callable[[np.random.Generator, Raster], Raster]] = {
     "turned hue": turned_hue,
     "duotone": duotone,
     "inverted": inverted,
     "other gamma": other_gamma,
     "permuted channels": permuted_channels,
 }
-DRAWN: dict[str, Callable[[np.random.Generator, int], Picture]] = {
+DRAWN: dict[str, Callable[[np.random.Generator, int], Raster]] = {
     "flat shapes": flat_shapes,
     "letters": letters,
     "texture": texture,
@@ -167,7 +167,7 @@ DRAWN: dict[str, Callable[[np.random.Generator, int], Picture]] = {
 FOREIGN_KINDS = (*RECOLOURED, *DRAWN)
 
 
-def foreign_picture(rng: np.random.Generator, kind: str, world: Picture) -> Picture:
+def foreign_picture(rng: np.random.Generator, kind: str, world: Raster) -> Raster:
     """A picture of `kind`, as large as `world`, a picture of the world that a recoloured one is made from."""
     if kind in RECOLOURED:
         return RECOLOURED[kind](rng, world)

@@ -82,7 +82,7 @@ RECIPES = {
             sample_every=3000,
         ),
     ),
-    # Kolors-mini 2, sharper: three sessions of a quarter of an hour, each of which resumes; see `train-mini --help`.
+    # Kolors-mini 2, sharper: three runs of a quarter of an hour, each of which resumes; see `train-mini --help`.
     # Minutes planned from those of "gpu" on an H100, with 16 cores that draw 800 scenes a second: VAE 10 (8 of
     # them steps of 0.16 s), base 11 (2 drawing, 1 encoding, 8 steps of 0.08 s), decoder 3 (600 steps of 0.2 s).
     "gpu2": MiniRecipe(
