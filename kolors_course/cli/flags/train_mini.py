@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--vae-learning-rate", type=number(LEARNING_RATE), help="default: the recipe's")
     parser.add_argument(
         "--latent-channels",
-        type=int,
+        type=number(whole(1, 64)),
         choices=LATENT_CHANNELS,
         help="numbers in each cell of a new VAE's latents; default: the recipe's",
     )
