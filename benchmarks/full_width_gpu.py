@@ -30,7 +30,6 @@ from typing import Any, cast
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, KolorsPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor2_0
-from measure import circumstances
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -43,6 +42,7 @@ from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH
 from kolors_course.kolors.quantize import quantization_of, quantize_unet
 from kolors_course.lora import LoraSettings
 from kolors_course.platform.device import limit_threads, pick_device
+from kolors_course.platform.provenance import provenance
 from kolors_course.training.batches import NoisyBatches, PictureStream
 from kolors_course.training.cache import EncodedPictures
 from kolors_course.training.data import TrainingData
@@ -377,12 +377,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the weights (default %(default)s)")
     parser.add_argument("--commit", help="of this copy, where git cannot tell")
     arguments = parser.parse_args()
-    threads, device = limit_threads(), pick_device(arguments.device)
+    limit_threads()
+    device = pick_device(arguments.device)
     command = f"python benchmarks/full_width_gpu.py --steps {arguments.steps} --seed {arguments.seed}"
     report = {
         "command": command
         + "".join(f" --{flag}" for flag in ("compare", "tiny") if getattr(arguments, flag)),
-        **circumstances(threads, device, arguments.commit),
+        **provenance(device, arguments.commit),
         "what": "U-Net of full Kolors with random weights, LoRA rank 16 on attention, batch 1, "
         f"{CAPTION_TOKENS} text tokens, bf16",
     }

@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import circumstances
 from steps import StockTraining, camp_step
 from torch import Tensor
 
@@ -45,6 +44,7 @@ from kolors_course.lora import (
 )
 from kolors_course.platform.device import limit_threads, pick_device
 from kolors_course.platform.paths import data_dir
+from kolors_course.platform.provenance import provenance
 from kolors_course.training.data import encode_training_data
 from kolors_course.training.distributed import make_accelerator
 from kolors_course.training.recipe import LoraTraining
@@ -201,13 +201,14 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("quality.json"))
     arguments = parser.parse_args()
-    threads, profile = limit_threads(), current_profile()
+    limit_threads()
+    profile = current_profile()
     judge = Judge(profile, arguments.style, arguments.scenes)
     base = judge.base()
     values = f"--style {arguments.style} --steps {arguments.steps} --every {arguments.every}"
     report = {
         "command": f"python benchmarks/quality.py {values} --scenes {arguments.scenes}",
-        **circumstances(threads, pick_device()),
+        **provenance(pick_device()),
         "goal": {"style": STYLE_GOAL, "share of the base's subjects": SUBJECT_GOAL},
         "base": vars(base),
     }

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from measure import circumstances, median_seconds, ratios
+from measure import median_seconds, ratios
 from sampling import first_calls, samplings
 from steps import training_steps
 
@@ -18,6 +18,7 @@ from kolors_course.files import atomic_path
 from kolors_course.kolors import current_profile
 from kolors_course.platform.device import limit_threads, pick_device
 from kolors_course.platform.paths import data_dir
+from kolors_course.platform.provenance import provenance
 from kolors_course.training.recipe import LoraTraining
 
 
@@ -51,11 +52,11 @@ def main() -> None:
         "--output", type=Path, default=Path(__file__).with_name("results.json"), help="default %(default)s"
     )
     arguments = parser.parse_args()
-    threads = limit_threads()
+    limit_threads()
     results = measure(arguments.repeats, arguments.steps, arguments.compile)
     command = f"python benchmarks/run.py --repeats {arguments.repeats} --steps {arguments.steps}"
     command += " --compile" * arguments.compile
-    report = {"command": command, **circumstances(threads, pick_device()), "results": results}
+    report = {"command": command, **provenance(pick_device()), "results": results}
     with atomic_path(arguments.output) as path:
         path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for title, rows in results.items():

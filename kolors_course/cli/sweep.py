@@ -114,8 +114,10 @@ def _recommended_axes(arguments: argparse.Namespace) -> list[Axis]:
 
 
 def _without_a_prompt(arguments: argparse.Namespace, axes: Sequence[Axis]) -> None:
-    """Raises:
-    CourseError: an axis or a flag has no effect on held-out prompts.
+    """Refuse what has no effect on held-out prompts.
+
+    Raises:
+        CourseError: an axis or a flag is such.
     """
     for axis in axes:
         if axis.name in OF_A_PROMPT:
@@ -200,7 +202,7 @@ def _draw(
 
 
 def _estimate(model: KolorsModel, missing: Sequence[Cell], sweep: Sweep) -> str:
-    """How long it takes, by pictures of the cheapest cell and of the dearest: seconds = a + b · calls."""
+    """How long it takes, by pictures of the cells with the fewest and the most calls: seconds = a + b · calls."""
     cells = [min(missing, key=lambda cell: cell.calls), max(missing, key=lambda cell: cell.calls)]
     _seconds(model, cells[0], sweep)  # wakes the device up
     (few, quick), (many, slow) = ((cell.calls, _seconds(model, cell, sweep)) for cell in cells)

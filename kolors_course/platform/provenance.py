@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,15 +15,19 @@ from kolors_course.platform.paths import REPOSITORY
 PACKAGES = ("torch", "diffusers", "transformers", "peft")
 
 
-def provenance(device: torch.device) -> dict[str, Any]:
-    """Commit of this checkout (None where it is none, or git is not there), versions, and what computes."""
+def provenance(device: torch.device, commit: str | None = None) -> dict[str, Any]:
+    """Commit of this checkout (None where it is none, or git is not there), versions, and what computes.
+
+    Args:
+        commit: of a copy of the repository without its history.
+    """
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
-        "commit": _commit(),
+        "commit": commit or _commit(),
         "kolors_course": __version__,
         "python": platform.python_version(),
         **{name: installed(name) for name in PACKAGES},
-        "machine": f"{card}, {available_cores()} cores of {platform.system()} {platform.machine()}",
+        "machine": f"{card}, {available_cores()} cores of {_processor()}, {platform.system()}",
         "threads": torch.get_num_threads(),
     }
 
@@ -36,3 +41,12 @@ def _commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = info.read_text(encoding="utf-8").splitlines()
+        if names := [line.split(":")[1].strip() for line in lines if "model name" in line]:
+            return names[0]
+    return platform.processor() or platform.machine()

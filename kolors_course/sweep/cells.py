@@ -151,8 +151,10 @@ def _check_axes(axes: Sequence[Axis], fixed: Fixed) -> None:
 
 
 def _check_strength(axes: Sequence[Axis], fixed: Fixed) -> None:
-    """Raises:
-    CourseError: it is not clear whose strength the axis changes.
+    """Refuse an axis of strengths where there is no one LoRA that they are of.
+
+    Raises:
+        CourseError: it is not clear whose strength the axis changes.
     """
     files = [value for axis in axes if axis.name == "lora" for value in axis.values]
     if not files and len(fixed.loras) != 1:
