@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from denoising_tensors import DenoisingTensors, NoisyTensors
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, KolorsPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor, nn
@@ -50,7 +51,7 @@ from kolors_course.training.distributed import make_accelerator
 from kolors_course.training.learning import Gradients
 from kolors_course.training.lora import restore
 from kolors_course.training.recipe import LoraTraining
-from kolors_course.training.recorded import DenoisingTensors, NoisyTensors, recorded_pass
+from kolors_course.training.recorded import recorded_pass
 from kolors_course.training.run import RunFolder
 from kolors_course.training.trainer import LoraTrainer
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from denoising_tensors import DenoisingTensors, NoisyTensors
 
 from kolors_course.kolors import encode_prompts, time_ids
 from kolors_course.lora import unload_lora
@@ -10,13 +11,7 @@ from kolors_course.training.learning import parameters_of, plain_pass
 from kolors_course.training.losses import LossSettings
 from kolors_course.training.objective import Batch, Denoising
 from kolors_course.training.recipe import LoraTraining
-from kolors_course.training.recorded import (
-    DenoisingTensors,
-    NoisyTensors,
-    RecordedPass,
-    recorded_pass,
-    to_device,
-)
+from kolors_course.training.recorded import RecordedPass, recorded_pass, to_device
 
 
 def squares(weight: torch.Tensor):
