@@ -1,0 +1,190 @@
+"""Pictures while you type: a widget that draws beside the page."""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ipywidgets import (
+    HTML,
+    BoundedIntText,
+    Box,
+    FloatSlider,
+    HBox,
+    Image,
+    IntProgress,
+    Layout,
+    Textarea,
+    VBox,
+    Widget,
+)
+from PIL.Image import Image as Picture
+from traitlets import Enum
+
+from kolors_course.diffusion import SamplerState
+from kolors_course.errors import CourseError, enough_memory, on_one_line
+from kolors_course.kolors import KolorsModel, Sampling
+from kolors_course.ranges import SEEDS
+from kolors_course.viz.canvas import PICTURE_DPI
+from kolors_course.viz.live_drawing import LiveDrawing, Wish
+from kolors_course.viz.newest import Check, NewestFirst
+from kolors_course.viz.plots import picture_strip
+
+SIDE = 256  # pixels on the page
+STRONGEST_GUIDANCE, STRONGEST_LORA = 12.0, 1.5
+_BARS = {"drawing": "info", "done": "success", "failed": "danger"}
+_WIDE = Layout(width="100%")
+
+
+class LivePicture(HBox):
+    """A picture with controls for what it is drawn from: it follows them while you type.
+
+    A thread of its own draws, and only what was asked last: an older picture is abandoned at its next sampling step.
+    First the guess of x₀ after one step is shown, then the picture. It is the picture that `generate` draws, also
+    while a cell draws with the same model, and the cell's pictures are what they would be without it; what that takes
+    is said at `LiveDrawing`. An error is shown in the widget. A saved notebook shows the picture of the starting
+    values.
+
+    Attributes:
+        state: "drawing", "done" or "failed", of what was asked last. Set in the thread, after all else.
+        prompt, seed, guidance: the controls; setting their `value` draws.
+        strengths: one control for each LoRA.
+        picture: `value` is the PNG.
+        unknown: the words that Kolors-mini does not know.
+        message: what `state` says, or the error, in HTML.
+    """
+
+    state = Enum(tuple(_BARS), "done")
+    _open: ClassVar[dict[str, "LivePicture"]] = {}
+    _worker: NewestFirst[Wish] | None = None
+
+    def __init__(
+        self,
+        model: KolorsModel,
+        prompt: str,
+        seed: int = 0,
+        *,
+        guidance: float | None = None,
+        loras: Sequence[str | Path] = (),
+        strength: float = 1.0,
+        sampling: Sampling | None = None,
+        place: str = "live picture",
+    ):
+        """Draw the picture of the starting values, and start the thread.
+
+        Args:
+            prompt, seed, guidance, strength: where the controls start; `guidance` is that of `sampling` if None.
+                Blanks around the prompt do not count.
+            loras: files; each gets a control of its strength.
+            place: there is one live picture in each place: a new one closes the old, so that a cell can run again.
+
+        Raises:
+            CourseError: the starting values cannot be drawn, see `LiveDrawing`.
+        """
+        if place in self._open:
+            self._open[place].close()
+        sampling = sampling or Sampling()
+        guidance = sampling.guidance_scale if guidance is None else guidance
+        start = Wish(prompt.strip(), seed, guidance, (strength,) * len(loras))
+        self._drawing = LiveDrawing(model, sampling, loras)
+        picture = self._drawing.draw(start)
+        self._still = _still(picture, start)
+        self._make_controls(start, [Path(path).stem for path in loras])
+        self._make_display(picture, sampling.steps + 1)
+        self.unknown.value = escape(self._drawing.unknown_words(start))
+        left = VBox([self.prompt, self.unknown, self.seed, self.guidance, *self.strengths])
+        right = VBox([self.picture, self.progress, self.message])
+        super().__init__([left, right], layout=Layout(flex_flow="row wrap"))
+        self._place = place
+        self._open[place] = self
+        self._worker = worker = NewestFirst(self._work, self._failed, done=start, name=place)
+        for control in self._controls():
+            control.observe(lambda change: worker.ask(self.wish), "value")
+
+    @property
+    def wish(self) -> Wish:
+        """What the controls ask for."""
+        strengths = tuple(control.value for control in self.strengths)
+        return Wish(self.prompt.value.strip(), self.seed.value, self.guidance.value, strengths)
+
+    def close(self) -> None:
+        """End the thread and take the widget off the page."""
+        if self._worker:
+            self._worker.close()
+            if self._open.get(self._place) is self:
+                del self._open[self._place]
+        _close_all(self.children)
+        super().close()
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        bundle = super()._repr_mimebundle_(**options)
+        return bundle | {"image/png": self._still, "text/plain": f"LivePicture of {self.wish}"}
+
+    def _make_controls(self, start: Wish, names: Sequence[str]) -> None:
+        guidances = {"min": 1.0, "max": max(STRONGEST_GUIDANCE, start.guidance_scale), "step": 0.5}
+        self.prompt = Textarea(start.prompt, description="prompt", rows=3)
+        self.seed = BoundedIntText(
+            start.seed, min=0, max=SEEDS - 1, description="seed", continuous_update=True
+        )
+        self.guidance = FloatSlider(start.guidance_scale, description="guidance", **guidances)
+        self.strengths = tuple(
+            FloatSlider(strength, max=max(STRONGEST_LORA, strength), step=0.05, description=name)
+            for name, strength in zip(names, start.strengths, strict=True)
+        )
+
+    def _controls(self) -> tuple[Widget, ...]:
+        return (self.prompt, self.seed, self.guidance, *self.strengths)
+
+    def _make_display(self, picture: Picture, stages: int) -> None:
+        self.picture = Image(value=_png(picture), width=SIDE, layout=Layout(width=f"{SIDE}px"))
+        self.progress = IntProgress(stages, max=stages, bar_style=_BARS["done"], layout=_WIDE)
+        self.message, self.unknown = HTML("done"), HTML()
+
+    def _work(self, wish: Wish, check: Check) -> None:
+        """Draw and show what was asked for. Only the thread writes here, so what it wrote last is the newest."""
+        self._say("drawing", "drawing …")
+        self.progress.value = 0
+        self.unknown.value = escape(self._drawing.unknown_words(wish))
+
+        def watch(state: SamplerState) -> None:
+            check()
+            self.progress.value = state.step + 1
+            if state.step == 0:
+                self.picture.value = _png(self._drawing.guess(state))
+
+        with enough_memory():
+            self.picture.value = _png(self._drawing.draw(wish, watch))
+        self._say("done", "done")
+
+    def _failed(self, error: Exception) -> None:
+        kind = "" if isinstance(error, CourseError) else f"{type(error).__name__}: "
+        self._say("failed", f"{kind}{on_one_line(str(error))}")
+
+    def _say(self, state: str, message: str) -> None:
+        self.progress.bar_style = _BARS[state]
+        self.message.value = escape(message)
+        self.state = state
+
+
+def _png(picture: Picture) -> bytes:
+    file = BytesIO()
+    picture.save(file, "png")
+    return file.getvalue()
+
+
+def _still(picture: Picture, wish: Wish) -> str:
+    """A PNG of the picture with what it was drawn from, in base64."""
+    strengths = "".join(f", LoRA {strength:g}" for strength in wish.strengths)
+    title = f"{wish.prompt} seed {wish.seed}, guidance {wish.guidance_scale:g}{strengths}"
+    file = BytesIO()
+    picture_strip([picture], [title], side=SIDE / PICTURE_DPI).savefig(file, dpi=PICTURE_DPI)
+    return b64encode(file.getvalue()).decode()
+
+
+def _close_all(widgets: Sequence[Widget]) -> None:
+    for widget in widgets:
+        if isinstance(widget, Box):
+            _close_all(widget.children)
+        widget.close()
