@@ -70,13 +70,19 @@ def execute(path: Path) -> NotebookNode:
 
 
 def tidied(notebook: NotebookNode) -> NotebookNode:
-    """`notebook` with only the metadata a reader needs, and without widgets, which die with the kernel."""
+    """`notebook` with only the metadata a reader needs, and without widgets, which die with the kernel.
+
+    Of a widget that brings a picture of itself, the picture stays.
+    """
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict(
             {name: value for name, value in cell.metadata.items() if name in KEPT_CELL_METADATA}
         )
         if cell.cell_type == "code":
+            for output in cell.outputs:
+                if "image/png" in (data := output.get("data", {})):
+                    data.pop(WIDGET_VIEW, None)
             cell.outputs = [output for output in cell.outputs if WIDGET_VIEW not in output.get("data", {})]
     return notebook
 

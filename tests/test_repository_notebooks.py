@@ -116,6 +116,15 @@ def test_tidying_keeps_tags_and_text_and_drops_the_rest():
     assert [output.output_type for output in tidy.cells[2].outputs] == ["stream"]
 
 
+def test_of_a_widget_with_a_picture_of_itself_the_picture_stays():
+    notebook = good_notebook()
+    both = {**WIDGET.data, "image/png": "iVBORw0KGgo="}
+    notebook.cells[2].outputs = [new_output("execute_result", data=both, execution_count=2)]
+    tidy = render_notebooks.tidied(notebook)
+    assert [dict(output.data) for output in tidy.cells[2].outputs] == [{"image/png": "iVBORw0KGgo="}]
+    assert render_notebooks.problems(tidy) == []
+
+
 def test_backups_of_jupyter_are_not_notebooks(tmp_path):
     for name in ("a.ipynb", ".ipynb_checkpoints/a-checkpoint.ipynb", "zh/a.ipynb"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

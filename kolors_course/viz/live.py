@@ -1,7 +1,7 @@
 """Pictures while you type: a widget that draws beside the page."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -29,7 +29,7 @@ from kolors_course.kolors import KolorsModel, Sampling
 from kolors_course.ranges import SEEDS
 from kolors_course.viz.canvas import PICTURE_DPI
 from kolors_course.viz.live_drawing import LiveDrawing, Wish
-from kolors_course.viz.newest import Check, NewestFirst
+from kolors_course.viz.newest import NewestFirst
 from kolors_course.viz.plots import picture_strip
 
 SIDE = 256  # pixels on the page
@@ -142,7 +142,7 @@ class LivePicture(HBox):
         self.progress = IntProgress(stages, max=stages, bar_style=_BARS["done"], layout=_WIDE)
         self.message, self.unknown = HTML("done"), HTML()
 
-    def _work(self, wish: Wish, check: Check) -> None:
+    def _work(self, wish: Wish, check: Callable[[], None]) -> None:
         """Draw and show what was asked for. Only the thread writes here, so what it wrote last is the newest."""
         self._say("drawing", "drawing …")
         self.progress.value = 0

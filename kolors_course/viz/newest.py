@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 Request = TypeVar("Request")
-Check = Callable[[], None]
 
 
 class OutdatedError(Exception):
@@ -23,7 +22,7 @@ class NewestFirst(Generic[Request]):
 
     def __init__(
         self,
-        work: Callable[[Request, Check], None],
+        work: Callable[[Request, Callable[[], None]], None],
         failed: Callable[[Exception], None],
         *,
         done: Request,
