@@ -15,7 +15,6 @@ from ipywidgets import (
     HBox,
     Image,
     IntProgress,
-    Layout,
     Textarea,
     VBox,
     Widget,
@@ -35,7 +34,8 @@ from kolors_course.viz.plots import picture_strip
 SIDE = 256  # pixels on the page
 STRONGEST_GUIDANCE, STRONGEST_LORA = 12.0, 1.5
 _BARS = {"drawing": "info", "done": "success", "failed": "danger"}
-_WIDE = Layout(width="100%")
+_CONTROLS, _PICTURE = {"width": "320px"}, {"width": f"{SIDE + 8}px"}
+_NOTE = {"min_height": "40px", "margin": "0 10px 0 90px"}  # two lines below the prompt's text
 
 
 class LivePicture(HBox):
@@ -94,9 +94,10 @@ class LivePicture(HBox):
         self._make_controls(start, [Path(path).stem for path in loras])
         self._make_display(picture, sampling.steps + 1)
         self.unknown.value = escape(self._drawing.unknown_words(start))
-        left = VBox([self.prompt, self.unknown, self.seed, self.guidance, *self.strengths])
-        right = VBox([self.picture, self.progress, self.message])
-        super().__init__([left, right], layout=Layout(flex_flow="row wrap"))
+        # Fixed widths and heights: what is written there must not move what is beside it.
+        left = VBox([self.prompt, self.unknown, self.seed, self.guidance, *self.strengths], layout=_CONTROLS)
+        right = VBox([self.picture, self.progress, self.message], layout=_PICTURE)
+        super().__init__([left, right], layout={"flex_flow": "row wrap"})
         self._place = place
         self._open[place] = self
         self._worker = worker = NewestFirst(self._work, self._failed, done=start, name=place)
@@ -138,9 +139,11 @@ class LivePicture(HBox):
         return (self.prompt, self.seed, self.guidance, *self.strengths)
 
     def _make_display(self, picture: Picture, stages: int) -> None:
-        self.picture = Image(value=_png(picture), width=SIDE, layout=Layout(width=f"{SIDE}px"))
-        self.progress = IntProgress(stages, max=stages, bar_style=_BARS["done"], layout=_WIDE)
-        self.message, self.unknown = HTML("done"), HTML()
+        self.picture = Image(value=_png(picture), layout={"width": f"{SIDE}px"})
+        self.progress = IntProgress(
+            stages, max=stages, bar_style=_BARS["done"], layout={"width": f"{SIDE}px"}
+        )
+        self.message, self.unknown = HTML("done"), HTML(layout=_NOTE)
 
     def _work(self, wish: Wish, check: Callable[[], None]) -> None:
         """Draw and show what was asked for. Only the thread writes here, so what it wrote last is the newest."""
