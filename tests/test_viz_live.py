@@ -185,15 +185,19 @@ def test_pictures_of_the_page_and_of_the_widget_are_right_when_drawn_at_once(tin
     met, inside, page_is_done = set(), threading.Barrier(2), threading.Event()
 
     def meet(module, arguments):
-        if (thread := threading.get_ident()) not in met:
-            met.add(thread)
-            inside.wait(SOON)
-            assert thread == threading.main_thread().ident or page_is_done.wait(SOON)
+        on_page, first = threading.current_thread() is threading.main_thread(), not met
+        if threading.get_ident() in met:
+            return
+        met.add(threading.get_ident())
+        assert on_page == first  # the page is inside before the widget, and out of it before, too
+        if on_page:
+            live.prompt.value = OWL
+        inside.wait(SOON)
+        assert on_page or page_is_done.wait(SOON)
 
     for network in (getattr(model, part), getattr(live._drawing._styled, part)):
         network.register_forward_pre_hook(meet)
     with Settled(live):
-        live.prompt.value = OWL
         assert (drawn(model, FOX) == fox).all()
         load_lora(model.unet, lora_file, -1.0)
         page_is_done.set()
