@@ -2,7 +2,7 @@
 
 `sampling.json` lies beside `model_index.json` in a model's folder:
 
-    {"steps": 6, "guidance_scale": 2.0, "sampler": "euler", "spacing": "trailing", "made_by": {…}}
+    {"steps": 30, "guidance_scale": 4.5, "sampler": "unipc", "spacing": "trailing", "made_by": {…}}
 
 What it was made by is for people and may be left out. A LoRA may say the same, all or some of it, in its metadata
 (`lora/wishes.py`).
