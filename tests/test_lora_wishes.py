@@ -110,6 +110,18 @@ def test_the_command_line_follows_model_then_lora_then_flags(lora, tmp_path):
     assert facts("--sampler", "lcm", "--steps", 1) == ["1", "2.0", "lcm", "leading"]
 
 
+@pytest.mark.usefixtures("tiny_profile")
+def test_what_a_lora_wants_is_told(capsys, lora, tmp_path):
+    saying(lora, tmp_path / "1.safetensors", {"steps": 1, "guidance_scale": 1, "made_by": {"commit": "1"}})
+    assert main(command("inspect-lora", tmp_path / "1.safetensors")) == 0
+    assert "note    drawn with steps 1, guidance_scale 1, unless" in capsys.readouterr().out
+    line = ("generate", "--prompt", "夜晚", "-o", tmp_path / "out.png", "--lora")
+    assert main(command(*line, tmp_path / "1.safetensors")) == 0
+    assert ", strength 1, wants steps 1, guidance_scale 1\n" in capsys.readouterr().out
+    assert main(command(*line, lora)) == 0
+    assert ", strength 1\n" in capsys.readouterr().out
+
+
 def test_a_node_with_the_lora_follows_it_and_the_model_before_it_stays(lora, tiny_folder):
     model = load_model(tiny_folder)
     plain = StyledModel(model, model)

@@ -20,6 +20,7 @@ from kolors_course.kolors.words import unknown_note
 from kolors_course.lora import load_lora, parse_lora_argument, with_wishes
 from kolors_course.lora.origin import is_foreign
 from kolors_course.lora.triggers import trigger_words
+from kolors_course.lora.wishes import sampling_wish, wish_text
 from kolors_course.platform.device import limit_threads, pick_device
 
 
@@ -70,7 +71,11 @@ def model_of(arguments: argparse.Namespace) -> KolorsModel:
     for path, strength in loras:
         report = load_lora(model.unet, path, strength, text_encoder=model.text_encoder)
         origin = f", made for {report.made_for}" if is_foreign(report.made_for) else ""
-        print(f"LoRA {path}: {report.matched} of {report.expected} tensors, strength {strength:g}{origin}")
+        wish = wish_text(sampling_wish(path))
+        print(
+            f"LoRA {path}: {report.matched} of {report.expected} tensors, strength {strength:g}{origin}"
+            f"{wish and f', wants {wish}'}"
+        )
     return replace(model, sampling=with_wishes(model.sampling, [path for path, _ in loras]))
 
 

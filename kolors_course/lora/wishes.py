@@ -46,6 +46,13 @@ def sampling_wish(path: str | Path) -> dict[str, Any]:
         return wish_in(read_json_entry(metadata, COURSE_METADATA_KEY))
 
 
+def wish_text(wish: Mapping[str, Any]) -> str:
+    """For a line: "steps 4, guidance_scale 1"."""
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in wish.items()
+    )
+
+
 def with_wishes(sampling: Sampling, paths: Iterable[str | Path]) -> Sampling:
     """`sampling` with what these LoRA files want, the last of them going before the others.
 
