@@ -40,6 +40,7 @@ CHROMIUM = Need("Chromium (apt install chromium fonts-noto-cjk)", _has_chromium)
 SOURCES = (
     *("data/README.md", "data/art/subjects.csv", "data/art/licences/*", "data/kolors-mini/README.md"),
     *("data/fonts/README.md", "data/fonts/extra_characters.txt", "data/stories/*.yaml"),
+    "data/kolors-mini/sampling.json",
     *("data/workflows/kolors_with_lora_example.json", "docs/*.md", "notebooks/conftest.py"),
 )
 
