@@ -21,7 +21,7 @@ from kolors_course.mini.pictures import PictureSpec, PictureStore, draw_pictures
 from kolors_course.mini.reconstructions import psnr, reconstruction_sheet
 from kolors_course.platform.device import pick_device
 from kolors_course.training.checkpoint import restoring
-from kolors_course.training.learning import Objective, Training, parameters_of
+from kolors_course.training.learning import Objective, Optimizer, Training, parameters_of
 from kolors_course.training.limits import check_numbers
 from kolors_course.training.muon import MuonAdamW
 from kolors_course.training.recorded import recorded_pass
@@ -270,7 +270,7 @@ def train_mini_vae(
     return vae
 
 
-def _optimizer(config: VaeConfig, learning: list[nn.Parameter]) -> torch.optim.Optimizer | MuonAdamW:
+def _optimizer(config: VaeConfig, learning: list[nn.Parameter]) -> Optimizer:
     settings: dict[str, Any] = {"lr": config.learning_rate, "betas": (0.9, 0.99), "weight_decay": 1e-4}
     return (
         MuonAdamW(learning, **settings)
