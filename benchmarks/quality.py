@@ -129,7 +129,7 @@ class Judge:
         self.style = style
         self.probe = load_probe(data_dir() / "probes" / "probe.safetensors")
         self.prompts = held_out_prompts(scenes, style_test_subjects())
-        self.sampling = Sampling(guidance_scale=GUIDANCE, batch_size=16)
+        self.sampling = Sampling(25, GUIDANCE, batch_size=16)
 
     def base(self) -> Judgement:
         """Of the model without LoRA."""

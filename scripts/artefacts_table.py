@@ -12,6 +12,8 @@ The order of entries does not matter: who comes first follows from what is made 
 write; a test finds committed files that are neither made nor written.
 """
 
+from collections.abc import Sequence
+
 from artefact_state import Artefact, Need
 
 
@@ -67,7 +69,9 @@ UNET = f"{MINI}/unet/diffusion_pytorch_model.safetensors"
 TEXT = (f"{MINI}/text_encoder/model.safetensors", f"{MINI}/tokenizer/*")
 # Who trains needs no decoder.
 TRAINS = (UNET, *TEXT, ENCODER, *CONFIGS)
-DRAWS = (UNET, *TEXT, VAE, *CONFIGS)
+NETWORKS = (UNET, *TEXT, VAE, *CONFIGS)
+SAMPLING = f"{MINI}/sampling.json"
+DRAWS = (*NETWORKS, SAMPLING)
 PROBE = "data/probes/probe.safetensors"
 
 BY_CARD = "on a GPU, with the commands that data/kolors-mini/README.md gives under 'How it was made'"
@@ -120,7 +124,7 @@ MODEL = (
         "scores",
         makes=[f"{MINI}/scores.json", f"{MINI}/sheet.png"],
         of=[*DRAWS, PROBE, *CAPTIONS, f"{_ART}/splits.py"],
-        by=["kolors-course evaluate --scenes 200 --guidance 6 --batch_size 16 -o outputs/artefacts/scores"],
+        by=["kolors-course evaluate --scenes 200 --batch_size 16 -o outputs/artefacts/scores"],
         copies={
             f"outputs/artefacts/scores/{name}": f"{MINI}/{name}" for name in ("scores.json", "sheet.png")
         },
@@ -130,6 +134,32 @@ MODEL = (
         makes=[f"{MINI}/README.md#How good it is"],
         of=[f"{MINI}/scores.json", VAE, PROBE],
         by_hand="write what scores.json, and the logs of VAE and probe, say into the card",
+    ),
+)
+
+
+def _sampling(table: str, flags: str, of: Sequence[str], *adopted: str) -> Artefact:
+    """How something is best sampled, measured; cells of an interrupted run are found again by the inputs."""
+    name = table.removeprefix("kolors-")
+    folder = f"outputs/artefacts/sampling-{name}-{{inputs}}"
+    return Artefact(
+        f"sampling-{name}",
+        makes=[f"docs/sampling/{table}.md", f"docs/sampling/{table}.json", *adopted],
+        of=[*of, PROBE, *SCENES, *CAPTIONS],
+        by=[f"kolors-course sweep --recommend {flags} --batch_size 16 -o {folder}"],
+        copies={f"{folder}/recommendation.{end}": f"docs/sampling/{table}.{end}" for end in ("md", "json")},
+    )
+
+
+# A LoRA's table adopts nothing: that would change the file which it measured. Where a test says that the model's
+# sampling does not do for one, adopt by hand (sweep --recommend --lora ... --adopt), and accept its two entries.
+SAMPLINGS = (
+    _sampling("kolors-mini", "--adopt", NETWORKS, SAMPLING),
+    *(
+        _sampling(style, f"--lora {file} --style {style}", [*DRAWS, file])
+        for style, file in (
+            (style, f"data/loras/{style}.safetensors") for style in ("paper-cut", "ink", "pixel")
+        )
     ),
 )
 
@@ -174,7 +204,7 @@ COMFY = (
     Artefact(
         "workflows",
         makes=[f"{NODES}/example_workflows/*.json", f"{NODES}/example_workflows/api/*.json"],
-        of=["scripts/build_workflows.py", STORY],
+        of=["scripts/build_workflows.py", STORY, SAMPLING],
         by=["python scripts/build_workflows.py"],
     ),
     Artefact(
@@ -216,7 +246,13 @@ BENCHMARKS = (
     Artefact(
         "bench-quality",
         makes=["benchmarks/quality.json"],
-        of=["benchmarks/quality.py", "benchmarks/steps.py", "data/datasets/paper-cut/train/*", *DRAWS, PROBE],
+        of=[
+            "benchmarks/quality.py",
+            "benchmarks/steps.py",
+            "data/datasets/paper-cut/train/*",
+            *NETWORKS,
+            PROBE,
+        ],
         by=["python benchmarks/quality.py --style paper-cut --steps 300 --every 50 --scenes 15"],
     ),
     Artefact(
@@ -262,4 +298,4 @@ NOTEBOOKS = (
         needs=(COMFYUI,),
     ),
 )
-ARTEFACTS = (*WORLD, *MODEL, *LORAS, *COMFY, *BENCHMARKS, *NOTEBOOKS)
+ARTEFACTS = (*WORLD, *MODEL, *SAMPLINGS, *LORAS, *COMFY, *BENCHMARKS, *NOTEBOOKS)

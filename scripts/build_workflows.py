@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kolors_course.files import atomic_path
-from kolors_course.platform.paths import REPOSITORY, data_dir
+from kolors_course.kolors.settings import PUBLISHED, SAMPLING_FILE, Sampling, read_sampling
+from kolors_course.platform.paths import REPOSITORY, data_dir, data_path
 
 FOLDER = REPOSITORY / "kolors_course" / "comfyui" / "nodes" / "example_workflows"
 STORY = "moon_rabbit.yaml"
@@ -160,6 +161,7 @@ class World:
     name: str
     prompts: tuple[str, str]  # the second draws over the first picture
     loras: tuple[str, str]
+    sampling: Sampling
     note: str
 
     def graph(self, note: str) -> Graph:
@@ -179,14 +181,13 @@ class World:
         graph.add("SaveImage", column, images=image, filename_prefix=f"{self.name}/{what}")
 
 
-SAMPLING = {"steps": 25, "guidance_scale": 5.0, "sampler": "euler", "spacing": "leading"}
 SIZE = {"width": 0, "height": 0}
 
 
-def draw(graph: Graph, column: int, base: Link, model: Link, prompt: str, **more: Any) -> Link:
+def draw(world: World, graph: Graph, column: int, base: Link, model: Link, prompt: str, **more: Any) -> Link:
     """A prompt in column 1, a sampler in `column` and a decoder after it; `more` are inputs of the sampler."""
     read = Link(graph.add("KolorsCoursePrompt", 1, model=base, prompt=prompt, negative_prompt=""))
-    inputs = {"seed": 7, **SAMPLING, **SIZE, "batch_size": 1, "denoise": 1.0, **more}
+    inputs = {"seed": 7, **world.sampling.said, **SIZE, "batch_size": 1, "denoise": 1.0, **more}
     latent = Link(graph.add("KolorsCourseSampler", column, model=model, prompt=read, **inputs))
     return Link(graph.add("KolorsCourseDecode", column + 1, model=base, latent=latent))
 
@@ -198,7 +199,7 @@ def text_to_image(world: World) -> Graph:
         "Write what to draw and press Run. A width or height of 0 is the model's own."
     )
     base = world.start(graph)
-    world.save(graph, 4, draw(graph, 2, base, base, world.prompts[0]), "text-to-image")
+    world.save(graph, 4, draw(world, graph, 2, base, base, world.prompts[0]), "text-to-image")
     return graph
 
 
@@ -209,7 +210,7 @@ def lora(world: World) -> Graph:
         "Strength 1 is the strength of training. The node shows how many keys matched."
     )
     base = world.start(graph)
-    world.save(graph, 4, draw(graph, 2, base, world.style(graph, base, 1.0), world.prompts[0]), "lora")
+    world.save(graph, 4, draw(world, graph, 2, base, world.style(graph, base, 1.0), world.prompts[0]), "lora")
     return graph
 
 
@@ -220,7 +221,7 @@ def two_loras(world: World) -> Graph:
         "The effects of both add up; let their strengths sum to not much more than 1."
     )
     base = world.start(graph)
-    image = draw(graph, 3, base, world.style(graph, base, 0.6, 0.5), world.prompts[0])
+    image = draw(world, graph, 3, base, world.style(graph, base, 0.6, 0.5), world.prompts[0])
     world.save(graph, 5, image, "two-loras")
     return graph
 
@@ -233,10 +234,10 @@ def image_to_image(world: World) -> Graph:
         "connect Load Image to Kolors Encode Image."
     )
     base = world.start(graph)
-    first = draw(graph, 2, base, base, world.prompts[0])
+    first = draw(world, graph, 2, base, base, world.prompts[0])
     encoded = Link(graph.add("KolorsCourseEncodeImage", 4, model=base, image=first, **SIZE))
     world.save(graph, 4, first, "before")
-    second = draw(graph, 5, base, base, world.prompts[1], seed=8, denoise=0.7, latent=encoded)
+    second = draw(world, graph, 5, base, base, world.prompts[1], seed=8, denoise=0.7, latent=encoded)
     world.save(graph, 7, second, "after")
     return graph
 
@@ -249,7 +250,14 @@ def story(world: World) -> Graph:
     )
     model = world.style(graph, world.start(graph), 1.0)
     text = (data_dir() / "stories" / STORY).read_text(encoding="utf-8")
-    inputs = {"model": model, "storyboard": text, "negative_prompt": "", **SAMPLING, **SIZE, "compare": True}
+    inputs = {
+        "model": model,
+        "storyboard": text,
+        "negative_prompt": "",
+        **world.sampling.said,
+        **SIZE,
+        "compare": True,
+    }
     drawn = graph.add("KolorsCourseStoryboard", 2, **inputs)
     world.save(graph, 3, Link(drawn, 0), "story")
     world.save(graph, 3, Link(drawn, 1), "panel")
@@ -261,12 +269,14 @@ WORLDS = (
         "mini",
         ("夜晚雪地上的一只兔子", "a cat on a snowy field at night"),
         ("ink.safetensors", "paper-cut.safetensors"),
+        read_sampling(data_path() / "kolors-mini" / SAMPLING_FILE),
         "Kolors-mini 随课程提供，CPU 即可运行。 Kolors-mini comes with the course and runs on a CPU.",
     ),
     World(
         "kolors",
         ("二次元，长发，少女，白色背景", "油画，长发，少女，夜晚的雪地"),
         ("my-style.safetensors", "my-subject.safetensors"),
+        PUBLISHED,
         "把可图放到 models/diffusers，LoRA 放到 models/loras，按 R 刷新后选择。 "
         "Put Kolors into models/diffusers and LoRAs into models/loras, press R and choose them.",
     ),

@@ -31,7 +31,7 @@ def test_generate_writes_a_picture_that_says_how_it_was_made(capsys, tmp_path, l
         "steps": "2",
         "guidance": "3.0",
         "sampler": "euler",
-        "spacing": "leading",
+        "spacing": "trailing",  # the model's own
         "denoise": "1.0",
         "image": "",
         "lora": lora,

@@ -52,7 +52,7 @@ def test_a_story_and_the_base_models_row(tmp_path, storyboard, lora_file):
 
 def test_negative_prompts_are_drawn_with_and_written_down(capsys, tmp_path, storyboard):
     def negatives(folder, *flags):
-        assert main(command("story", storyboard, "--steps", 2, "-o", folder, *flags)) == 0
+        assert main(command("story", storyboard, "--steps", 2, "--guidance", 5, "-o", folder, *flags)) == 0
         facts = json.loads((folder / "story.json").read_text(encoding="utf-8"))
         return [panel["negative"] for panel in facts["panels"]]
 

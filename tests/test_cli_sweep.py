@@ -1,16 +1,20 @@
 """`kolors-course sweep`: what it writes, and how it refuses."""
 
 import json
+import shutil
 
 import pytest
 import torch
 from command_line import command, refused, tree
 from PIL import Image
+from safetensors.torch import load_file
 
 from kolors_course.cli import main
+from kolors_course.cli.adopt import recommended_sampling
 from kolors_course.cli.sweep_files import write_recommendation
 from kolors_course.evaluation import Probe, wilson
-from kolors_course.kolors import Sampling
+from kolors_course.kolors import PUBLISHED, Sampling, read_sampling
+from kolors_course.lora import with_wishes
 from kolors_course.sweep import Fixed, Kept, Measured, Wanted, parse_axis, plan_sweep
 
 pytestmark = pytest.mark.usefixtures("tiny_profile")
@@ -109,7 +113,8 @@ def test_a_recommendation_says_how_it_was_made(capsys, tmp_path, lora_file):
     assert main([*line, "-o", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
     # Karras' levels leave no spacing to choose.
-    assert "plan: 12 cells (2 steps x 2 guidance x 2 sampler x 2 spacing), 60 pictures" in out
+    beside = "among them or beside them: today, published"
+    assert f"plan: 14 cells (2 steps x 2 guidance x 2 sampler x 2 spacing; {beside}), 70 pictures" in out
     assert top_of(tmp_path / "out") == {"recommendation.md", "recommendation.json", "cells"}
     facts = json.loads((tmp_path / "out" / "recommendation.json").read_text(encoding="utf-8"))
     chosen = facts["recommended"]
@@ -121,11 +126,51 @@ def test_a_recommendation_says_how_it_was_made(capsys, tmp_path, lora_file):
     sentence, _, heads, *rest = text.splitlines()
     assert sentence.startswith(f"recommended: steps {chosen['steps']}, guidance {chosen['guidance']:g}, ")
     assert sentence in out
-    assert heads.endswith("| variety | shortfall |")
+    assert heads.endswith("| variety | shortfall | note |")
+    notes = {cell["note"]: cell["values"] for cell in facts["cells"] if "note" in cell}
+    assert notes == {"today": [4, 2, "euler", "trailing"], "published": [50, 5, "euler", "leading"]}
     assert [row.startswith("| **") for row in rest[1:4]] == [True, False, False]
     assert "- command: kolors-course sweep --recommend --scenes 1 --style ink" in text
     assert f"- torch: {torch.__version__}" in text
     assert "- commit: " in text
+
+
+GRID = ("--scenes", 1, "--over", "steps=1", "--over", "guidance=1", "--over", "sampler=euler")
+
+
+def test_what_is_recommended_is_adopted_by_the_model(capsys, tmp_path, tiny_folder):
+    model = shutil.copytree(tiny_folder, tmp_path / "model")
+    line = command("sweep", "--recommend", *GRID, "--model", model, "-o", tmp_path / "out", "--adopt")
+    assert main(line) == 0
+    assert f"adopted: wrote {model}/sampling.json\n" in capsys.readouterr().out
+    report = json.loads((tmp_path / "out" / "recommendation.json").read_text(encoding="utf-8"))
+    assert read_sampling(model / "sampling.json") == recommended_sampling(report)
+    made_by = json.loads((model / "sampling.json").read_text(encoding="utf-8"))["made_by"]
+    assert made_by["command"] == report["command"]
+    assert set(made_by) == {"command", "commit"}
+
+
+def test_what_is_recommended_is_adopted_by_the_one_lora(capsys, tmp_path, tiny_folder, lora_file):
+    lora, before = shutil.copyfile(lora_file, tmp_path / "ink.safetensors"), tree(tiny_folder)
+    line = command("sweep", "--recommend", *GRID, "--lora", lora, "-o", tmp_path / "out", "--adopt")
+    model = (tiny_folder / "sampling.json").read_bytes()
+    assert main(line) == 0
+    assert f"adopted: {lora} is drawn so from now on\n" in capsys.readouterr().out
+    report = json.loads((tmp_path / "out" / "recommendation.json").read_text(encoding="utf-8"))
+    assert with_wishes(Sampling(), [lora]) == recommended_sampling(report)
+    assert ((tiny_folder / "sampling.json").read_bytes(), tree(tiny_folder)) == (model, before)
+    assert load_file(lora).keys() == load_file(lora_file).keys()
+
+
+def test_todays_settings_that_the_grid_has_are_not_drawn_twice():
+    fixed = Fixed((Wanted("a cat", 0, None),), Sampling(guidance_scale=1))
+    today = Sampling(4, 2.0, batch_size=2, negative_prompt="what the axes do not change has no part in it")
+    axes = [parse_axis("steps=2,4"), parse_axis("guidance=1,2")]
+    sweep = plan_sweep(axes, fixed, beside={"today": today, "published": PUBLISHED, "also": PUBLISHED})
+    notes = [(cell.values, cell.note) for cell in sweep.cells]
+    assert notes[:4] == [((2, 1), ""), ((4, 1), ""), ((2, 2), ""), ((4, 2), "today")]
+    assert notes[4:] == [((50, 5), "published, also")]
+    assert sweep.cells[-1].sampling == fixed.sampling.but(steps=50, guidance_scale=5.0)
 
 
 def test_a_choice_among_rows_that_are_all_bad_says_so(tmp_path):
@@ -178,6 +223,16 @@ BAD = {
     ("--recommend", "--over", "steps=1", "--over", "steps=2"): "once; steps is another, or stands twice",
     ("--recommend", "--seed", 1): "--seed and --image need --prompt",
     ("--recommend", "--scenes", 0): "--scenes",
+    ("--x", "steps=1,2", *PROMPT, "--adopt"): "--adopt belongs to --recommend",
+    (
+        "--recommend",
+        "--adopt",
+        "--lora",
+        "a.safetensors",
+        "--lora",
+        "b.safetensors",
+    ): "give --lora once at most",
+    ("--recommend", "--adopt", "--lora", "a.ckpt"): "a.ckpt has no place for it",
 }
 
 

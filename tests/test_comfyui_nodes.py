@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,6 +134,22 @@ def test_a_picture_is_that_of_the_library(worker, tiny_model, sampling):
     if width := sampling.pop("width", None):
         sampling["size"] = (width, tiny_model.default_size)
     assert_equal(pictures, library(tiny_model, count, **sampling))
+
+
+def test_what_the_inputs_leave_to_the_model_is_its_own(worker, tiny_model):
+    """A workflow that names its numbers is drawn with them, see above, whatever the model wants."""
+    own = {"steps": 0, "guidance_scale": -1.0, "sampler": "auto", "spacing": "auto"}
+    declared = worker.nodes["KolorsCourseSampler"]["input"]["required"]
+    assert {name: declared[name][1]["default"] for name in own} == own
+    sampling = replace(tiny_model.sampling, negative_prompt=NEGATIVE)
+    (expected,) = generate(tiny_model, [PROMPT], [SEED], sampling)
+    assert_equal(worker.pictures(prompt_of(**own)), [np.asarray(expected)])
+    answer = worker.run(prompt_of(**own, seed=1))
+    assert [value for value, *_ in answer["progress"]] == [1, 2, 3, 4]
+    (expected,) = generate(tiny_model, [PROMPT], [SEED], replace(sampling, steps=3, spacing="leading"))
+    assert_equal(
+        worker.pictures(prompt_of(**own | {"steps": 3, "spacing": "leading"})), [np.asarray(expected)]
+    )
 
 
 def test_loras_are_those_of_the_library_and_the_cached_model_stays_as_it_was(worker, tiny_folder, tiny_model):

@@ -30,8 +30,10 @@ from kolors_course.dataset import check_dataset
 from kolors_course.dataset.pixels import open_picture, storage_quirks
 from kolors_course.errors import CourseError
 from kolors_course.evaluation import load_probe
+from kolors_course.kolors import PUBLISHED, read_sampling, write_sampling
 from kolors_course.kolors.skeleton import unet_skeleton
-from kolors_course.lora import inspect_lora, read_lora
+from kolors_course.lora import inspect_lora, read_lora, write_wish
+from kolors_course.lora.wishes import sampling_wish
 from kolors_course.platform.paths import data_dir
 from kolors_course.story import read_storyboard
 from kolors_course.training.run import RunFolder
@@ -142,6 +144,11 @@ def _diffusers_lora(path: Path) -> None:
     save_file(_lora_tensors("diffusers"), path, {"format": "pt", "lora_adapter_metadata": json.dumps(facts)})
 
 
+def _wishing_lora(path: Path) -> None:
+    _diffusers_lora(path)
+    write_wish(path, PUBLISHED)
+
+
 def _kohya_lora(path: Path) -> None:
     save_file(_lora_tensors("kohya"), path, {"ss_network_dim": "2", "ss_network_alpha": "2.0"})
 
@@ -186,6 +193,9 @@ READERS = (
     Reader("api.json", lambda path: path.write_text(json.dumps(good_api())), read_workflow, JSON),
     Reader("page.png", _workflow_picture, lambda path: to_api(read_workflow(path), SCHEMAS)),
     Reader("unet/config.json", _unet, lambda path: unet_skeleton(path.parents[1]), JSON),
+    Reader("sampling.json", lambda path: write_sampling(path.parent, PUBLISHED, {"command": "sweep"}),
+           read_sampling, JSON),
+    Reader("wish.safetensors", _wishing_lora, sampling_wish, SAFETENSORS),
     Reader("probe.safetensors", lambda path: path.write_bytes((data_dir() / "probes/probe.safetensors").read_bytes()),
            load_probe, SAFETENSORS, 20),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from command_line import refused
 
 from kolors_course.art import random_caption
 from kolors_course.cli import main
-from kolors_course.kolors import load_model
+from kolors_course.kolors import PUBLISHED, Sampling, load_model
 from kolors_course.kolors.prompts import encode_ids, token_ids
 from kolors_course.kolors.unet import conditioning_of, time_ids, unet_noise
 from kolors_course.mini import base
@@ -100,7 +100,9 @@ def test_a_finished_stage_is_read_again_not_repeated(model, folder, store, vae):
 def test_training_goes_on_from_finished_weights(model, store, vae, tmp_path):
     gentle = replace(BASE, learning_rate=1e-9)  # hardly moves: what is found afterwards was taken over
     tokenizer = build_tokenizer(tmp_path / "tokenizer", captions=600, seed=1)
-    further = train_base(gentle, vae, tokenizer, store, tmp_path / "further-run", model)
+    start = replace(model, sampling=Sampling(3))
+    further = train_base(gentle, vae, tokenizer, store, tmp_path / "further-run", start)
+    assert (model.sampling, further.sampling) == (PUBLISHED, Sampling(3))
     for name, tensor in copies(model.unet).items():
         assert torch.allclose(tensor, further.unet.state_dict()[name], atol=1e-6)
     rows = [m.tokenizer.tokenizer.sp_model.piece_to_id("兔子") for m in (model, further)]

@@ -8,8 +8,8 @@ from tiny import QUICK
 
 from kolors_course.dataset import read_dataset
 from kolors_course.errors import CourseError
-from kolors_course.kolors import Sampling, generate
-from kolors_course.training.data import SAMPLE_STEPS, encode_training_data
+from kolors_course.kolors import generate
+from kolors_course.training.data import encode_training_data
 from kolors_course.training.sample_prompts import SamplePrompt, parse_sample_prompt, sample_prompt_of
 
 
@@ -66,7 +66,7 @@ def test_each_picture_is_drawn_as_it_was_asked_for(tiny_model, tiny_pictures):
     sheet = encode_training_data(tiny_model, read_dataset(tiny_pictures), None, recipe).sheet.draw(tiny_model)
     side = sheet.height
     for i, sample in enumerate(recipe.sample_prompts):
-        sampling = Sampling(steps=SAMPLE_STEPS, negative_prompt=sample.negative)
+        sampling = replace(tiny_model.sampling, negative_prompt=sample.negative)
         if sample.guidance is not None:
             sampling = replace(sampling, guidance_scale=sample.guidance)
         seed = i if sample.seed is None else sample.seed

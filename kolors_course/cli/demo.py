@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -24,7 +24,6 @@ from kolors_course.training.lora import LoraTraining, RunOptions, train_lora
 from kolors_course.training.sample_prompts import SamplePrompt
 
 SETTINGS = LoraSettings(16, 16.0, TARGETS["attention+feed-forward+convolutions"], init="kaiming")
-GUIDANCE_SCALE = 6.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_data(dataset)
 
     model = load_profile(current_profile("mini"), arguments.device)
-    sampling = Sampling(guidance_scale=GUIDANCE_SCALE, batch_size=16)
+    sampling = replace(model.sampling, batch_size=16)
     measure = _Measure(model, storyboard, sampling, style, arguments.scenes)
     base_panels, before = measure.panels("base story"), measure.scores("measuring base")
     # With a cache, as train-lora has one: its config.yaml then repeats the LoRA to the last bit.

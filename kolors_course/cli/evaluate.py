@@ -39,9 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         "model": model.name,
         "lora": arguments.lora,
         "style": arguments.style,
-        "steps": sampling.steps,
-        "guidance_scale": sampling.guidance_scale,
-        "sampler": sampling.sampler,
+        **sampling.said,
         "scores": {name: scores.to_dict() for name, scores in columns.items()},
         "fidelity_by_subject": fidelity.by_subject(),
     }

@@ -6,6 +6,7 @@ from tqdm.auto import tqdm
 
 from kolors_course import __version__
 from kolors_course.cli.reports import write_json
+from kolors_course.kolors.settings import SAMPLING_FILE, read_sampling, said_by
 from kolors_course.kolors.skeleton import unet_skeleton
 from kolors_course.lora import (
     LoraFile,
@@ -16,6 +17,7 @@ from kolors_course.lora import (
     target_layers,
     write_lora,
 )
+from kolors_course.lora.wishes import SAMPLING_ENTRY
 from kolors_course.platform.device import limit_threads, pick_device
 
 
@@ -37,6 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
         "energy": result.total_energy,
         "left_out": len(result.left_out),
     }
+    base_sampling, sampling = (
+        read_sampling(folder / SAMPLING_FILE) for folder in (arguments.base, arguments.tuned)
+    )
+    if sampling != base_sampling:
+        report[SAMPLING_ENTRY] = said_by(sampling)
     write_lora(arguments.output, LoraFile(arguments.output, result.state, result.settings, report))
     write_json(arguments.json, report | {"energy_by_layer": result.energy, "left_out": result.left_out})
     worst = min(result.energy, key=result.energy.__getitem__)

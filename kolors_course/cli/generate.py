@@ -52,8 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
         sheet = sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.LANCZOS)
     facts = PngInfo()
     facts.add_itxt("model", printable(model.name))
-    for key in ("prompt", "negative", "seed", "steps", "guidance", "sampler", "spacing", "denoise"):
-        facts.add_itxt(key, str(getattr(arguments, key)))
+    said = {"guidance" if name == "guidance_scale" else name: value for name, value in sampling.said.items()}
+    asked = {key: getattr(arguments, key) for key in ("prompt", "negative", "seed", "denoise")}
+    for key, value in {**asked, **said}.items():
+        facts.add_itxt(key, str(value))
     facts.add_itxt("image", printable(arguments.image.name) if arguments.image else "")
     facts.add_itxt("lora", printable(" ".join(arguments.lora)))
     with atomic_path(arguments.output) as path:

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from kolors_course.art import BASE_STYLE, style_test_subjects
 from kolors_course.art.facts import scene_of
 from kolors_course.cli import options
+from kolors_course.cli.adopt import adopt, check_adoption
 from kolors_course.cli.flags.sweep import GRID, SCENES
 from kolors_course.cli.reports import write_json
 from kolors_course.cli.signals import ended_in_order
@@ -21,7 +22,7 @@ from kolors_course.evaluation import held_out_prompts, load_probe
 from kolors_course.evaluation.probes import Probe
 from kolors_course.evaluation.prompts import TEST_SEED
 from kolors_course.files import ensure_folder
-from kolors_course.kolors import KolorsModel, generate
+from kolors_course.kolors import PUBLISHED, KolorsModel, Sampling, generate
 from kolors_course.kolors.sampling import check_drawing, check_size
 from kolors_course.lora import parse_lora_argument
 from kolors_course.platform.paths import data_dir
@@ -50,8 +51,9 @@ VARIED = 16  # held-out prompts whose variety is measured, at most; and at most 
 
 def run(arguments: argparse.Namespace) -> int:
     axes = _recommended_axes(arguments) if arguments.recommend else _sheet_axes(arguments)
+    check_adoption(arguments)
     fixed = _fixed(arguments, axes)
-    sweep = plan_sweep(axes, fixed, skip_impossible=arguments.recommend)
+    sweep = plan_sweep(axes, fixed, arguments.recommend, _beside(arguments) if arguments.recommend else None)
     print(_size_of(sweep), flush=True)
     check_lora_files(sweep)
     probe = load_probe(data_dir() / "probes" / "probe.safetensors")
@@ -67,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     write = write_recommendation if arguments.recommend else write_sheet
     written = write(folder, sweep, kept, report)
     write_json(arguments.json, report)
+    if arguments.adopt:
+        written.append(adopt(arguments, report))
     print("\n".join(written))
     return 0
 
@@ -143,6 +147,11 @@ def _fixed(arguments: argparse.Namespace, axes: Sequence[Axis]) -> Fixed:
     return Fixed(wanted, sampling, loras, arguments.style, varied=min(VARIED, ceil(len(wanted) / 4)))
 
 
+def _beside(arguments: argparse.Namespace) -> dict[str, Sampling]:
+    """What a recommendation is compared with, whatever the grid is."""
+    return {"today": options.present_sampling(arguments), "published": PUBLISHED}
+
+
 def _model(arguments: argparse.Namespace) -> KolorsModel:
     """Without LoRAs, which each cell brings."""
     return options.model_of(argparse.Namespace(**vars(arguments) | {"lora": []}))
@@ -150,6 +159,8 @@ def _model(arguments: argparse.Namespace) -> KolorsModel:
 
 def _size_of(sweep: Sweep) -> str:
     axes = " x ".join(f"{len(axis.values)} {axis.name}" for axis in sweep.axes)
+    if notes := [cell.note for cell in sweep.cells if cell.note]:
+        axes += f"; among them or beside them: {', '.join(notes)}"
     pictures = len(sweep.cells) * pictures_of(sweep.fixed)
     calls = _calls(sweep, sweep.cells)
     return f"plan: {len(sweep.cells):,} cells ({axes}), {pictures:,} pictures, {calls:,} network calls"

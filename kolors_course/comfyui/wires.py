@@ -13,7 +13,7 @@ from torch import Tensor
 from kolors_course.errors import CourseError
 from kolors_course.kolors import KolorsModel, PromptEmbeds, encode_prompts
 from kolors_course.kolors.words import unknown_note
-from kolors_course.lora import LoadReport, load_lora, share_weights
+from kolors_course.lora import LoadReport, load_lora, share_weights, with_wishes
 from kolors_course.lora.triggers import trigger_words
 
 
@@ -34,14 +34,15 @@ class StyledModel:
     def with_lora(
         self, path: Path, strength: float, alpha: float | None = None
     ) -> tuple["StyledModel", LoadReport]:
-        """This model with one LoRA more; this one itself, which ComfyUI keeps, stays as it is.
+        """This model with one LoRA more, sampled as that wants; this one itself, which ComfyUI keeps, stays as it is.
 
         Raises:
-            CourseError: see `load_lora`.
+            CourseError: see `load_lora` and `with_wishes`.
         """
         unet, text_encoder = share_weights(self.model.unet), share_weights(self.model.text_encoder)
         report = load_lora(unet, path, strength, alpha=alpha, text_encoder=text_encoder)
-        model = replace(self.model, unet=unet, text_encoder=text_encoder)
+        sampling = with_wishes(self.model.sampling, [path])
+        model = replace(self.model, unet=unet, text_encoder=text_encoder, sampling=sampling)
         return replace(self, model=model, loras=(*self.loras, (path, strength))), report
 
     def unknown_words(self, prompts: Iterable[str]) -> str:

@@ -11,7 +11,8 @@ from kolors_course.errors import CourseError
 from kolors_course.evaluation.probes import Probe, Verdict, agreement, look
 from kolors_course.evaluation.prompts import HeldOutPrompt
 from kolors_course.kolors.model import KolorsModel
-from kolors_course.kolors.sampling import Sampling, generate
+from kolors_course.kolors.sampling import generate
+from kolors_course.kolors.settings import Sampling
 
 QUESTIONS = ("subject", "place", "time", "size", "position", "count")
 FIDELITIES = {
@@ -68,10 +69,14 @@ def evaluate(
     model: KolorsModel,
     probe: Probe,
     prompts: Sequence[HeldOutPrompt],
-    sampling: Sampling,
+    sampling: Sampling | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Draw every test prompt and let the probe look at the pictures."""
+    """Draw every test prompt and let the probe look at the pictures.
+
+    Args:
+        sampling: None for the model's own.
+    """
     pictures = generate(model, [p.prompt for p in prompts], [p.seed for p in prompts], sampling, progress)
     return Evaluation(tuple(prompts), tuple(pictures), tuple(look(probe, pictures)))
 

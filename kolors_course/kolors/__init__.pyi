@@ -10,16 +10,17 @@ from .profiles import Profile, current_profile, load_profile
 from .prompts import PromptEmbeds, encode_prompts, encode_prompts_padded
 from .roundtrip import RoundTrip, load_round_trip
 from .sampling import (
-    Sampling,
     draw_latents,
     generate,
     initial_latents,
     prompt_denoiser,
     sample_latents,
 )
+from .settings import PUBLISHED, Sampling, read_sampling, write_sampling
 from .unet import conditioning_of, time_ids, unet_noise
 
 __all__ = [
+    "PUBLISHED",
     "KolorsModel",
     "ModelPaths",
     "Profile",
@@ -41,10 +42,12 @@ __all__ = [
     "load_round_trip",
     "preview_picture",
     "prompt_denoiser",
+    "read_sampling",
     "sample_latents",
     "three_paths",
     "time_ids",
     "unet_noise",
     "vae_decode",
     "vae_encode",
+    "write_sampling",
 ]

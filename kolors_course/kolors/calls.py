@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kolors_course.diffusion import NoiseSchedule, get_sampler
-from kolors_course.kolors.sampling import Sampling
+from kolors_course.kolors.settings import Sampling
 
 
 def planned_calls(sampling: Sampling, schedule: NoiseSchedule | None = None) -> int:

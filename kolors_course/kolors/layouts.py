@@ -8,6 +8,7 @@ from typing import Any
 
 from kolors_course.errors import CourseError, brief
 from kolors_course.files import check_whole_name, read_text
+from kolors_course.kolors.settings import SAMPLING_FILE
 from kolors_course.platform.download import WEIGHT_FILE
 
 # No network of Kolors comes near these; one that does would be built for hours before its weights do not fit.
@@ -24,6 +25,7 @@ class ModelPaths:
         text_encoder, tokenizer: folders.
         scheduler: a folder; None means Kolors' own schedule.
         name: what the model is called in LoRA files.
+        sampling: the file that says how it is drawn; it need not exist.
 
     Raises:
         CourseError: a path is not UTF-8.
@@ -35,6 +37,7 @@ class ModelPaths:
     tokenizer: Path
     scheduler: Path | None
     name: str
+    sampling: Path | None = None
 
     def __post_init__(self) -> None:
         for path in (self.unet, self.vae, self.text_encoder, self.tokenizer):
@@ -59,7 +62,8 @@ def diffusers_layout(folder: str | Path) -> ModelPaths:
         if not path.is_dir():
             raise CourseError(f"{folder} is not a Kolors model in diffusers layout: it has no folder {part}/")
     tokenizer = _tokenizer_folder(parts["text_encoder"])
-    return ModelPaths(**parts, tokenizer=tokenizer, name=folder.resolve().name)
+    name, sampling = folder.resolve().name, folder / SAMPLING_FILE
+    return ModelPaths(**parts, tokenizer=tokenizer, name=name, sampling=sampling)
 
 
 def three_paths(
@@ -90,8 +94,9 @@ def three_paths(
     if not text_encoder.is_dir():
         raise CourseError(f"{text_encoder} is not a folder; give the text encoder's folder")
     unet, vae = Path(unet_file), Path(vae_file)
-    name = unet.parent.resolve().parent.name
-    return ModelPaths(unet, vae, text_encoder, _tokenizer_folder(text_encoder, tokenizer), None, name)
+    folder = unet.parent.resolve().parent
+    tokenizer = _tokenizer_folder(text_encoder, tokenizer)
+    return ModelPaths(unet, vae, text_encoder, tokenizer, None, folder.name, folder / SAMPLING_FILE)
 
 
 def _tokenizer_folder(text_encoder: Path, given: str | Path | None = None) -> Path:

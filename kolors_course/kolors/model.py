@@ -13,6 +13,7 @@ from kolors_course.errors import CourseError
 from kolors_course.kolors.layouts import ModelPaths, diffusers_layout, read_model_config, three_paths
 from kolors_course.kolors.parts import PARTS, PartLoader, explained, fill, is_meta
 from kolors_course.kolors.quantize import check_quantization, quantization_of
+from kolors_course.kolors.settings import PUBLISHED, Sampling, read_sampling
 
 __all__ = ["KolorsModel", "ModelPaths", "diffusers_layout", "load_model", "three_paths"]
 
@@ -21,7 +22,8 @@ __all__ = ["KolorsModel", "ModelPaths", "diffusers_layout", "load_model", "three
 class KolorsModel:
     """The parts of a Kolors model, in evaluation mode and without gradients, and the name it was loaded by.
 
-    With a `loader`, the networks may be without weights until `fetch` brings them in.
+    `sampling` is how it is drawn where nobody says otherwise. With a `loader`, the networks may be without weights
+    until `fetch` brings them in.
     """
 
     unet: UNet2DConditionModel
@@ -31,6 +33,7 @@ class KolorsModel:
     schedule: NoiseSchedule
     name: str
     loader: PartLoader | None = None
+    sampling: Sampling = PUBLISHED
 
     @property
     def device(self) -> torch.device:
@@ -96,10 +99,11 @@ def load_model(
         phased: leave each network on the disk until `KolorsModel.fetch` asks for it.
 
     Raises:
-        CourseError: a part is missing or damaged, or `quantize` cannot be had here.
+        CourseError: a part is missing or damaged, sampling.json is damaged, or `quantize` cannot be had here.
     """
     if not isinstance(paths, ModelPaths):
         paths = diffusers_layout(paths)
+    sampling = read_sampling(paths.sampling)
     check_quantization(quantize)
     loader = PartLoader(paths, torch.device(device), dtype, variant, vae_dtype, quantize)
     networks = {part: loader.skeleton(part) if phased else loader.load(part) for part in PARTS}
@@ -120,4 +124,5 @@ def load_model(
         schedule=schedule,
         name=paths.name,
         loader=loader if phased else None,
+        sampling=sampling,
     )

@@ -1,9 +1,7 @@
 """Pictures from prompts, with our own sampling loop; equal to `KolorsPipeline` on the same latents."""
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,56 +23,11 @@ from kolors_course.kolors.latents import decode_latents, encode_pictures
 from kolors_course.kolors.memory import check_memory
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds, encode_prompts, join
+from kolors_course.kolors.settings import Sampling
 from kolors_course.kolors.unet import conditioning_of, time_ids, unet_noise
 from kolors_course.ranges import SEEDS
 
 MAX_SIDE = 2**16  # pixels
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How pictures are drawn: sampler, steps, guidance, size and how many at a time.
-
-    Attributes:
-        sampler: a name of `SAMPLERS` or `STOCHASTIC_SAMPLERS`.
-        spacing: which timesteps are visited, see `NoiseSchedule.timesteps`; Kolors ships "leading".
-        size: (width, height) in pixels; None means the model's own size.
-        denoise: how much of a given picture is drawn anew; 1 is everything. `strength` of diffusers' pipelines.
-        batch_size: pictures at a time; it does not change them.
-
-    `guidance_rescale` and `guidance_interval` are the `rescale` and `interval` of `kolors_course.diffusion.guided`.
-
-    Raises:
-        CourseError: a number is out of range.
-    """
-
-    steps: int = 25
-    guidance_scale: float = 5.0
-    sampler: str = "euler"
-    spacing: str = "leading"
-    size: tuple[int, int] | None = None
-    negative_prompt: str = ""
-    denoise: float = 1.0
-    batch_size: int = 8
-    guidance_rescale: float = 0.0
-    guidance_interval: tuple[float, float] | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise CourseError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not math.isfinite(self.guidance_scale):
-            raise CourseError(f"guidance_scale must be a finite number, not {self.guidance_scale}")
-        if not 0 <= self.denoise <= 1 or self.first_step == self.steps:
-            raise CourseError(
-                f"denoise {self.denoise:g} of {self.steps} steps: give a number from {1 / self.steps:.2g}, which is "
-                "one step, to 1, which is all"
-            )
-
-    @property
-    def first_step(self) -> int:
-        """How many of the steps image-to-image leaves out, counted as `KolorsImg2ImgPipeline` does."""
-        return self.steps - int(self.steps * self.denoise)
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
@@ -266,6 +219,7 @@ def generate(
 
     Args:
         prompts, seeds: equally many. A picture depends on its own prompt and seed, not on its neighbours.
+        sampling: None for the model's own.
         negatives: what each picture keeps away from, instead of `sampling.negative_prompt`.
         progress: called with the number of pictures finished so far.
         picture: what every picture starts from, as far as `sampling.denoise` leaves it; scaled to cover the size
@@ -277,7 +231,7 @@ def generate(
             number of steps, seed out of range, a denoise below 1 without a picture, pictures that do not fit into
             memory.
     """
-    sampling = sampling or Sampling()
+    sampling = sampling or model.sampling
     if len(prompts) != len(seeds):
         raise CourseError(f"{len(prompts)} prompts but {len(seeds)} seeds; give one seed for each prompt")
     negatives = [sampling.negative_prompt] * len(prompts) if negatives is None else negatives

@@ -29,6 +29,7 @@ from .maths import LoRALinear, lora_delta, lora_scale, merged_weight
 from .names import LayerNames, layer_names
 from .reading import read_lora
 from .weights import merge_into_model, read_unet_weights
+from .wishes import with_wishes, write_wish
 
 __all__ = [
     "ATTENTION_TARGETS",
@@ -72,5 +73,7 @@ __all__ = [
     "target_layers",
     "text_settings",
     "unload_lora",
+    "with_wishes",
     "write_lora",
+    "write_wish",
 ]

@@ -14,6 +14,7 @@ from kolors_course.lora.growth import check_growth
 from kolors_course.lora.kinds import split_tensor_name
 from kolors_course.lora.origin import family_of, join_entries
 from kolors_course.lora.svd import shrink
+from kolors_course.lora.wishes import SAMPLING_ENTRY, wish_in
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,12 @@ def combined_metadata(loras: Sequence[tuple[LoraFile, float]]) -> tuple[dict[str
     for key in ("dataset_hash", "note", "prompt_notes"):
         if said := dict.fromkeys(str(lora.metadata[key]) for lora, _ in loras if lora.metadata.get(key)):
             course[key] = " + ".join(said)
+    for (
+        lora,
+        _,
+    ) in loras:  # as they would be drawn together: the last that says something goes before the others
+        if wish := wish_in(lora.metadata):
+            course[SAMPLING_ENTRY] = course.get(SAMPLING_ENTRY, {}) | wish
     return course | {"combined": files}, join_entries(lora.foreign for lora, _ in loras)
 
 

@@ -19,6 +19,8 @@ from kolors_course.lora.names import block_of, kind_of_layer
 from kolors_course.lora.origin import is_foreign
 from kolors_course.lora.programs import Tool, judge_programs
 from kolors_course.lora.reading import OpenedLora, open_lora, settle_alpha
+from kolors_course.lora.storage import about
+from kolors_course.lora.wishes import wish_in, wish_text
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,9 @@ def _notes(opened: OpenedLora, lora: LoraFile) -> tuple[str, ...]:
             f"its layers differ (ranks {', '.join(map(str, ranks[:4]))}{', …' if len(ranks) > 4 else ''}): read as "
             "one rank, filled up with zeros, and one scale, the rest of which is in the tensors"
         )
+    with about(opened.path):
+        if wish := wish_in(opened.course):
+            notes.append(f"drawn with {wish_text(wish)}, unless somebody asks for something else")
     return tuple(notes)
 
 

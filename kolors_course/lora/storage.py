@@ -7,10 +7,11 @@ pickle runs, and no tensor may stand for more numbers than the file has bytes fo
 import json
 import pickle
 import re
+import shutil
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kolors_course.errors import CourseError, brief
-from kolors_course.files import check_whole_name
+from kolors_course.files import atomic_path, check_whole_name
 from kolors_course.lora.layouts import recognise
 from kolors_course.lora.origin import telling_origin
 from kolors_course.platform.pickles import load_pickle
@@ -74,6 +75,31 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mappi
             raise SafetensorError("its header cannot be put in order")  # both write JSON in the shortest way
         file.seek(8)
         file.write(text.ljust(length))
+
+
+def write_metadata(path: Path, change: Callable[[dict[str, str]], Mapping[str, str]]) -> None:
+    """Write a safetensors file anew with other metadata; everything else in it stays, bit for bit.
+
+    Args:
+        change: the metadata that are there -> those that shall be.
+
+    Raises:
+        CourseError: it is no safetensors file, or cannot be read or written.
+    """
+    _read_safetensors(path)
+    with (
+        about(path),
+        atomic_path(path) as temporary,
+        path.open("rb") as source,
+        temporary.open("wb") as target,
+    ):
+        (length,) = struct.unpack("<Q", source.read(8))
+        header = json.loads(source.read(length))
+        header["__metadata__"] = dict(sorted(change(header.get("__metadata__") or {}).items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)  # tensors begin at multiples of eight bytes
+        target.write(struct.pack("<Q", len(text)) + text)
+        shutil.copyfileobj(source, target)
 
 
 @contextmanager

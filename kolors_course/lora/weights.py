@@ -17,6 +17,7 @@ from torch import Tensor
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path, ensure_folder, json_text
 from kolors_course.kolors import diffusers_layout
+from kolors_course.kolors.settings import SAMPLING_FILE, read_sampling, write_sampling
 from kolors_course.kolors.skeleton import unet_skeleton
 from kolors_course.lora.adapter import first_few
 from kolors_course.lora.combine import combined_metadata
@@ -24,7 +25,8 @@ from kolors_course.lora.files import LoraFile
 from kolors_course.lora.kinds import split_tensor_name, weight_change
 from kolors_course.lora.loading import check_fit
 from kolors_course.lora.maths import dora_weight, merged_weight
-from kolors_course.lora.storage import write_safetensors
+from kolors_course.lora.storage import about, write_safetensors
+from kolors_course.lora.wishes import wish_in
 
 MERGE_NOTE = "merged_loras.json"
 # diffusers has written the variant before the number of the shard, and formerly after it.
@@ -67,7 +69,8 @@ def merge_into_model(model: str | Path, loras: Sequence[tuple[LoraFile, float]],
 
     Every safetensors file of the U-Net is changed, whatever its variant, and keeps its number format: each weight is
     computed in float32 and rounded once. Weights of the U-Net in other formats are left out: a program that prefers
-    them would draw without the LoRA. All other files are copied.
+    them would draw without the LoRA. All other files are copied; where a LoRA wants to be sampled otherwise than the
+    model, sampling.json says so.
 
     Args:
         loras: files and their strengths, 1 being the trained one.
@@ -81,6 +84,10 @@ def merge_into_model(model: str | Path, loras: Sequence[tuple[LoraFile, float]],
     variants = _weight_files(model)
     _check_loras(model, loras)
     layers = {split_tensor_name(name)[0] for lora, _ in loras for name in lora.state_dict}
+    sampling = base_sampling = read_sampling(model / SAMPLING_FILE)
+    for lora, _ in loras:
+        with about(lora.path):
+            sampling = sampling.but(**wish_in(lora.metadata))
     with _new_folder(output) as folder:
         left_out = _copy_others(model, folder)
         for variant in variants.values():
@@ -94,6 +101,8 @@ def merge_into_model(model: str | Path, loras: Sequence[tuple[LoraFile, float]],
             "loras": combined_metadata(loras)[0]["combined"],
         }
         (folder / MERGE_NOTE).write_text(json_text(note, indent=2) + "\n", encoding="utf-8")
+        if sampling != base_sampling:
+            write_sampling(folder, sampling)
     return Merge(tuple(sorted(layers)), left_out)
 
 

@@ -1,6 +1,6 @@
 """Train Kolors-mini's U-Net and ChatGLM together on rendered scenes (DDPM objective, arXiv 2006.11239)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +209,8 @@ def train_base(
     """
     run, device = RunFolder(output), pick_device()
     model = build_model(config, vae.eval().requires_grad_(False), tokenizer)
+    if start:
+        model = replace(model, sampling=start.sampling)
     for part in (model.unet, model.vae, model.text_encoder):
         part.to(device)
     learner = BaseLearner(model, FactReader(config.text_width).to(device))

@@ -165,6 +165,18 @@ DRAWN: dict[str, Callable[[np.random.Generator, int], Raster]] = {
     "gradient": gradient,
 }
 FOREIGN_KINDS = (*RECOLOURED, *DRAWN)
+# How often each kind is trained on: what is harder to draw, more often.
+OFTENNESS = {
+    "turned hue": 9,
+    "duotone": 5,
+    "inverted": 8,
+    "other gamma": 6,
+    "permuted channels": 8,
+    "flat shapes": 3,
+    "letters": 4,
+    "texture": 3,
+    "gradient": 1,
+}
 
 
 def foreign_picture(rng: np.random.Generator, kind: str, world: Raster) -> Raster:
@@ -175,16 +187,17 @@ def foreign_picture(rng: np.random.Generator, kind: str, world: Raster) -> Raste
 
 
 def with_foreign(pictures: Tensor, where: Tensor, rng: np.random.Generator) -> Tensor:
-    """`pictures` (B, 3, H, W) uint8, with foreign ones, of all kinds alike, where `where` (B,) is true."""
+    """`pictures` (B, 3, H, W) uint8, with foreign ones where `where` (B,) is true; see `OFTENNESS`."""
     pictures = pictures.clone()
+    shares = np.array([OFTENNESS[kind] for kind in FOREIGN_KINDS]) / sum(OFTENNESS.values())
     for i in where.nonzero()[:, 0].tolist():
-        kind = FOREIGN_KINDS[rng.integers(len(FOREIGN_KINDS))]
+        kind = FOREIGN_KINDS[rng.choice(len(FOREIGN_KINDS), p=shares)]
         pictures[i] = _foreign(rng, kind, pictures[i])
     return pictures
 
 
 def foreign_pool(store: PictureStore, count: int, seed: int) -> Tensor:
-    """(count, 3, H, W) uint8, foreign pictures of all kinds alike, the i-th made of the i-th of `store`."""
+    """(count, 3, H, W) uint8, foreign pictures as in `with_foreign`, the i-th made of the i-th of `store`."""
     store.draw(count)
     starts = range(0, count, store.chunk)
     jobs = [(store, start, min(start + store.chunk, count), seed) for start in starts]

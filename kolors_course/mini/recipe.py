@@ -59,7 +59,7 @@ RECIPES = {
     "cpu": MiniRecipe(
         VaeConfig(),
         VaeConfig(steps=1500, learning_rate=1e-3, seed=1),
-        replace(FOREIGN, steps=10000, batch_size=12, learning_rate=3e-4),
+        replace(FOREIGN, steps=2600, batch_size=12, learning_rate=6e-4, muon=True, checkpoint_every=200),
         ProbeConfig(),
         BaseConfig(),
     ),

@@ -1,9 +1,11 @@
 """What the base model draws while it is trained."""
 
+from dataclasses import replace
+
 from diffusers.utils import make_image_grid
 from PIL import Image
 
-from kolors_course.kolors import KolorsModel, Sampling, generate
+from kolors_course.kolors import KolorsModel, generate
 
 SAMPLE_PROMPTS = (
     "a rabbit on a snowy field at night",
@@ -33,9 +35,7 @@ SAMPLE_PROMPTS = (
 )
 
 
-def sample_sheet(
-    model: KolorsModel, prompts: tuple[str, ...] = SAMPLE_PROMPTS, guidance_scale: float = 4.0
-) -> Image.Image:
+def sample_sheet(model: KolorsModel, prompts: tuple[str, ...] = SAMPLE_PROMPTS) -> Image.Image:
     """The fixed prompts with fixed seeds, eight in a row."""
-    pictures = generate(model, prompts, range(len(prompts)), Sampling(20, guidance_scale, batch_size=16))
+    pictures = generate(model, prompts, range(len(prompts)), replace(model.sampling, batch_size=16))
     return make_image_grid(pictures, len(pictures) // 8, 8)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from diffusers import KolorsPipeline
 
-from kolors_course.kolors import KolorsModel
+from kolors_course.kolors import KolorsModel, write_sampling
 from kolors_course.mini.networks import kolors_scheduler
 
 
 def save_mini(model: KolorsModel, folder: Path) -> None:
-    """Write the diffusers directory: U-Net and VAE in half precision.
+    """Write the diffusers directory: U-Net and VAE in half precision, and how the model is sampled.
 
     The text encoder stays in single precision: transformers loads it in the type it finds, and stock
     `KolorsPipeline.from_pretrained(folder)` would otherwise mix half and single precision.
@@ -25,6 +25,7 @@ def save_mini(model: KolorsModel, folder: Path) -> None:
         scheduler=kolors_scheduler(),
         force_zeros_for_empty_prompt=False,
     ).save_pretrained(folder)
+    write_sampling(folder, model.sampling)
     for path in folder.glob("*/config.json"):  # where a part was loaded from is nobody else's path
         config = json.loads(path.read_text(encoding="utf-8"))
         if config.pop("_name_or_path", None) is not None:

@@ -26,7 +26,8 @@ def draw_story(
     """One picture for each panel, from its prompt, negative prompt and seed.
 
     Args:
-        sampling: its negative prompt, if any, stands instead of the story's; a panel's own one wins.
+        sampling: its negative prompt, if any, stands instead of the story's; a panel's own one wins. None for the
+            model's own.
         progress: called with the number of panels finished so far.
         watch: see `kolors_course.kolors.generate`.
 

@@ -15,7 +15,7 @@ from kolors_course.art.facts import scene_of
 from kolors_course.diffusion.samplers import has_spacing
 from kolors_course.errors import CourseError, brief
 from kolors_course.kolors.calls import planned_calls
-from kolors_course.kolors.sampling import Sampling
+from kolors_course.kolors.settings import Sampling
 from kolors_course.lora import parse_lora_argument
 from kolors_course.sweep.axes import NO_LORA, Axis
 
@@ -64,18 +64,22 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Cell:
-    """A value of each axis, and what they make of the fixed settings."""
+    """A value of each axis, and what they make of the fixed settings.
+
+    `note` says what else is known of it, such as that today's pictures are drawn so.
+    """
 
     values: tuple[float | str, ...]
     sampling: Sampling
     loras: Loras
     wanted: tuple[Wanted, ...]
     calls: int  # of the network, for one picture
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Axes, what is fixed, and the cells: the last axis changes slowest."""
+    """Axes, what is fixed, and the cells: the last axis changes slowest. Behind the grid stand those beside it."""
 
     axes: tuple[Axis, ...]
     fixed: Fixed
@@ -90,12 +94,19 @@ class Sweep:
         return tuple(dict.fromkeys(path for cell in self.cells for path, _ in cell.loras))
 
 
-def plan_sweep(axes: Sequence[Axis], fixed: Fixed, skip_impossible: bool = False) -> Sweep:
+def plan_sweep(
+    axes: Sequence[Axis],
+    fixed: Fixed,
+    skip_impossible: bool = False,
+    beside: Mapping[str, Sampling] | None = None,
+) -> Sweep:
     """All cells, each known to be possible; no model is needed.
 
     Args:
         skip_impossible: leave out the spacings that a sampler with timesteps of its own does not have, instead of
             refusing them.
+        beside: settings to compare the grid with, each with its note; only what the axes change counts, and no axis
+            may change anything else than `SAMPLED`.
 
     Raises:
         CourseError: axes that do not go together or with what is fixed, a cell that cannot be drawn (the message
@@ -118,6 +129,12 @@ def plan_sweep(axes: Sequence[Axis], fixed: Fixed, skip_impossible: bool = False
             raise CourseError(f"{_named(axes, values)}: {error}") from None
     if not cells:
         raise CourseError("these samplers have timesteps of their own; let spacing be leading, too")
+    for note, sampling in (beside or {}).items():
+        values = tuple(getattr(sampling, SAMPLED[axis.name]) for axis in axes)
+        cell = _cell(axes, values, fixed, _sampling(axes, values, fixed.sampling))
+        i = next((i for i, other in enumerate(cells) if other.sampling == cell.sampling), len(cells))
+        notes = [*filter(None, [cells[i].note]), note] if i < len(cells) else [note]
+        cells[i : i + 1] = [replace(cell, note=", ".join(notes))]
     return Sweep(tuple(axes), fixed, tuple(cells))
 
 
@@ -174,7 +191,7 @@ def _sampling(axes: Sequence[Axis], values: Sequence[float | str], sampling: Sam
     """`sampling` with what a cell's values change of it."""
     named = zip(axes, values, strict=True)
     changes: dict[str, Any] = {SAMPLED[axis.name]: value for axis, value in named if axis.name in SAMPLED}
-    return replace(sampling, **changes)
+    return sampling.but(**changes)
 
 
 def _cell(axes: Sequence[Axis], values: Sequence[float | str], fixed: Fixed, sampling: Sampling) -> Cell:

@@ -27,6 +27,8 @@ def sweep_table(sweep: Sweep, cells: Sequence[Measured], choice: Recommendation 
         heads.append("variety")
     if choice:
         heads.append("shortfall")
+    if any(cell.note for cell in sweep.cells):
+        heads.append("note")
     lines = [
         "| " + " | ".join(heads) + " |",
         "|" + "---|" * len(sweep.axes) + "---:|" * (len(heads) - len(sweep.axes)),
@@ -43,8 +45,10 @@ def sweep_table(sweep: Sweep, cells: Sequence[Measured], choice: Recommendation 
             words.append("–" if measured.variety is None else f"{measured.variety:.2f}")
         if choice:
             words.append(f"{choice.shortfalls[i]:.2f}")
+        if "note" in heads:
+            words.append(cell.note)
         bold = MARK if choice and i == choice.chosen else ""
-        lines.append("| " + " | ".join(f"{bold}{word}{bold}" for word in words) + " |")
+        lines.append("| " + " | ".join(f"{bold}{word}{bold}" if word else "" for word in words) + " |")
     return lines
 
 
@@ -68,6 +72,7 @@ def _facts(sweep: Sweep, cell: Cell, measured: Measured) -> dict[str, Any]:
         "guidance": sampling.guidance_scale,
         "sampler": sampling.sampler,
         "spacing": sampling.spacing,
+        **({"note": cell.note} if cell.note else {}),
         "denoise": sampling.denoise,
         "loras": [f"{path}:{strength:g}" for path, strength in cell.loras],
         **({"prompt": cell.wanted[0].prompt, "seed": cell.wanted[0].seed} if len(cell.wanted) == 1 else {}),

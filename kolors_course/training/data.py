@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from kolors_course.dataset import Dataset
 from kolors_course.dataset.buckets import assign_bucket, candidate_buckets, step_for
 from kolors_course.kolors.model import KolorsModel
-from kolors_course.kolors.sampling import Sampling
 from kolors_course.training.batches import PictureStream
 from kolors_course.training.cache import EncodedPictures, Encoder, encode_captions, encode_dataset
 from kolors_course.training.randomness import CROP, generator_for
@@ -14,8 +13,6 @@ from kolors_course.training.recipe import LoraTraining
 from kolors_course.training.samples import SampleSheet
 from kolors_course.training.store import Store
 from kolors_course.training.validation import hold_out
-
-SAMPLE_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -141,5 +138,5 @@ def _jobs(
 def _sample_sheet(encoder: Encoder, recipe: LoraTraining) -> SampleSheet | None:
     if not recipe.sample_prompts:
         return None
-    sampling = Sampling(size=recipe.size, steps=SAMPLE_STEPS, batch_size=recipe.batch_size)
+    sampling = replace(encoder.model.sampling, size=recipe.size, batch_size=recipe.batch_size)
     return SampleSheet.encode(encoder, recipe.sample_prompts, sampling)

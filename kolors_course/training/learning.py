@@ -58,6 +58,19 @@ class Learner(Protocol):
         ...
 
 
+class Optimizer(Protocol):
+    """What of an optimizer a training uses; those of torch are such, and so is one made of two of them."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]: ...
+
+    def step(self) -> Any: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
 def parameters_of(learner: Learner) -> list[nn.Parameter]:
     """The parameters of all groups of a learner, which the optimizer changes."""
     return [parameter for group in learner.groups() for parameter in group["params"]]
@@ -99,7 +112,7 @@ class Training:
 
     learner: Learner
     gradients: Gradients
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     rates: Callable[[int], Sequence[float]]
     clip: Callable[[], Any] = _unclipped
     average: EMAModel | None = None

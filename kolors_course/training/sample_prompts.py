@@ -22,7 +22,7 @@ class SamplePrompt:
     Attributes:
         seed: None for its place among the prompts, counted from 0.
         negative: what the picture is led away from.
-        guidance: None for the usual scale.
+        guidance: None for the scale of the model.
 
     Raises:
         CourseError: the prompt is empty, or a number out of range.

@@ -9,7 +9,8 @@ from PIL import Image
 from kolors_course.kolors.latents import decode_latents
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import LivePrompts, PromptEmbeds
-from kolors_course.kolors.sampling import Sampling, draw_latents
+from kolors_course.kolors.sampling import draw_latents
+from kolors_course.kolors.settings import Sampling
 from kolors_course.training.cache import Encoder
 from kolors_course.training.sample_prompts import SamplePrompt
 

@@ -15,27 +15,18 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
 
 
-def add_sampling(parser: argparse.ArgumentParser, guidance: float = 5.0) -> None:
-    parser.add_argument(
-        "--steps", type=number(STEPS), default=25, help="sampling steps (default %(default)s)"
-    )
-    parser.add_argument(
-        "--guidance",
-        type=number(GUIDANCE),
-        default=guidance,
-        help="guidance scale; 1 is none (default %(default)s)",
-    )
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    """How to sample; what is not given is the model's own, which `--lora` may change."""
+    own = "(default: the model's own)"
+    parser.add_argument("--steps", type=number(STEPS), help=f"sampling steps {own}")
+    parser.add_argument("--guidance", type=number(GUIDANCE), help=f"guidance scale; 1 is none {own}")
     parser.add_argument(
         "--sampler",
-        default="euler",
         choices=(*SAMPLERS, *STOCHASTIC_SAMPLERS),
         metavar="NAME",
-        help=f"{', '.join(SAMPLERS)}; drawing noise on the way: {', '.join(STOCHASTIC_SAMPLERS)} "
-        "(default %(default)s)",
+        help=f"{', '.join(SAMPLERS)}; drawing noise on the way: {', '.join(STOCHASTIC_SAMPLERS)} {own}",
     )
-    parser.add_argument(
-        "--spacing", default="leading", choices=SPACINGS, help="timesteps to visit (default %(default)s)"
-    )
+    parser.add_argument("--spacing", choices=SPACINGS, help=f"timesteps to visit {own}")
     parser.add_argument(
         "--batch_size", type=number(COUNT), default=8, help="pictures at a time (default %(default)s)"
     )

@@ -4,6 +4,7 @@
     kolors-course sweep --prompt 夜晚城市里的一只猫 --x word=猫,狗,兔子 --y word=夜晚,白天 --z seed=0..2
     kolors-course sweep --scenes 16 --x steps=2..8:2 --y guidance=1,2,5 --z spacing=leading,trailing
     kolors-course sweep --recommend --lora data/loras/ink.safetensors --style ink -o outputs/ink-sweep
+    kolors-course sweep --recommend --over steps=4,8 --scenes 50 --adopt
 
 An axis is NAME=VALUE,VALUE,...
 
@@ -21,8 +22,10 @@ kept in cells/ of the output folder: the same command again draws only what is m
 
 --recommend sweeps steps, guidance, sampler and spacing together and names the cheapest settings that are not worse
 than the best: in no fact, nor in style or shape fidelity, below the 95 % interval of the grid's best value. Of these
-the fewest network calls win. It writes recommendation.md and recommendation.json, which say how they were made. It
-may take hours; interrupt it when you like.
+the fewest network calls win. Beside the grid stand what holds for the model today, and what is published for full
+Kolors. It writes recommendation.md and recommendation.json, which say how they were made; with --adopt also
+sampling.json of the model's folder, or, with one --lora, that file's metadata: all that draws follows them. It may
+take hours; interrupt it when you like.
 """
 
 import argparse
@@ -40,9 +43,9 @@ from kolors_course.sweep.axes import Axis, parse_axis
 # What --recommend draws where nothing else is asked for.
 SCENES = 100
 GRID = (
-    "steps=2,3,4,6,8,12,25",
-    "guidance=1,1.5,2,3,5",
-    "sampler=euler,dpm++2m,unipc",
+    "steps=2,4,6,8",
+    "guidance=1,2,3,5",
+    "sampler=euler,dpm++2m",
     "spacing=leading,trailing",
 )
 
@@ -65,6 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--y", type=axis, metavar="AXIS", help="what changes from row to row")
     add("--z", type=axis, metavar="AXIS", help="what changes from block to block")
     add("--recommend", action="store_true", help="choose steps, guidance, sampler and spacing by measuring")
+    add(
+        "--adopt",
+        action="store_true",
+        help="with --recommend: put it in force for the model, or for one --lora",
+    )
     add(
         "--over",
         type=axis,

@@ -13,6 +13,8 @@ from kolors_course.ranges import SEEDS
 CATEGORY = "Kolors course"
 KolorsModelWire = io.Custom("KOLORS_MODEL")
 KolorsPromptWire = io.Custom("KOLORS_PROMPT")
+# What leaves a setting to the model.
+OWN: dict[str, Any] = {"steps": 0, "guidance_scale": -1.0, "sampler": "auto", "spacing": "auto"}
 
 
 def model_input() -> io.Input:
@@ -32,23 +34,34 @@ def seed_input() -> io.Input:
 
 
 def sampling_inputs() -> list[io.Input]:
-    """How to sample; the fields of `kolors_course.kolors.Sampling`."""
+    """How to sample; the fields of `kolors_course.kolors.Sampling`, each of which may be left to the model."""
     return [
-        io.Int.Input("steps", default=25, min=1, max=1000, tooltip="More steps, finer detail, more time."),
+        io.Int.Input(
+            "steps",
+            default=OWN["steps"],
+            min=0,
+            max=1000,
+            tooltip="More steps, finer detail, more time. 0 is what the model, or its LoRA, wants.",
+        ),
         io.Float.Input(
             "guidance_scale",
-            default=5.0,
-            min=0.0,
+            default=OWN["guidance_scale"],
+            min=-1.0,
             max=30.0,
             step=0.1,
-            tooltip="How strictly the prompt is followed; 1 is no guidance. Kolors recommends 5.",
+            tooltip="How strictly the prompt is followed; 1 is no guidance, -1 what the model, or its LoRA, wants.",
         ),
-        io.Combo.Input("sampler", options=[*SAMPLERS, *STOCHASTIC_SAMPLERS], default="euler"),
+        io.Combo.Input(
+            "sampler",
+            options=[OWN["sampler"], *SAMPLERS, *STOCHASTIC_SAMPLERS],
+            default=OWN["sampler"],
+            tooltip="auto is what the model, or its LoRA, wants.",
+        ),
         io.Combo.Input(
             "spacing",
-            options=list(SPACINGS),
-            default="leading",
-            tooltip="Which noise levels the steps visit; Kolors ships leading.",
+            options=[OWN["spacing"], *SPACINGS],
+            default=OWN["spacing"],
+            tooltip="Which noise levels the steps visit. auto is what the model, or its LoRA, wants.",
         ),
     ]
 
@@ -71,6 +84,7 @@ def complaint(check: Callable[[str], object], value: str | None) -> bool | str:
 
 
 def sampling_with(model: KolorsModel, width: int, height: int, **fields: Any) -> Sampling:
-    """The settings that the inputs say; a side of 0 is the model's own."""
+    """The settings that the inputs say; a side of 0, and a value of `OWN`, are the model's own."""
     own = model.default_size
-    return Sampling(size=(width or own, height or own), **fields)
+    chosen = {name: value for name, value in fields.items() if name not in OWN or value != OWN[name]}
+    return model.sampling.but(size=(width or own, height or own), **chosen)

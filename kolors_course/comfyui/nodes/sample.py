@@ -129,6 +129,6 @@ class KolorsCourseSampler(io.ComfyNode):
             range(seed, seed + batch_size),
             sampling,
             original,
-            watcher(kolors, steps - sampling.first_step),
+            watcher(kolors, sampling.steps - sampling.first_step),
         )
         return io.NodeOutput(to_latent(latents / scaling_factor))

@@ -93,7 +93,7 @@ class KolorsCourseStoryboard(io.ComfyNode):
         )
         rows = [model.model, model.base] if model.loras and compare else [model.model]
         batches = math.ceil(len(story.panels) / sampling.batch_size) * len(rows)
-        watch = watcher(model.model, steps * batches)
+        watch = watcher(model.model, sampling.steps * batches)
         panels, *base = [draw_story(kolors, story, sampling, watch=watch) for kolors in rows]
         page = story_page(story, panels, *base, footer=footer)
         return io.NodeOutput(pictures_to_image([page]), pictures_to_image(panels))
