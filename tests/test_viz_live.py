@@ -4,6 +4,7 @@ import base64
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -24,7 +25,7 @@ FOX, OWL = "a fox at night", "an owl on the beach"
 @pytest.fixture
 def live(tiny_model):
     before = threading.enumerate()
-    live = LivePicture(tiny_model, FOX, 7, sampling=QUICK)
+    live = LivePicture(replace(tiny_model, sampling=QUICK), FOX, 7)
     yield live
     live.close()
     assert threading.enumerate() == before
@@ -202,6 +203,14 @@ def test_pictures_of_the_page_and_of_the_widget_are_right_when_drawn_at_once(tin
         load_lora(model.unet, lora_file, -1.0)
         page_is_done.set()
     assert (pixels(live.picture.value) == drawn(styled, OWL)).all()
+    live.close()
+
+
+def test_a_start_beyond_the_sliders_is_kept(tiny_model, lora_file):
+    far = {"seed": 2**32 - 1, "guidance": 30.0, "strength": -2.0}
+    live = LivePicture(tiny_model, FOX, loras=[lora_file], sampling=QUICK, **far)
+    (strength,) = live.strengths
+    assert (live.seed.value, live.guidance.value, strength.value) == tuple(far.values())
     live.close()
 
 

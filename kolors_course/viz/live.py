@@ -27,7 +27,7 @@ from kolors_course.errors import CourseError, enough_memory, on_one_line
 from kolors_course.kolors import KolorsModel, Sampling
 from kolors_course.ranges import SEEDS
 from kolors_course.viz.canvas import PICTURE_DPI
-from kolors_course.viz.live_drawing import LiveDrawing, Wish
+from kolors_course.viz.live_drawing import LiveDrawing, PictureRequest
 from kolors_course.viz.newest import NewestFirst
 from kolors_course.viz.plots import picture_strip
 
@@ -58,7 +58,7 @@ class LivePicture(HBox):
 
     state = Enum(tuple(_BARS), "done")
     _open: ClassVar[dict[str, "LivePicture"]] = {}
-    _worker: NewestFirst[Wish] | None = None
+    _worker: NewestFirst[PictureRequest] | None = None
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class LivePicture(HBox):
         Args:
             prompt, seed, guidance, strength: where the controls start; `guidance` is that of `sampling` if None.
                 Blanks around the prompt do not count.
+            sampling: how model and LoRAs want it if None.
             loras: files; each gets a control of its strength.
             place: there is one live picture in each place: a new one closes the old, so that a cell can run again.
 
@@ -85,10 +86,10 @@ class LivePicture(HBox):
         """
         if place in self._open:
             self._open[place].close()
-        sampling = sampling or Sampling()
+        self._drawing = LiveDrawing(model, loras, sampling)
+        sampling = self._drawing.sampling
         guidance = sampling.guidance_scale if guidance is None else guidance
-        start = Wish(prompt.strip(), seed, guidance, (strength,) * len(loras))
-        self._drawing = LiveDrawing(model, sampling, loras)
+        start = PictureRequest(prompt.strip(), seed, guidance, (strength,) * len(loras))
         picture = self._drawing.draw(start)
         self._still = _still(picture, start)
         self._make_controls(start, [Path(path).stem for path in loras])
@@ -102,13 +103,13 @@ class LivePicture(HBox):
         self._open[place] = self
         self._worker = worker = NewestFirst(self._work, self._failed, done=start, name=place)
         for control in self._controls():
-            control.observe(lambda change: worker.ask(self.wish), "value")
+            control.observe(lambda change: worker.ask(self.request), "value")
 
     @property
-    def wish(self) -> Wish:
+    def request(self) -> PictureRequest:
         """What the controls ask for."""
         strengths = tuple(control.value for control in self.strengths)
-        return Wish(self.prompt.value.strip(), self.seed.value, self.guidance.value, strengths)
+        return PictureRequest(self.prompt.value.strip(), self.seed.value, self.guidance.value, strengths)
 
     def close(self) -> None:
         """End the thread and take the widget off the page."""
@@ -121,17 +122,19 @@ class LivePicture(HBox):
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**options)
-        return bundle | {"image/png": self._still, "text/plain": f"LivePicture of {self.wish}"}
+        return bundle | {"image/png": self._still, "text/plain": f"LivePicture of {self.request}"}
 
-    def _make_controls(self, start: Wish, names: Sequence[str]) -> None:
-        guidances = {"min": 1.0, "max": max(STRONGEST_GUIDANCE, start.guidance_scale), "step": 0.5}
+    def _make_controls(self, start: PictureRequest, names: Sequence[str]) -> None:
+        # A start beyond the ends of its slider would be moved there, and not be what is shown.
+        def slider(value: float, low: float, high: float, step: float, name: str) -> FloatSlider:
+            ends = {"min": min(low, value), "max": max(high, value)}
+            return FloatSlider(value, **ends, step=step, description=name)
+
         self.prompt = Textarea(start.prompt, description="prompt", rows=3)
-        self.seed = BoundedIntText(
-            start.seed, min=0, max=SEEDS - 1, description="seed", continuous_update=True
-        )
-        self.guidance = FloatSlider(start.guidance_scale, description="guidance", **guidances)
+        self.seed = BoundedIntText(start.seed, max=SEEDS - 1, description="seed", continuous_update=True)
+        self.guidance = slider(start.guidance_scale, 1.0, STRONGEST_GUIDANCE, 0.5, "guidance")
         self.strengths = tuple(
-            FloatSlider(strength, max=max(STRONGEST_LORA, strength), step=0.05, description=name)
+            slider(strength, 0.0, STRONGEST_LORA, 0.05, name)
             for name, strength in zip(names, start.strengths, strict=True)
         )
 
@@ -145,11 +148,11 @@ class LivePicture(HBox):
         )
         self.message, self.unknown = HTML("done"), HTML(layout=_NOTE)
 
-    def _work(self, wish: Wish, check: Callable[[], None]) -> None:
+    def _work(self, request: PictureRequest, check: Callable[[], None]) -> None:
         """Draw and show what was asked for. Only the thread writes here, so what it wrote last is the newest."""
         self._say("drawing", "drawing …")
         self.progress.value = 0
-        self.unknown.value = escape(self._drawing.unknown_words(wish))
+        self.unknown.value = escape(self._drawing.unknown_words(request))
 
         def watch(state: SamplerState) -> None:
             check()
@@ -158,7 +161,7 @@ class LivePicture(HBox):
                 self.picture.value = _png(self._drawing.guess(state))
 
         with enough_memory():
-            self.picture.value = _png(self._drawing.draw(wish, watch))
+            self.picture.value = _png(self._drawing.draw(request, watch))
         self._say("done", "done")
 
     def _failed(self, error: Exception) -> None:
@@ -177,10 +180,10 @@ def _png(picture: Picture) -> bytes:
     return file.getvalue()
 
 
-def _still(picture: Picture, wish: Wish) -> str:
+def _still(picture: Picture, request: PictureRequest) -> str:
     """A PNG of the picture with what it was drawn from, in base64."""
-    strengths = "".join(f", LoRA {strength:g}" for strength in wish.strengths)
-    title = f"{wish.prompt} seed {wish.seed}, guidance {wish.guidance_scale:g}{strengths}"
+    strengths = "".join(f", LoRA {strength:g}" for strength in request.strengths)
+    title = f"{request.prompt} seed {request.seed}, guidance {request.guidance_scale:g}{strengths}"
     file = BytesIO()
     picture_strip([picture], [title], side=SIDE / PICTURE_DPI).savefig(file, dpi=PICTURE_DPI)
     return b64encode(file.getvalue()).decode()

@@ -21,10 +21,11 @@ from kolors_course.kolors.words import unknown_note
 from kolors_course.lora import load_lora, set_lora_strengths, share_weights
 from kolors_course.lora.adapter import loaded_adapters
 from kolors_course.lora.triggers import trigger_words
+from kolors_course.lora.wishes import with_wishes
 
 
 @dataclass(frozen=True)
-class Wish:
+class PictureRequest:
     """What one picture depends on, besides the model.
 
     Attributes:
@@ -48,27 +49,34 @@ class LiveDrawing:
     At strength 0 of all LoRAs, the picture is the base model's, to the bit.
     """
 
-    def __init__(self, model: KolorsModel, sampling: Sampling, loras: Sequence[str | Path] = ()):
+    def __init__(
+        self, model: KolorsModel, loras: Sequence[str | Path] = (), sampling: Sampling | None = None
+    ):
         """Read the LoRAs.
+
+        Args:
+            sampling: how model and LoRAs want it if None.
 
         Raises:
             CourseError: a LoRA cannot be read or does not fit, see `load_lora`; a picture does not fit into
                 memory.
         """
-        check_drawing(model, sampling, 1)
-        self.sampling = sampling
+        self.sampling = sampling or with_wishes(model.sampling, loras)
+        check_drawing(model, self.sampling, 1)
         self._plain = _beside(model)
         self._styled = _beside(model) if loras else self._plain
         parts = {"text_encoder": self._styled.text_encoder}
         self._adapters = [load_lora(self._styled.unet, path, **parts).adapter_name for path in loras]
         self._known = [word for path in loras for word in trigger_words(path)]
 
-    def unknown_words(self, wish: Wish) -> str:
+    def unknown_words(self, request: PictureRequest) -> str:
         """One line about the words that neither Kolors-mini nor a LoRA here knows, or ""; see `unknown_note`."""
-        return unknown_note(self._plain, [wish.prompt], self._known)
+        return unknown_note(self._plain, [request.prompt], self._known)
 
     @torch.no_grad()
-    def draw(self, wish: Wish, watch: Callable[[SamplerState], None] | None = None) -> Image.Image:
+    def draw(
+        self, request: PictureRequest, watch: Callable[[SamplerState], None] | None = None
+    ) -> Image.Image:
         """The picture that `generate` draws.
 
         Args:
@@ -77,13 +85,13 @@ class LiveDrawing:
         Raises:
             CourseError: a prompt, seed, guidance or strength that cannot be drawn.
         """
-        model = self._with_loras(wish.strengths)
-        sampling = replace(self.sampling, guidance_scale=wish.guidance_scale)
+        model = self._with_loras(request.strengths)
+        sampling = replace(self.sampling, guidance_scale=request.guidance_scale)
         prompt, negative = (
             encode_prompts(model.tokenizer, model.text_encoder, [text])
-            for text in (wish.prompt, sampling.negative_prompt)
+            for text in (request.prompt, sampling.negative_prompt)
         )
-        latents = draw_latents(model, prompt, negative, [wish.seed], sampling, watch=watch)
+        latents = draw_latents(model, prompt, negative, [request.seed], sampling, watch=watch)
         return decode_latents(model, latents)[0]
 
     def guess(self, state: SamplerState) -> Image.Image:
