@@ -48,6 +48,7 @@ test: $(READY) lint
 
 lab: $(READY)
 	$(VENV_PYTHON) -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. --allow-root \
+		--ServerApp.contents_manager_class=scripts.notebook_form.CourseFiles \
 		--LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
 render: $(READY)

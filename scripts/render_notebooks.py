@@ -21,18 +21,15 @@ from kernel_client import AttentiveManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode, ValidationError
+from notebook_form import METADATA, WIDGET_VIEW, tidied
 
 from kolors_course.files import atomic_path
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-METADATA = {
-    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-    "language_info": {"name": "python"},
-}
-KEPT_CELL_METADATA = ("tags", "jupyter")
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 MACHINE_PATH = re.compile(r"(?:/(?:home|Users|root|tmp|work|var/folders)/|[A-Z]:\\\\?Users\\)[^\s\"'<>)]*")
 EMBEDDED_FILE = re.compile(r"base64,[A-Za-z0-9+/=\s\\]+")
+# nbval reads both, but the comment stands where a learner reads.
+CHECK_COMMENT, CHECK_TAG = "# NBVAL_CHECK_OUTPUT", "nbval-check-output"
 MAX_BYTES = 1_500_000
 CELL_TIMEOUT = 900  # seconds
 UNATTENDED = {
@@ -69,24 +66,6 @@ def execute(path: Path) -> NotebookNode:
     return tidied(notebook)
 
 
-def tidied(notebook: NotebookNode) -> NotebookNode:
-    """`notebook` with only the metadata a reader needs, and without widgets, which die with the kernel.
-
-    Of a widget that brings a picture of itself, the picture stays.
-    """
-    notebook.metadata = nbformat.from_dict(METADATA)
-    for cell in notebook.cells:
-        cell.metadata = nbformat.from_dict(
-            {name: value for name, value in cell.metadata.items() if name in KEPT_CELL_METADATA}
-        )
-        if cell.cell_type == "code":
-            for output in cell.outputs:
-                if "image/png" in (data := output.get("data", {})):
-                    data.pop(WIDGET_VIEW, None)
-            cell.outputs = [output for output in cell.outputs if WIDGET_VIEW not in output.get("data", {})]
-    return notebook
-
-
 def problems(notebook: NotebookNode) -> list[str]:
     """What keeps `notebook` from being committed; empty when nothing does."""
     try:
@@ -102,8 +81,10 @@ def problems(notebook: NotebookNode) -> list[str]:
 def _problems_of_the_whole(notebook: NotebookNode) -> Iterator[str]:
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
         yield "its kernel is not python3"
-    if "widgets" in notebook.metadata:
+    elif "widgets" in notebook.metadata:
         yield "it stores widget state"
+    elif notebook.metadata != METADATA:
+        yield "its metadata is not what `make render` and `make lab` write"
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     counts = [cell.execution_count for cell in code]
     if counts != list(range(1, len(code) + 1)):
@@ -117,6 +98,8 @@ def _problems_of_the_whole(notebook: NotebookNode) -> Iterator[str]:
 
 def _problems_of_a_cell(cell: NotebookNode) -> Iterator[str]:
     texts = [cell.source]
+    if CHECK_COMMENT in cell.source:
+        yield f"it is marked by a comment; give it the tag {CHECK_TAG}"
     for output in cell.get("outputs", []):
         data = output.get("data", {})
         if output.output_type == "error" and "raises-exception" not in cell.metadata.get("tags", []):

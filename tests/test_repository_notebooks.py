@@ -1,6 +1,7 @@
 """Every committed notebook is complete, tidy and portable; and the checker would notice if it were not."""
 
 import nbformat
+import notebook_form
 import pytest
 import render_notebooks
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -23,7 +24,7 @@ def good_notebook():
         new_code_cell("import kolors_course", execution_count=1),
         new_code_cell("print(6 * 7)", execution_count=2, outputs=[new_output("stream", text="42\n")]),
     ]
-    return new_notebook(cells=cells, metadata=render_notebooks.METADATA)
+    return new_notebook(cells=cells, metadata=notebook_form.METADATA)
 
 
 def outputs(*found):
@@ -56,7 +57,7 @@ def invalid(notebook):
     notebook.cells[0].cell_type = "poem"
 
 
-WIDGET = new_output("display_data", data={render_notebooks.WIDGET_VIEW: {"model_id": "0"}})
+WIDGET = new_output("display_data", data={notebook_form.WIDGET_VIEW: {"model_id": "0"}})
 PATHS = ("/home/ada/x.png", "/Users/ada/x.png", "/root/x", "/tmp/x", r"C:\Users\ada")
 
 
@@ -70,6 +71,8 @@ def test_a_good_notebook_passes():
         (invalid, "not a valid notebook"),
         (metadata(kernelspec={"name": "conda-env", "display_name": "x"}), "kernel is not python3"),
         (metadata(widgets={}), "widget state"),
+        (metadata(language_info={"name": "python"}), "not what `make render`"),
+        (source("# NBVAL_CHECK_OUTPUT\nimport kolors_course"), "the tag nbval-check-output"),
         (unrun, "not run once"),
         (shuffled, "not run once"),
         (source("import numpy"), "does not import kolors_course"),
@@ -110,7 +113,7 @@ def test_tidying_keeps_tags_and_text_and_drops_the_rest():
     notebook.metadata.widgets = {}
     notebook.cells[2].metadata = {"tags": ["a"], "execution": {"iopub.busy": "now"}}
     notebook.cells[2].outputs.append(WIDGET)
-    tidy = render_notebooks.tidied(nbformat.from_dict(notebook))
+    tidy = notebook_form.tidied(nbformat.from_dict(notebook))
     assert render_notebooks.problems(tidy) == []
     assert tidy.cells[2].metadata == {"tags": ["a"]}
     assert [output.output_type for output in tidy.cells[2].outputs] == ["stream"]
@@ -120,7 +123,7 @@ def test_of_a_widget_with_a_picture_of_itself_the_picture_stays():
     notebook = good_notebook()
     both = {**WIDGET.data, "image/png": "iVBORw0KGgo="}
     notebook.cells[2].outputs = [new_output("execute_result", data=both, execution_count=2)]
-    tidy = render_notebooks.tidied(notebook)
+    tidy = notebook_form.tidied(notebook)
     assert [dict(output.data) for output in tidy.cells[2].outputs] == [{"image/png": "iVBORw0KGgo="}]
     assert render_notebooks.problems(tidy) == []
 
