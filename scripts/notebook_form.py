@@ -4,8 +4,8 @@
 
 `make render` writes this form. In `make lab` JupyterLab does, too (`CourseFiles`): opening a notebook leaves it as it
 was, and saving it changes what was changed and nothing else. JupyterLab by itself marks a notebook as unsaved when
-another version of Python ran it last; and of a widget it stores the number that it had in its kernel. Once that kernel
-is gone, "model not found" is all that is shown, even where a picture was stored beside the number.
+another version of Python ran it last; and of a widget it stores the number that it had in its kernel. Once that
+kernel is gone, "model not found" is all that is shown, even where a picture was stored beside the number.
 """
 
 import platform

@@ -2,8 +2,10 @@
 
 import asyncio
 import platform
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import notebook_form
@@ -75,6 +77,16 @@ def test_other_files_and_folders_are_none_of_its_business(files, tmp_path):
     asyncio.run(files.save(model | {"content": "b"}, "note.txt"))
     assert (tmp_path / "note.txt").read_text() == "b"
     assert {entry["name"] for entry in asyncio.run(files.get(""))["content"]} >= {"note.txt", "lesson.ipynb"}
+
+
+def test_make_lab_reads_and_writes_with_it():
+    root = Path(notebook_form.__file__).parents[1]
+    makefile = (root / "Makefile").read_text(encoding="utf-8")
+    module, name = re.findall(r"contents_manager_class=(\S+)\.(\w+)", makefile)[0]
+    # As `python -m jupyterlab` finds it: from the folder where make runs it.
+    code = f"from {module} import {name}; print({name}.__mro__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert "AsyncLargeFileManager" in done.stdout
 
 
 def test_the_filter_for_git_writes_the_same_form():
