@@ -83,16 +83,9 @@ def lora_file(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def tiny_profile(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """The profile mini is the tiny Kolors, and transformers' bars, which our command never shows, are off."""
-    from transformers.utils import logging
-
+    """The profile mini is the tiny Kolors."""
     monkeypatch.setenv("KOLORS_MODEL", str(tiny_folder))
     monkeypatch.delenv("KOLORS_PROFILE", raising=False)
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    yield
-    if shown:
-        logging.enable_progress_bar()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import same_weights
+from transformers.utils import logging
 
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.errors import CourseError
@@ -56,6 +57,14 @@ def test_a_loaded_model_is_frozen_and_knows_its_sizes(tiny_model):
     assert tiny_model.vae_scale_factor == 4
     assert tiny_model.default_size == 32
     assert torch.equal(tiny_model.schedule.alphas_cumprod, NoiseSchedule.kolors().alphas_cumprod)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_loading_shows_no_bar_and_leaves_the_setting_alone(shown, tiny_folder, capfd, monkeypatch):
+    monkeypatch.setattr(logging, "_tqdm_active", shown)
+    load_model(tiny_folder)
+    assert capfd.readouterr() == ("", "")
+    assert logging.is_progress_bar_enabled() is shown
 
 
 def test_three_paths_load_the_same_model(tiny_folder, tiny_model):

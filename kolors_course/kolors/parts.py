@@ -13,6 +13,7 @@ from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from transformers.utils import logging
 
 from kolors_course.errors import CourseError
 from kolors_course.kolors.compact import enable_text_bias
@@ -174,12 +175,25 @@ def _pickled(folder: Path) -> dict[str, Any]:
     return {"state_dict": tensors, "config": config}
 
 
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Without transformers' bar: in a notebook it is a widget, which is broken once the kernel has gone."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def _load(cls: Any, folder: Any, variant: str | None, options: dict[str, Any]) -> Any:
     """`cls.from_pretrained`, refusing files that leave a weight unset: it would be whatever was in memory."""
     files = None if "state_dict" in options else folder
-    part, info = cls.from_pretrained(
-        files, variant=variant, output_loading_info=True, local_files_only=True, **options
-    )
+    with _no_bars():
+        part, info = cls.from_pretrained(
+            files, variant=variant, output_loading_info=True, local_files_only=True, **options
+        )
     unset = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
     if unset:
         raise CourseError(
