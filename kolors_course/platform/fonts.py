@@ -77,9 +77,8 @@ def use_cjk_font() -> str:
             "No font with Chinese characters found: figures show them as boxes. Restore the course's "
             "data/fonts folder, or install a font (Debian, Ubuntu: apt install fonts-noto-cjk)."
         )
-    others = [name for name in matplotlib.rcParams["font.sans-serif"] if name not in families]
-    matplotlib.rcParams["font.family"] = ["sans-serif"]
-    matplotlib.rcParams["font.sans-serif"] = families + others
+    # Not as font.sans-serif: of the fonts that a generic family stands for, only the first is taken.
+    matplotlib.rcParams["font.family"] = list(dict.fromkeys([*families, "DejaVu Sans"]))
     return f"Figures draw Chinese with {families[0]}."
 
 
