@@ -29,8 +29,8 @@ GB2312_ROWS = (*range(1, 10), *range(16, 56))
 TYPOGRAPHY = (
     "\N{MINUS SIGN}\N{EN DASH}\N{EM DASH}\N{BULLET}\N{EURO SIGN}"  # used by figures, absent from GB 2312
 )
-# Of the em, as in other fonts for screens. Noto's own 0.224 is two pixels in small type, where letters are set on whole
-# pixels and may stand as far from one another: words ran together.
+# Of the em, as in other fonts for screens. Noto's own 0.224 is two pixels in small type, where letters are set on
+# whole pixels and may stand as far from one another: words ran together.
 SPACE = 0.32
 DROPPED_TABLES = ("BASE", "GDEF", "GPOS", "GSUB", "STAT", "vhea", "vmtx")
 

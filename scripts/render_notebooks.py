@@ -30,7 +30,7 @@ MACHINE_PATH = re.compile(r"(?:/(?:home|Users|root|tmp|work|var/folders)/|[A-Z]:
 EMBEDDED_FILE = re.compile(r"base64,[A-Za-z0-9+/=\s\\]+")
 # nbval reads both, but the comment stands where a learner reads.
 CHECK_COMMENT, CHECK_TAG = "# NBVAL_CHECK_OUTPUT", "nbval-check-output"
-MAX_BYTES = 1_500_000
+MAX_BYTES = 2_000_000
 CELL_TIMEOUT = 900  # seconds
 UNATTENDED = {
     "HF_HUB_OFFLINE": "1",
@@ -108,6 +108,9 @@ def _problems_of_a_cell(cell: NotebookNode) -> Iterator[str]:
             yield f"it writes to stderr: {output.text.strip()[:200]}"
         if WIDGET_VIEW in data:
             yield "it stores a widget"
+        yield from (
+            f"a figure cannot be read: {fault}" for fault in output.get("metadata", {}).get("faults", [])
+        )
         texts += [output.get("text", ""), "\n".join(output.get("traceback", []))]
         texts += [str(value) for kind, value in data.items() if not kind.startswith("image/")]
     for path in MACHINE_PATH.findall(EMBEDDED_FILE.sub("", "\n".join(texts))):

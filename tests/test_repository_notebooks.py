@@ -57,6 +57,7 @@ def invalid(notebook):
     notebook.cells[0].cell_type = "poem"
 
 
+BLURRED = new_output("display_data", data={"image/png": "AA"}, metadata={"faults": ["3 pt"]})
 WIDGET = new_output("display_data", data={notebook_form.WIDGET_VIEW: {"model_id": "0"}})
 PATHS = ("/home/ada/x.png", "/Users/ada/x.png", "/root/x", "/tmp/x", r"C:\Users\ada")
 
@@ -79,6 +80,7 @@ def test_a_good_notebook_passes():
         (outputs(new_output("error", ename="KeyError", evalue="", traceback=[])), "fails with KeyError"),
         (outputs(new_output("stream", name="stderr", text="UserWarning")), "stderr: UserWarning"),
         (outputs(WIDGET), "stores a widget"),
+        (outputs(BLURRED), "a figure cannot be read: 3 pt"),
         (outputs(new_output("stream", text="x" * render_notebooks.MAX_BYTES)), "MB"),
         *((outputs(new_output("stream", text=f"saved {path}")), "path of one machine") for path in PATHS),
         (source("import kolors_course\nopen('/home/ada/x')"), "path of one machine"),

@@ -45,7 +45,7 @@ def test_the_map_of_the_parts_states_the_models_own_sizes(tiny_model):
 def test_latents_are_shown_between_picture_and_decoded():
     figure = anatomy.latents_figure(RED, torch.randn(4, 2, 2), Image.new("RGB", (8, 8), (190, 0, 0)))
     titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
-    assert titles == ["picture", *(f"channel {i}" for i in range(4)), "decoded", "error (of 255)"]
+    assert titles == ["picture", *(f"channel {i}" for i in range(4)), "decoded", "error, up to 3 of 255"]
     error = figure.axes[6].images[0].get_array()
     assert error.max() == pytest.approx(10 / 3)
 

@@ -237,10 +237,10 @@ def test_a_saved_notebook_shows_the_picture_of_the_starting_values(tiny_model):
             live.prompt.value = OWL
         stills.append(live._repr_mimebundle_())
         live.close()
-    one, two = (base64.b64decode(still["image/png"]) for still in stills)
+    one, two = (base64.b64decode(still["image/png"]) for still, _ in stills)
     assert one == two
     assert Image.open(BytesIO(one)).width > 200
-    assert "application/vnd.jupyter.widget-view+json" in stills[0]
+    assert "application/vnd.jupyter.widget-view+json" in stills[0][0]
 
 
 @pytest.mark.parametrize("values", [{"seed": -1}, {"loras": ["missing.safetensors"]}, {"prompt": "\ud800"}])

@@ -1,16 +1,17 @@
 """The notebooks' figures: what is drawn, how it is labelled, and what is refused."""
 
+from base64 import b64decode
 from io import BytesIO
 
-import matplotlib
 import numpy as np
 import pytest
-from IPython.core.pylabtools import print_figure
+from matplotlib import pyplot
 from PIL import Image
 
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.errors import CourseError
 from kolors_course.viz import plots
+from kolors_course.viz.canvas import LETTERS, PAGE, SHOWN_DPI, in_lines
 
 
 def pictures(count, side=8):
@@ -57,15 +58,20 @@ def test_large_pictures_are_shrunk_and_the_callers_are_left_alone():
 
 def test_a_picture_is_shown_about_as_large_as_the_models_draw_it():
     figure = plots.picture_strip(pictures(3, 128), ["a", "b", "c"], row_labels=["row"], side=1.0)
-    figure.draw_without_rendering()
-    assert min(axis.get_window_extent().width for axis in figure.axes) > 105
+    figure.drawn()
+    assert min(axis.get_window_extent().width for axis in figure.axes) * SHOWN_DPI / figure.dpi > 105
+
+
+def test_a_row_that_is_too_long_is_made_to_fit_on_the_page():
+    figure = plots.picture_strip(pictures(16), ["a"] * 8, columns=8, row_labels=["before", "after"])
+    assert figure.get_figwidth() == pytest.approx(PAGE)
 
 
 def test_a_saved_strip_is_coarse_in_colour_and_true_to_it():
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     noise[:32] = (255, 0, 128)
     figure = plots.picture_strip([Image.fromarray(noise)], side=1.0)
-    found = np.asarray(Image.open(BytesIO(print_figure(figure))))  # as a notebook saves it
+    found = np.asarray(Image.open(BytesIO(b64decode(figure._repr_mimebundle_()[0]["image/png"]))))
     assert found.shape[2] == 3
     assert len(np.unique(found)) <= 43
     assert found[2, 2].tolist() == [255, 255, 255]
@@ -85,12 +91,12 @@ def test_a_saved_strip_is_coarse_in_colour_and_true_to_it():
     ],
 )
 def test_long_titles_are_broken(text, width, lines):
-    assert plots._broken(text, width) == "\n".join(lines)
+    assert in_lines(text, width / LETTERS) == "\n".join(lines)
 
 
 def test_nothing_is_lost_in_breaking():
     text = "一幅画：夜晚的沙丘上，左边是一朵向日葵 and a ferris wheel on the right"
-    assert plots._broken(text, 9).replace("\n", "").replace(" ", "") == text.replace(" ", "")
+    assert in_lines(text, 9 / LETTERS).replace("\n", "").replace(" ", "") == text.replace(" ", "")
 
 
 def test_loss_curve_shows_the_running_mean():
@@ -119,7 +125,7 @@ def test_schedule_plot_draws_both_curves_and_the_marks():
         assert axis.get_xlabel() == "timestep t"
         assert axis.get_ylabel()
         assert axis.get_title()
-    assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == [
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "SDXL",
         "Kolors",
         "start",
@@ -131,4 +137,4 @@ def test_schedule_plot_draws_both_curves_and_the_marks():
 def test_figures_are_closed_so_that_a_notebook_shows_them_once():
     plots.loss_curve([(1, 1.0)])
     plots.picture_strip(pictures(1))
-    assert matplotlib.pyplot.get_fignums() == []
+    assert pyplot.get_fignums() == []

@@ -1,52 +1,158 @@
-"""What the figures of the theory notebooks share: colours, and rows of equal panels."""
+"""What all figures of the notebooks share: their style, how they are shown, colours, and rows of equal panels."""
 
+import unicodedata
+from base64 import b64encode
+from collections.abc import Sequence
+from io import BytesIO
 from typing import Any
 
+import matplotlib
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image
 
+from kolors_course.viz.legible import SMALLEST, TextRecorder, faults_of
+
 INK, SOFT_INK, PALE, RED, BLUE = "#1f2430", "#667085", "#b9c2d0", "#c81420", "#1f5fa8"
 # Neighbours in this list stay apart for colour-blind readers too: they differ in brightness.
 COLOURS = (RED, BLUE, "#e08a00", "#3b8f3e", "#7a4fb0", "#16a0a0", "#b0478f", "#8a6a3a")
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#dbe7f5", "#8fb8e0", "#2f6fb5", "#123a6b"])
-_DPI = 76  # a cloud of a thousand dots compresses badly, and a notebook should stay small
-PICTURE_DPI = 128
-_LEVELS = 43  # of each colour in a saved PNG: at most 3 of 255 from the truth, and half the bytes
+
+PAGE = 8.0  # inches: what a notebook has room for in a window of 1280 px; wider figures would be shrunk
+SHOWN_DPI = 96  # a browser's inch
+PICTURE = 128 / SHOWN_DPI  # inches: a picture at the size in which Kolors-mini draws it
+HEADING = 10.0  # points
+LETTERS = 12  # half-width ones that fit over one inch in the smallest type
+# Pixels saved for each that is shown: screens have up to two. Drawn pictures have no more to show.
+_SHARP, _PICTURES_SHARP = 1.5, 1.25
+_PALETTE = 64  # colours of a saved figure, which then takes a third of the bytes
+_LEVELS = 43  # of each colour where pictures are shown: at most 3 of 255 from the truth, and half the bytes
+
+# A decorator: in functions that draw, texts have these sizes if they are given none.
+in_style = matplotlib.rc_context(
+    {
+        "font.size": SMALLEST,
+        "figure.titlesize": HEADING,
+        "axes.titlesize": HEADING,
+        "axes.labelsize": SMALLEST,
+        "xtick.labelsize": SMALLEST,
+        "ytick.labelsize": SMALLEST,
+        "legend.fontsize": SMALLEST,
+        "legend.frameon": False,
+        "legend.borderpad": 0.0,
+    }
+)
 
 
-def rows_of_panels(count: int, columns: int | None, width: float, height: float) -> tuple[Figure, list[Axes]]:
+class NotebookFigure(Figure):
+    """A figure that a notebook shows at its size in inches, sharp on fine screens, and the same bytes each time.
+
+    Args:
+        pictures: it shows pictures, whose colours must stay true.
+    """
+
+    def __init__(self, *, pictures: bool = False, **options: Any):
+        super().__init__(**options, dpi=SHOWN_DPI * (_PICTURES_SHARP if pictures else _SHARP))
+        self.pictures = pictures
+        self._drawer = _Canvas(self)
+
+    def drawn(self) -> Image.Image:
+        """The figure as a picture, at `dpi`."""
+        self._drawer.draw()
+        return Image.fromarray(np.array(self._drawer.buffer_rgba())[..., :3])
+
+    def faults(self) -> list[str]:
+        """What makes the figure hard to read as it was last drawn; see `faults_of`."""
+        return faults_of(self, self._drawer.get_renderer(), min(1.0, PAGE / self.get_figwidth()))
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, str], dict[str, Any]]:
+        """For the notebook. Faults are noted beside the picture, where `make render` finds them."""
+        file = BytesIO()
+        _packed(self.drawn(), self.pictures).save(file, "png", optimize=True)
+        width, height = (round(SHOWN_DPI * inches) for inches in self.get_size_inches())
+        metadata: dict[str, Any] = {"image/png": {"width": width, "height": height}}
+        if faults := self.faults():
+            metadata["faults"] = faults
+        return {"image/png": b64encode(file.getvalue()).decode(), "text/plain": repr(self)}, metadata
+
+
+class _Canvas(FigureCanvasAgg):
+    """Measures texts as it draws them."""
+
+    renderer: TextRecorder | None = None
+
+    def get_renderer(self) -> TextRecorder:
+        """The one that has drawn, or will draw, at the present size."""
+        size = (*self.get_width_height(physical=True), self.figure.dpi)
+        here = self.renderer
+        if here is None or (here.width, here.height, here.dpi) != size:
+            self.renderer = here = TextRecorder(*size)
+        return here
+
+
+def _packed(picture: Image.Image, pictures: bool) -> Image.Image:
+    if not pictures:
+        return picture.quantize(_PALETTE, dither=Image.Dither.NONE)
+    rounded = np.round(np.round(np.asarray(picture) / 255 * (_LEVELS - 1)) / (_LEVELS - 1) * 255)
+    return Image.fromarray(rounded.astype(np.uint8))
+
+
+def rows_of_panels(
+    count: int, columns: int | None, width: float, height: float, *, pictures: bool = False
+) -> tuple[NotebookFigure, list[Axes]]:
     """A figure of `count` panels in rows of `columns` (all in one row when None), and their axes.
 
-    The figure is closed already: else a notebook would show it twice, here and where the caller returns it.
+    Args:
+        width, height: of one panel in inches. Panels that would not fit on the page are made narrower.
+        pictures: see `NotebookFigure`.
     """
     columns = columns or count
     rows = -(-count // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * width, rows * height), squeeze=False, layout="constrained", dpi=_DPI
-    )
-    plt.close(figure)
-    for axis in axes.flat[count:]:
-        axis.set_visible(False)
+    size = (min(PAGE, columns * width), rows * height)
+    figure = NotebookFigure(figsize=size, layout="constrained", pictures=pictures)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for i, axis in enumerate(axes.flat):
+        axis.set_visible(i < count)
+        axis.set_anchor("S")  # a square panel leaves the rest of its room to its title
     return figure, list(axes.flat[:count])
 
 
-class PictureCanvas(FigureCanvasAgg):
-    """Saves a PNG with 43 levels of each colour, so that pictures can be large and a notebook small."""
+def legends(figure: Figure, axes: Sequence[Axes]) -> None:
+    """What the curves of panels are: one legend beside them if they show the same, or else one below each."""
+    named = [axis.get_legend_handles_labels() for axis in axes]
+    if all(labels == named[0][1] for _, labels in named):
+        figure.legend(*named[0], loc="outside right upper", borderaxespad=0.5)
+    else:
+        for axis, (handles, labels) in zip(axes, named, strict=True):
+            axis.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
-    def print_png(self, filename_or_obj: Any, **options: Any) -> None:
-        self.draw()
-        pixels = np.asarray(self.buffer_rgba())[..., :3] / 255
-        rounded = np.round(np.round(pixels * (_LEVELS - 1)) / (_LEVELS - 1) * 255).astype(np.uint8)
-        Image.fromarray(rounded).save(filename_or_obj, format="png", optimize=True)
+
+def in_lines(text: str, inches: float) -> str:
+    """`text` in lines that fit over `inches` in the smallest type; broken at spaces, or between hanzi."""
+    width, lines, line = int(inches * LETTERS), [], ""
+    for piece in _pieces(text):
+        if line and _width(line + piece.rstrip()) > width:
+            lines.append(line.rstrip())
+            line = ""
+        line += piece.lstrip() if not line else piece
+    return "\n".join([*lines, line.rstrip()])
 
 
-def for_pictures(figure: Figure) -> Figure:
-    """`figure`, made to show pictures: sharper than curves need it, see `PictureCanvas`."""
-    figure.set_dpi(PICTURE_DPI)
-    PictureCanvas(figure)
-    return figure
+def _pieces(text: str) -> list[str]:
+    """Words with the space after them; single full-width characters, with the punctuation after them."""
+    pieces: list[str] = []
+    for character in text:
+        glued = character in "，。：；！？、）" or (character == " " and pieces)
+        follows = pieces and _width(character) == 1 and _width(pieces[-1][-1]) == 1 and pieces[-1][-1] != " "
+        if pieces and (glued or follows):
+            pieces[-1] += character
+        else:
+            pieces.append(character)
+    return pieces
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

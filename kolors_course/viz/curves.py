@@ -6,17 +6,30 @@ from itertools import cycle
 import numpy as np
 import torch
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from kolors_course.errors import CourseError
-from kolors_course.viz.canvas import BLUE, COLOURS, INK, PALE, RED, SHADES, SOFT_INK, rows_of_panels
+from kolors_course.viz.canvas import (
+    BLUE,
+    COLOURS,
+    INK,
+    PAGE,
+    PALE,
+    RED,
+    SHADES,
+    SOFT_INK,
+    NotebookFigure,
+    in_lines,
+    in_style,
+    rows_of_panels,
+)
 
 _CELLS = 160  # of a density over time, across
-_LANES, _YEARS_A_LETTER = 6, 0.13  # of a timeline: heights for names, and how much room those take
+_LANES, _YEARS_A_LETTER = 7, 0.165  # of a timeline: heights for names, and how much room those take
 
 
+@in_style
 def curve_plot(
     curves: Mapping[str, tuple[ArrayLike, ArrayLike]],
     *,
@@ -27,7 +40,7 @@ def curve_plot(
     dots: bool = False,
     pairs: bool = False,
     marks: Mapping[str, float] | None = None,
-) -> Figure:
+) -> NotebookFigure:
     """Curves by name, with a legend.
 
     Args:
@@ -42,7 +55,7 @@ def curve_plot(
     """
     if not curves:
         raise CourseError("there is no curve to draw")
-    figure, (axis,) = rows_of_panels(1, 1, 6.4, 3.2)
+    figure, (axis,) = rows_of_panels(1, 1, PAGE, 3.4)
     styles = ("-", "--") if pairs else ("-", "--", "-.")
     colours = np.repeat(COLOURS, 2) if pairs else COLOURS
     for (name, (x, y)), colour, style in zip(curves.items(), cycle(colours), cycle(styles)):
@@ -60,11 +73,12 @@ def curve_plot(
         axis.set_yscale("log")
     axis.grid(color=PALE, alpha=0.4, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
-def timeline_plot(events: Sequence[tuple[str, str, str]], title: str) -> Figure:
+@in_style
+def timeline_plot(events: Sequence[tuple[str, str, str]], title: str) -> NotebookFigure:
     """A timeline, one colour for each family.
 
     Args:
@@ -76,7 +90,7 @@ def timeline_plot(events: Sequence[tuple[str, str, str]], title: str) -> Figure:
     if not events:
         raise CourseError("a timeline needs at least one event")
     families = list(dict.fromkeys(family for _, _, family in events))
-    figure, (axis,) = rows_of_panels(1, 1, 10.2, 3.8)
+    figure, (axis,) = rows_of_panels(1, 1, PAGE, 4.2)
     free = [0.0] * _LANES  # from which year on each height has room
     for month, name, family in events:
         when, colour = _year(month), COLOURS[families.index(family) % len(COLOURS)]
@@ -86,7 +100,7 @@ def timeline_plot(events: Sequence[tuple[str, str, str]], title: str) -> Figure:
         axis.plot(when, 0, "o", color=colour, markersize=6)
         # On white, so that other events' lines do not strike it out.
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-        axis.text(when + 0.06, height, name, color=colour, fontsize=8, va="center", bbox=box)
+        axis.text(when + 0.06, height, name, color=colour, va="center", bbox=box)
     for family, colour in zip(families, cycle(COLOURS)):
         axis.plot([], [], "o", color=colour, label=family)
     first, last = int(_year(events[0][0])), int(_year(events[-1][0])) + 1
@@ -94,13 +108,12 @@ def timeline_plot(events: Sequence[tuple[str, str, str]], title: str) -> Figure:
     axis.set(title=title, ylim=(-0.35, _LANES + 0.6), xlim=(first - 0.2, last + 1), yticks=[])
     axis.set_xticks(range(first, last + 1))
     axis.spines[["top", "left", "right", "bottom"]].set_visible(False)
-    axis.legend(
-        frameon=False, fontsize=8, ncols=len(families), loc="upper center", bbox_to_anchor=(0.5, -0.1)
-    )
+    axis.legend(ncols=len(families), loc="upper center", bbox_to_anchor=(0.5, -0.1))
     return figure
 
 
-def timestep_plot(rows: Mapping[str, Tensor], num_train_timesteps: int, title: str) -> Figure:
+@in_style
+def timestep_plot(rows: Mapping[str, Tensor], num_train_timesteps: int, title: str) -> NotebookFigure:
     """Where samplers ask the model: one row of dots for each, on the axis of training timesteps.
 
     Raises:
@@ -108,13 +121,13 @@ def timestep_plot(rows: Mapping[str, Tensor], num_train_timesteps: int, title: s
     """
     if not rows:
         raise CourseError("there is no sampler to draw")
-    figure, (axis,) = rows_of_panels(1, 1, 8.0, 0.9 + 0.32 * len(rows))
+    figure, (axis,) = rows_of_panels(1, 1, PAGE, 0.9 + 0.32 * len(rows))
     for height, (timesteps, colour) in enumerate(zip(rows.values(), cycle(COLOURS))):
         axis.hlines(height, 0, num_train_timesteps - 1, color=PALE, linewidth=1)
         axis.plot(timesteps, [height] * len(timesteps), "o", color=colour, markersize=5)
     axis.axvline(num_train_timesteps - 1, color=SOFT_INK, linestyle="--", linewidth=1)
     axis.set(title=title, xlabel="timestep t (dashed: the last one of the training)")
-    axis.set_yticks(range(len(rows)), list(rows), fontsize=8)
+    axis.set_yticks(range(len(rows)), list(rows))
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.spines[["top", "left", "right"]].set_visible(False)
     axis.tick_params(axis="y", length=0)
@@ -122,6 +135,7 @@ def timestep_plot(rows: Mapping[str, Tensor], num_train_timesteps: int, title: s
 
 
 @torch.no_grad()
+@in_style
 def time_plot(
     panels: Mapping[str, tuple[ArrayLike, Tensor]],
     log_density: Callable[[Tensor, float], Tensor],
@@ -129,7 +143,7 @@ def time_plot(
     end: float,
     xlabel: str,
     reach: float = 2.6,
-) -> Figure:
+) -> NotebookFigure:
     """Paths of one number through time, over the density that they all obey.
 
     Args:
@@ -145,7 +159,7 @@ def time_plot(
     times = np.linspace(0, end, _CELLS)
     density = torch.stack([log_density(x, t).softmax(dim=0) for t in times.tolist()], dim=1)  # (x, time)
     density = density / density.amax(dim=0)
-    figure, axes = rows_of_panels(len(panels), None, 9.6 / len(panels), 2.7)
+    figure, axes = rows_of_panels(len(panels), None, PAGE / len(panels), 2.7)
     for axis, (title, (moments, paths)) in zip(axes, panels.items(), strict=True):
         span = (0, end, -reach, reach)
         axis.imshow(density.numpy(), cmap=SHADES, extent=span, origin="lower", aspect="auto", alpha=0.8)
@@ -153,7 +167,7 @@ def time_plot(
         lines = [np.column_stack([moments, path]) for path in paths.T.numpy()]
         axis.add_collection(LineCollection(lines, colors=[RED, INK, BLUE], linewidths=0.9, alpha=0.85))
         axis.set(xlim=(0, end), ylim=(-reach, reach), xlabel=xlabel)
-        axis.set_title(title, fontsize=10)
+        axis.set_title(in_lines(title, PAGE / len(panels) - 0.5))
     axes[0].set_ylabel("x")
     return figure
 

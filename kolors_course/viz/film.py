@@ -6,28 +6,42 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 
-from matplotlib.figure import Figure
-from PIL import Image
-
 from kolors_course.errors import CourseError
+from kolors_course.viz.canvas import SHOWN_DPI, NotebookFigure
 
-_DPI, _QUALITY = 72, 70  # a frame of a plane is then about 5 kB
+_QUALITY = 70  # a frame of a plane is then about 10 kB
 
-# The frames are data, not script: where a page does not run scripts, the last frame is still there.
+# The frames are data, not script. Where a page does not run scripts, as for a notebook that JupyterLab does not trust
+# yet, the last frame and a note are what there is; the script puts the controls in the note's place.
 _PLAYER = """<div class="film">
-<img src="{still}" style="max-width:100%"><br>
-<button onclick="const film = this.closest('.film'), slider = film.querySelector('input');
-if (film.timer) {{ clearInterval(film.timer); film.timer = null; return; }}
-if (slider.value === slider.max) {{ slider.value = 0; slider.oninput(); }}
-film.timer = setInterval(() => {{
-  slider.stepUp(); slider.oninput();
-  if (slider.value === slider.max) {{ clearInterval(film.timer); film.timer = null; }}
-}}, {pause});">&#9654; / &#10074;&#10074;</button>
-<input type="range" min="0" max="{last}" value="{last}" style="width:60%;vertical-align:middle" oninput="
-const film = this.closest('.film');
-film.frames = film.frames || JSON.parse(film.querySelector('script').textContent);
-film.querySelector('img').src = film.frames[this.value];">
+<img src="{still}" width="{width}" style="max-width:100%"><br>
+<span class="film-note">&#9654; A film of {count} pictures. Run this cell, or trust the notebook, to play it.
+运行此单元，或信任本笔记本，即可播放。</span>
 <script type="application/json">{frames}</script>
+<script>for (const film of document.querySelectorAll(".film")) {{
+  const note = film.querySelector(".film-note");
+  if (!note) continue;
+  const [image, button, slider] = [film.querySelector("img"), ...["button", "input"].map(
+    (name) => document.createElement(name))];
+  const frames = JSON.parse(film.querySelector("script").textContent);
+  let timer = null;
+  const show = () => {{ image.src = frames[slider.value]; }};
+  const stop = () => {{ clearInterval(timer); timer = null; }};
+  button.textContent = "\u25b6 / \u275a\u275a";
+  Object.assign(slider, {{type: "range", min: 0, max: frames.length - 1, value: frames.length - 1, oninput: show}});
+  slider.style = "width:60%;vertical-align:middle";
+  button.onclick = () => {{
+    if (timer) return stop();
+    if (slider.value === slider.max) slider.value = 0;
+    show();
+    timer = setInterval(() => {{
+      slider.stepUp();
+      show();
+      if (slider.value === slider.max) stop();
+    }}, {pause});
+  }};
+  note.replaceWith(button, slider);
+}}</script>
 </div>"""
 
 
@@ -38,10 +52,12 @@ class Film:
     Attributes:
         frames: WebP pictures, in order.
         seconds: how long each stays.
+        width: in pixels, as it is shown.
     """
 
     frames: tuple[bytes, ...]
     seconds: float
+    width: int
 
     def __repr__(self) -> str:
         return f"Film of {len(self.frames)} frames"
@@ -50,13 +66,14 @@ class Film:
         addresses = ["data:image/webp;base64," + b64encode(frame).decode() for frame in self.frames]
         return _PLAYER.format(
             still=addresses[-1],
-            last=len(addresses) - 1,
+            width=self.width,
+            count=len(addresses),
             pause=round(1000 * self.seconds),
             frames=json.dumps(addresses),
         )
 
 
-def film(figures: Iterable[Figure], seconds: float = 0.15) -> Film:
+def film(figures: Iterable[NotebookFigure], seconds: float = 0.15) -> Film:
     """A film of figures of one size.
 
     Args:
@@ -66,14 +83,18 @@ def film(figures: Iterable[Figure], seconds: float = 0.15) -> Film:
     Raises:
         CourseError: there is no figure.
     """
-    frames = tuple(_drawn(figure) for figure in figures)
+    frames, width = [], 0
+    for figure in figures:
+        width = round(SHOWN_DPI * figure.get_figwidth())
+        frames.append(_packed(figure))
     if not frames:
         raise CourseError("a film needs at least one figure")
-    return Film(frames, seconds)
+    return Film(tuple(frames), seconds, width)
 
 
-def _drawn(figure: Figure) -> bytes:
-    drawn, packed = BytesIO(), BytesIO()
-    figure.savefig(drawn, dpi=_DPI)
-    Image.open(drawn).convert("RGB").save(packed, "webp", quality=_QUALITY)
+def _packed(figure: NotebookFigure) -> bytes:
+    """As large as it is shown: finer frames would be many bytes."""
+    figure.set_dpi(SHOWN_DPI)
+    packed = BytesIO()
+    figure.drawn().save(packed, "webp", quality=_QUALITY)
     return packed.getvalue()

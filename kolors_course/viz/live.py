@@ -1,6 +1,5 @@
 """Pictures while you type: a widget that draws beside the page."""
 
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from html import escape
 from io import BytesIO
@@ -26,7 +25,6 @@ from kolors_course.diffusion import SamplerState
 from kolors_course.errors import CourseError, enough_memory, on_one_line
 from kolors_course.kolors import KolorsModel, Sampling
 from kolors_course.ranges import SEEDS
-from kolors_course.viz.canvas import PICTURE_DPI
 from kolors_course.viz.live_drawing import LiveDrawing, PictureRequest
 from kolors_course.viz.newest import NewestFirst
 from kolors_course.viz.plots import picture_strip
@@ -120,9 +118,10 @@ class LivePicture(HBox):
         _close_all(self.children)
         super().close()
 
-    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         bundle = super()._repr_mimebundle_(**options)
-        return bundle | {"image/png": self._still, "text/plain": f"LivePicture of {self.request}"}
+        still, metadata = self._still
+        return bundle | still | {"text/plain": f"LivePicture of {self.request}"}, metadata
 
     def _make_controls(self, start: PictureRequest, names: Sequence[str]) -> None:
         # A start beyond the ends of its slider would be moved there, and not be what is shown.
@@ -180,13 +179,11 @@ def _png(picture: Picture) -> bytes:
     return file.getvalue()
 
 
-def _still(picture: Picture, request: PictureRequest) -> str:
-    """A PNG of the picture with what it was drawn from, in base64."""
+def _still(picture: Picture, request: PictureRequest) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A figure of the picture with what it was drawn from, as a notebook stores it."""
     strengths = "".join(f", LoRA {strength:g}" for strength in request.strengths)
     title = f"{request.prompt} seed {request.seed}, guidance {request.guidance_scale:g}{strengths}"
-    file = BytesIO()
-    picture_strip([picture], [title], side=SIDE / PICTURE_DPI).savefig(file, dpi=PICTURE_DPI)
-    return b64encode(file.getvalue()).decode()
+    return picture_strip([picture], [title], side=SIDE / 128)._repr_mimebundle_()
 
 
 def _close_all(widgets: Sequence[Widget]) -> None:

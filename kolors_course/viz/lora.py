@@ -4,16 +4,26 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from torch import Tensor
 
 from kolors_course.errors import CourseError
 from kolors_course.lora.maths import kept_energy
-from kolors_course.viz.canvas import COLOURS, PALE, SOFT_INK, rows_of_panels
+from kolors_course.viz.canvas import (
+    COLOURS,
+    PAGE,
+    PALE,
+    SOFT_INK,
+    NotebookFigure,
+    in_lines,
+    in_style,
+    legends,
+    rows_of_panels,
+)
 
 
-def spectrum_figure(deltas: Mapping[str, Tensor], mark: int | None = None) -> Figure:
+@in_style
+def spectrum_figure(deltas: Mapping[str, Tensor], mark: int | None = None) -> NotebookFigure:
     """Singular values of changes of weight, and the share of the change that rank 1, 2, … keeps.
 
     Args:
@@ -25,7 +35,7 @@ def spectrum_figure(deltas: Mapping[str, Tensor], mark: int | None = None) -> Fi
     """
     if not deltas:
         raise CourseError("there is no change of weight to draw")
-    figure, (values, energy) = rows_of_panels(2, 2, 4.8, 3.0)
+    figure, (values, energy) = rows_of_panels(2, 2, PAGE / 2, 3.0)
     for i, (name, delta) in enumerate(deltas.items()):
         colour = COLOURS[i % len(COLOURS)]
         spectrum = torch.linalg.svdvals(delta.double())
@@ -40,14 +50,15 @@ def spectrum_figure(deltas: Mapping[str, Tensor], mark: int | None = None) -> Fi
         axis.set_xlabel("rank")
         axis.grid(color=PALE, alpha=0.4, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
-    values.set_title("Singular values (of a change of length 1)", fontsize=10)
-    energy.set_title("Share of the change that a rank keeps", fontsize=10)
+    values.set_title("Singular values\n(of a change of length 1)")
+    energy.set_title("Share of the change\nthat a rank keeps")
     energy.set_ylim(0, 1.03)
-    energy.legend(frameon=False, fontsize=8, loc="lower right")
+    legends(figure, [values, energy])
     return figure
 
 
-def direction_figure(changes: Mapping[str, Mapping[str, tuple[float, float]]]) -> Figure:
+@in_style
+def direction_figure(changes: Mapping[str, Mapping[str, tuple[float, float]]]) -> NotebookFigure:
     """How different training runs change the same layers: each dot a layer, how far it is turned and stretched.
 
     Args:
@@ -58,7 +69,7 @@ def direction_figure(changes: Mapping[str, Mapping[str, tuple[float, float]]]) -
     """
     if not changes:
         raise CourseError("there is no training to draw")
-    figure, axes = rows_of_panels(len(changes), None, 9.6 / max(2, len(changes)), 2.9)
+    figure, axes = rows_of_panels(len(changes), None, PAGE / max(2, len(changes)), 2.9)
     for i, (axis, (name, layers)) in enumerate(zip(axes, changes.items(), strict=True)):
         turned, stretched = np.array(list(layers.values())).T
         axis.loglog(
@@ -69,7 +80,7 @@ def direction_figure(changes: Mapping[str, Mapping[str, tuple[float, float]]]) -
             ticks.set_major_locator(LogLocator(subs=(1, 2, 5)))
             ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             ticks.set_minor_formatter(NullFormatter())
-        axis.set_title(f"{name}: correlation {r:.2f}", fontsize=10)
+        axis.set_title(in_lines(f"{name}: correlation {r:.2f}", PAGE / max(2, len(changes)) - 0.6))
         axis.set_xlabel("rows turned by (1 - cosine)")
         axis.grid(color=PALE, alpha=0.4, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)

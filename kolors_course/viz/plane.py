@@ -8,13 +8,26 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from kolors_course.errors import CourseError
-from kolors_course.viz.canvas import BLUE, COLOURS, INK, PALE, RED, SHADES, rows_of_panels
+from kolors_course.viz.canvas import (
+    BLUE,
+    COLOURS,
+    INK,
+    PAGE,
+    PALE,
+    RED,
+    SHADES,
+    SMALLEST,
+    NotebookFigure,
+    in_lines,
+    in_style,
+    rows_of_panels,
+)
 
 _CELLS, _ARROWS = 90, 15  # a side of the grid for densities, and for arrows
+_LINE = 0.2  # inches, one line of a title
 _SHADE_POWER = 0.6  # below 1: thin places stay visible beside dense ones
 
 
@@ -39,24 +52,29 @@ class Panel:
     arrows: Callable[[Tensor], Tensor] | None = None
 
 
+@in_style
 def plane_plot(
     panels: Sequence[Panel], *, columns: int | None = None, side: float = 2.2, reach: float = 2.4
-) -> Figure:
+) -> NotebookFigure:
     """Panels in rows, all showing the square from -reach to reach.
 
     Args:
         columns: panels in a row; all in one row when None.
-        side: inches of one panel.
+        side: inches of one panel; less where a row would not fit on the page.
 
     Raises:
         CourseError: there is no panel.
     """
     if not panels:
         raise CourseError("a figure of the plane needs at least one panel")
-    figure, axes = rows_of_panels(len(panels), columns, side, side + 0.25)
-    for axis, panel in zip(axes, panels, strict=True):
+    columns = columns or len(panels)
+    side = min(side, PAGE / columns)
+    titles = [in_lines(panel.title, side) for panel in panels]
+    height = side + _LINE * max(title.count("\n") + 1 for title in titles)
+    figure, axes = rows_of_panels(len(panels), columns, side, height)
+    for axis, panel, title in zip(axes, panels, titles, strict=True):
         axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
-        axis.set_title(panel.title, fontsize=9, color=INK)
+        axis.set_title(title, fontsize=SMALLEST, color=INK)
         axis.spines[:].set_color(PALE)
         _draw(axis, panel, reach)
     return figure

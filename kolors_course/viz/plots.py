@@ -3,24 +3,31 @@
 Chinese in titles needs `kolors_course.platform.fonts.use_cjk_font()` once in the notebook.
 """
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 import numpy as np
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 from PIL import Image
 
 from kolors_course.diffusion import NoiseSchedule
 from kolors_course.errors import CourseError
-from kolors_course.viz.canvas import for_pictures
+from kolors_course.viz.canvas import (
+    PAGE,
+    PICTURE,
+    SMALLEST,
+    NotebookFigure,
+    in_lines,
+    in_style,
+    legends,
+    rows_of_panels,
+)
 
-SIDE = 1.3  # inches, one picture in a strip
+SIDE = 1.3  # of 128 px: one picture in a strip
 THUMBNAIL = 256  # px; larger pictures are shrunk first, so that a notebook stays small
-CHARACTERS = 12  # that fit over one inch, half-width ones
+_LINE = 0.17  # inches, one line of a title
 
 
+@in_style
 def picture_strip(
     pictures: Sequence[Image.Image],
     titles: Sequence[str] = (),
@@ -28,14 +35,15 @@ def picture_strip(
     columns: int | None = None,
     row_labels: Sequence[str] = (),
     side: float = SIDE,
-) -> Figure:
+) -> NotebookFigure:
     """Pictures in rows, each with a title above it, or one title for each column above the first row.
 
     Args:
         columns: pictures in a row; all in one row when None.
         titles: as many as pictures, or as columns, or none. Long ones are broken into lines.
         row_labels: one for each row, written on its left.
-        side: inches of one picture.
+        side: of one picture, where 1 is the size in which Kolors-mini draws, 128 px; less where a row would not fit
+            on the page.
 
     Raises:
         CourseError: no pictures, or a number of titles or labels that fits neither rows nor columns.
@@ -49,26 +57,31 @@ def picture_strip(
             f"{len(pictures)} pictures in {columns} columns take {columns} or {len(pictures)} titles and {rows} row "
             f"labels, not {len(titles)} and {len(row_labels)}"
         )
-    titles = [_broken(title, int(side * CHARACTERS)) for title in titles]
+    side = min(side * PICTURE, PAGE / columns)
+    row_labels = [in_lines(label, side) for label in row_labels]
+    beside = _LINE * max((label.count("\n") + 2 for label in row_labels), default=0)
+    side = min(side, (PAGE - beside) / columns)
+    titles = [in_lines(title, side) for title in titles]
     lines = max((title.count("\n") + 1 for title in titles), default=0)
-    height = rows * side + 0.15 * lines * (rows if len(titles) > columns else 1)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * side, height), squeeze=False, layout="constrained"
-    )
-    for i, axis in enumerate(axes.flat):
+    height = side + _LINE * lines * (1 if len(titles) > columns else 1 / rows)
+    figure, axes = rows_of_panels(columns * rows, columns, side, height, pictures=True)
+    figure.set_figwidth(columns * side + beside)
+    for i, axis in enumerate(axes):
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
         if i < len(pictures):
             axis.imshow(_small(pictures[i]), interpolation="bicubic")
         if i < len(titles):
-            axis.set_title(titles[i], fontsize=8)
-    for axis, label in zip(axes[: len(row_labels), 0], row_labels, strict=True):
-        axis.set_ylabel(label, fontsize=9)
-    plt.close(figure)  # else a notebook would show it twice: here, and where the caller returns it
-    return for_pictures(figure)
+            axis.set_title(titles[i], fontsize=SMALLEST)
+    for axis, label in zip(axes[::columns], row_labels, strict=False):
+        axis.set_ylabel(label)
+    return figure
 
 
-def loss_curve(losses: Sequence[tuple[int, float]], window: int = 20, title: str = "Training loss") -> Figure:
+@in_style
+def loss_curve(
+    losses: Sequence[tuple[int, float]], window: int = 20, title: str = "Training loss"
+) -> NotebookFigure:
     """Loss by step, with its running mean over `window` steps: one step's loss says little by itself.
 
     Args:
@@ -82,23 +95,25 @@ def loss_curve(losses: Sequence[tuple[int, float]], window: int = 20, title: str
     steps, values = (np.array(column) for column in zip(*losses, strict=True))
     window = min(window, len(values))
     mean = np.convolve(values, np.ones(window) / window, mode="valid")
-    figure, axis = plt.subplots(figsize=(6, 2.8), layout="constrained")
+    figure, (axis,) = rows_of_panels(1, 1, PAGE, 2.8)
     axis.plot(steps, values, color="#b9c2d0", linewidth=1, label="each step")
     axis.plot(steps[window - 1 :], mean, color="#c81420", linewidth=2, label=f"mean of {window} steps")
     axis.set(title=title, xlabel="step", ylabel="loss", ylim=(0, None))
-    axis.legend(frameon=False)
-    plt.close(figure)
+    legends(figure, [axis])
     return figure
 
 
-def schedule_plot(schedules: Mapping[str, NoiseSchedule], marks: Mapping[str, float] | None = None) -> Figure:
+@in_style
+def schedule_plot(
+    schedules: Mapping[str, NoiseSchedule], marks: Mapping[str, float] | None = None
+) -> NotebookFigure:
     """How much signal is left (√ᾱ_t) and how much noise there is beside it (σ_t), by timestep.
 
     Args:
         schedules: curves by name.
         marks: timesteps to mark by name, such as where sampling starts.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
+    figure, axes = rows_of_panels(2, 2, PAGE / 2, 2.8)
     widths = np.linspace(5, 1.5, len(schedules))  # curves that coincide stay visible below one another
     for (name, schedule), width in zip(schedules.items(), widths, strict=True):
         axes[0].plot(schedule.alphas_cumprod.sqrt(), linewidth=width, label=name)
@@ -108,8 +123,7 @@ def schedule_plot(schedules: Mapping[str, NoiseSchedule], marks: Mapping[str, fl
             axis.axvline(timestep, color="#667085", linestyle=dashes, linewidth=1, label=name)
     axes[0].set(title="signal left in the sample", xlabel="timestep t", ylabel=r"$\sqrt{\bar\alpha_t}$")
     axes[1].set(title="noise relative to signal", xlabel="timestep t", ylabel=r"$\sigma_t$ (log scale)")
-    axes[1].legend(frameon=False, fontsize=8)
-    plt.close(figure)
+    legends(figure, axes)
     return figure
 
 
@@ -117,31 +131,3 @@ def _small(picture: Image.Image) -> Image.Image:
     picture = picture.convert("RGB")
     picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     return picture
-
-
-def _broken(text: str, width: int) -> str:
-    """`text` in lines of at most `width` half-width characters: at spaces, or between Chinese characters."""
-    lines, line = [], ""
-    for piece in _pieces(text):
-        if line and _width(line + piece.rstrip()) > width:
-            lines.append(line.rstrip())
-            line = ""
-        line += piece.lstrip() if not line else piece
-    return "\n".join([*lines, line.rstrip()])
-
-
-def _pieces(text: str) -> list[str]:
-    """Words with the space after them; single full-width characters, with the punctuation after them."""
-    pieces: list[str] = []
-    for character in text:
-        glued = character in "，。：；！？、）" or (character == " " and pieces)
-        follows = pieces and _width(character) == 1 and _width(pieces[-1][-1]) == 1 and pieces[-1][-1] != " "
-        if pieces and (glued or follows):
-            pieces[-1] += character
-        else:
-            pieces.append(character)
-    return pieces
-
-
-def _width(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

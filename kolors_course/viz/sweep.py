@@ -3,12 +3,21 @@
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 
-from matplotlib.figure import Figure
-
 from kolors_course.errors import CourseError
-from kolors_course.viz.canvas import COLOURS, PALE, SOFT_INK, rows_of_panels
+from kolors_course.viz.canvas import (
+    COLOURS,
+    PAGE,
+    PALE,
+    SOFT_INK,
+    NotebookFigure,
+    in_lines,
+    in_style,
+    legends,
+    rows_of_panels,
+)
 
 
+@in_style
 def sweep_plot(
     settings: Sequence[float],
     panels: Mapping[str, Mapping[str, Sequence[float]]],
@@ -17,7 +26,7 @@ def sweep_plot(
     log: bool = False,
     marks: Mapping[str, float] | None = None,
     ylim: tuple[float, float] | None = None,
-) -> Figure:
+) -> NotebookFigure:
     """Measured curves over one setting, side by side.
 
     Args:
@@ -36,7 +45,7 @@ def sweep_plot(
         for name, values in curves.items():
             if len(values) != len(settings):
                 raise CourseError(f"{title}, {name}: {len(values)} values for {len(settings)} settings")
-    figure, axes = rows_of_panels(len(panels), None, 9.6 / max(2, len(panels)), 2.9)
+    figure, axes = rows_of_panels(len(panels), None, PAGE / max(2, len(panels)), 2.9)
     for axis, (title, curves) in zip(axes, panels.items(), strict=True):
         for (name, values), colour in zip(curves.items(), cycle(COLOURS)):
             axis.plot(settings, values, "o-", color=colour, linewidth=1.8, markersize=4, label=name)
@@ -47,8 +56,8 @@ def sweep_plot(
             axis.set_xticks(settings, [f"{setting:g}" for setting in settings])
             axis.minorticks_off()
         axis.set(xlabel=xlabel, ylim=ylim)
-        axis.set_title(title, fontsize=10)
+        axis.set_title(in_lines(title, PAGE / max(2, len(panels)) - 0.6))
         axis.grid(color=PALE, alpha=0.4, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=8)
+    legends(figure, axes)
     return figure
