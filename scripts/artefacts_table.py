@@ -189,9 +189,15 @@ LORAS = (
         by_hand="run the three demo commands of its table and write what they print into it",
     ),
     Artefact(
+        "story-base",
+        makes=["data/stories/moon_rabbit.base/*"],
+        of=["scripts/build_story_base.py", STORY, *DRAWS, PROBE, *CAPTIONS, f"{_ART}/splits.py"],
+        by=["python scripts/build_story_base.py"],
+    ),
+    Artefact(
         "story",
         makes=["docs/figures/story.png"],
-        of=[STORY, "data/datasets/paper-cut/train/*", *DRAWS, PROBE, FONT],
+        of=[STORY, "data/stories/moon_rabbit.base/*", "data/datasets/paper-cut/train/*", *DRAWS, PROBE, FONT],
         by=[
             "kolors-course demo -o outputs/artefacts/story"
         ],  # trains its own paper-cut LoRA, as the demo does
