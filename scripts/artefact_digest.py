@@ -157,4 +157,10 @@ def _entries(data: bytes, part: str) -> Iterator[bytes]:
         yield json.dumps([name, value[name]], sort_keys=True).encode() + b"\0"
 
 
-READERS = {".safetensors": _tensors, ".ipynb": _cells, ".md": _section, ".py": _definitions, ".json": _entries}
+READERS = {
+    ".safetensors": _tensors,
+    ".ipynb": _cells,
+    ".md": _section,
+    ".py": _definitions,
+    ".json": _entries,
+}
