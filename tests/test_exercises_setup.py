@@ -1,5 +1,6 @@
 """The exercises of notebook 00: right answers pass, and each likely mistake gets its own explanation."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,8 +9,7 @@ import pytest
 
 from kolors_course.art import LANGUAGES, LENGTHS, Scene, caption, find_subject, random_scene
 from kolors_course.art.facts import fact_words, read_facts
-from kolors_course.exercises import Mistake, Right, fast, setup
-from kolors_course.exercises.feedback import checked_number
+from kolors_course.exercises import Right, fast, setup
 
 RABBIT = Scene((find_subject("rabbit"),), "snow", "night")
 
@@ -33,7 +33,7 @@ def test_every_caption_of_the_world_states_its_facts():
             for length in LENGTHS:
                 for words in (None, rng):
                     prompt = caption(scene, language, length, words)
-                    assert isinstance(setup.check_prompt(prompt, scene), Right), prompt
+                    assert isinstance(setup.check_prompt.reply(prompt, scene), Right), prompt
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,10 @@ def test_every_fact_has_a_chinese_name():
     ("prompt", "message"),
     [
         ("  ", "The prompt is empty"),
-        ("a snowy field at night", "subject: the picture shows rabbit, and the prompt does not say so"),
+        (
+            "a snowy field at night",
+            "subject: the picture shows rabbit, and I found no subject word that I know",
+        ),
         ("a fox in the snow at night", "subject: the prompt says fox, the picture shows rabbit"),
         (
             "a rabbit and a fox in the snow at night",
@@ -78,22 +81,22 @@ def test_every_fact_has_a_chinese_name():
     ],
 )
 def test_wrong_prompts_are_explained(prompt, message):
-    with pytest.raises(Mistake, match=message) as caught:
-        setup.check_prompt(prompt, RABBIT)
-    assert "还不对" in str(caught.value)
+    verdict = setup.check_prompt.reply(prompt, RABBIT)
+    assert re.search(message, verdict)
+    assert "还不对" in verdict
 
 
 def test_size_and_position_must_be_said_when_they_are_unusual():
     scene = replace(RABBIT, size="big", position="left")
-    with pytest.raises(Mistake, match="size: the picture shows big"):
-        setup.check_prompt("a rabbit on the left, in the snow at night", scene)
-    with pytest.raises(Mistake, match="position: the picture shows left"):
-        setup.check_prompt("a big rabbit in the snow at night", scene)
-    assert setup.check_prompt("雪地夜晚，左边是一只巨大的兔子", scene)
+    said = setup.check_prompt.reply("a rabbit on the left, in the snow at night", scene)
+    assert "size: the picture shows big, and I found no size word that I know" in said
+    said = setup.check_prompt.reply("a big rabbit in the snow at night", scene)
+    assert "position: the picture shows left" in said
+    assert isinstance(setup.check_prompt.reply("雪地夜晚，左边是一只巨大的兔子", scene), Right)
 
 
 def test_a_normal_size_in_the_middle_may_be_said():
-    assert setup.check_prompt("夜晚雪地，中间是一只兔子", RABBIT)
+    assert isinstance(setup.check_prompt.reply("夜晚雪地，中间是一只兔子", RABBIT), Right)
 
 
 @pytest.mark.parametrize(
@@ -109,13 +112,14 @@ def test_a_normal_size_in_the_middle_may_be_said():
     ],
 )
 def test_wrong_latent_shapes_are_explained(answer, message):
-    with pytest.raises(Mistake, match=message):
-        setup.check_latents_shape(answer, Model(), width=96, height=64)
+    assert re.search(message, setup.check_latents_shape.reply(answer, Model(), width=96, height=64))
 
 
 def test_the_right_latent_shape_passes_for_both_models():
-    assert "12 times fewer" in setup.check_latents_shape([1, 4, 16, 24], Model(), width=96, height=64)
-    assert "48 times fewer" in setup.check_latents_shape((1, 4, 128, 128), Model(8), width=1024, height=1024)
+    assert "12 times fewer" in setup.check_latents_shape.reply([1, 4, 16, 24], Model(), width=96, height=64)
+    assert "48 times fewer" in setup.check_latents_shape.reply(
+        (1, 4, 128, 128), Model(8), width=1024, height=1024
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,24 +133,11 @@ def test_the_right_latent_shape_passes_for_both_models():
     ],
 )
 def test_wrong_token_counts_are_explained(answer, message):
-    with pytest.raises(Mistake, match=message):
-        setup.check_token_count(answer, Model(), "one two three")
+    assert re.search(message, setup.check_token_count.reply(answer, Model(), "one two three"))
 
 
 def test_the_right_token_count_passes():
-    assert "5 tokens" in setup.check_token_count(5, Model(), "one two three")
-
-
-def test_praise_is_shown_without_quotes_and_mistakes_without_a_traceback():
-    assert repr(Right("Good.", "好。")) == "Right. Good.\n对了。好。"
-    assert Mistake("No.", "不。")._render_traceback_() == ["Not yet. No.", "还不对。不。"]
-
-
-@pytest.mark.parametrize("answer", [None, "1", True, [1]])
-def test_only_numbers_are_numbers(answer):
-    with pytest.raises(Mistake, match="not a number"):
-        checked_number(answer)
-    assert checked_number(1.5) == 1.5
+    assert "5 tokens" in setup.check_token_count.reply(5, Model(), "one two three")
 
 
 @pytest.mark.parametrize(("value", "expected"), [(None, False), ("", False), ("0", False), ("1", True)])
