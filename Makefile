@@ -12,6 +12,9 @@ endif
 VENV_PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 PIP_INSTALL := $(VENV_PYTHON) -m pip install --disable-pip-version-check -c constraints.txt
+# Two processes of one thread each, not one of two: most tests are too small for a second thread.
+JOBS ?= 2
+SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -n $(JOBS)
 # What the notebooks see when they run unattended: fewer steps, no progress bars, no network.
 UNATTENDED := KOLORS_COURSE_FAST=1 TQDM_DISABLE=1 HF_HUB_OFFLINE=1 \
 	MPLBACKEND=module://matplotlib_inline.backend_inline
@@ -35,6 +38,7 @@ help:
 	@echo
 	@echo "The first run sets up $(VENV); later runs reuse it. Options, written as NAME=value:"
 	@echo "  ARGS='...'           passed on to the command (make test: to pytest on tests/)"
+	@echo "  JOBS=4               how many processes test at a time (default 2; 2 GB of memory each)"
 	@echo "  CPU=1                install PyTorch's CPU build: a far smaller download on Linux"
 	@echo "  TORCH_INDEX=<url>    install torch from this package index"
 	@echo "  PYTHON=python3.12    the Python to build $(VENV) with (3.10 or newer)"
@@ -43,8 +47,8 @@ demo: $(READY)
 	$(VENV_PYTHON) -m kolors_course demo $(ARGS)
 
 test: $(READY) lint
-	$(VENV_PYTHON) -m pytest tests $(ARGS)
-	$(UNATTENDED) $(VENV_PYTHON) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=180 notebooks/
+	$(SIDE_BY_SIDE) --dist worksteal tests $(ARGS)
+	$(UNATTENDED) $(SIDE_BY_SIDE) --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=180 notebooks/
 
 lab: $(READY)
 	$(VENV_PYTHON) -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. --allow-root \

@@ -7,6 +7,7 @@ What a part is depends on the kind of file:
     lesson.ipynb#code, lesson.ipynb#outputs the sources of the code cells, or what they printed and drew
     card.md#How good it is                  the section under this heading
     recipe.py#RECIPES,PICTURES              these definitions
+    sampling.json#steps,sampler             these entries of the outermost object
 
 Of a Python file imports, docstrings and lines of comment do not count. Line ends do not count in any text, so that a
 checkout on Windows has the same digests. Nothing here depends on times of files, nor on the version of Python.
@@ -150,4 +151,16 @@ def _docstring(node: ast.AST) -> range:
     return range(0)
 
 
-READERS = {".safetensors": _tensors, ".ipynb": _cells, ".md": _section, ".py": _definitions}
+def _entries(data: bytes, part: str) -> Iterator[bytes]:
+    value = json.loads(data)
+    for name in part.split(","):
+        yield json.dumps([name, value[name]], sort_keys=True).encode() + b"\0"
+
+
+READERS = {
+    ".safetensors": _tensors,
+    ".ipynb": _cells,
+    ".md": _section,
+    ".py": _definitions,
+    ".json": _entries,
+}

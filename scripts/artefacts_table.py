@@ -12,8 +12,6 @@ The order of entries does not matter: who comes first follows from what is made 
 write; a test finds committed files that are neither made nor written.
 """
 
-from collections.abc import Sequence
-
 from artefact_state import Artefact, Need
 
 
@@ -41,6 +39,7 @@ CHROMIUM = Need("Chromium (apt install chromium fonts-noto-cjk)", _has_chromium)
 
 SOURCES = (
     *("data/README.md", "data/art/subjects.csv", "data/art/licences/*", "data/kolors-mini/README.md"),
+    "data/kolors-mini/sampling.json",
     *("data/fonts/README.md", "data/fonts/extra_characters.txt", "data/stories/*.yaml"),
     *("data/workflows/kolors_with_lora_example.json", "docs/*.md", "notebooks/conftest.py"),
 )
@@ -70,7 +69,7 @@ TEXT = (f"{MINI}/text_encoder/model.safetensors", f"{MINI}/tokenizer/*")
 # Who trains needs no decoder.
 TRAINS = (UNET, *TEXT, ENCODER, *CONFIGS)
 NETWORKS = (UNET, *TEXT, VAE, *CONFIGS)
-SAMPLING = f"{MINI}/sampling.json"
+SAMPLING = f"{MINI}/sampling.json#steps,guidance_scale,sampler,spacing"
 DRAWS = (*NETWORKS, SAMPLING)
 PROBE = "data/probes/probe.safetensors"
 
@@ -138,32 +137,6 @@ MODEL = (
 )
 
 
-def _sampling(table: str, flags: str, of: Sequence[str], *adopted: str) -> Artefact:
-    """How something is best sampled, measured; cells of an interrupted run are found again by the inputs."""
-    name = table.removeprefix("kolors-")
-    folder = f"outputs/artefacts/sampling-{name}-{{inputs}}"
-    return Artefact(
-        f"sampling-{name}",
-        makes=[f"docs/sampling/{table}.md", f"docs/sampling/{table}.json", *adopted],
-        of=[*of, PROBE, *SCENES, *CAPTIONS],
-        by=[f"kolors-course sweep --recommend {flags} --batch_size 16 -o {folder}"],
-        copies={f"{folder}/recommendation.{end}": f"docs/sampling/{table}.{end}" for end in ("md", "json")},
-    )
-
-
-# A LoRA's table adopts nothing: that would change the file which it measured. Where a test says that the model's
-# sampling does not do for one, adopt by hand (sweep --recommend --lora ... --adopt), and accept its two entries.
-SAMPLINGS = (
-    _sampling("kolors-mini", "--adopt", NETWORKS, SAMPLING),
-    *(
-        _sampling(style, f"--lora {file} --style {style}", [*DRAWS, file])
-        for style, file in (
-            (style, f"data/loras/{style}.safetensors") for style in ("paper-cut", "ink", "pixel")
-        )
-    ),
-)
-
-
 def _lora(style: str, steps: int) -> Artefact:
     """A style LoRA, by the command of its card; the state of an unfinished run is found again by its inputs."""
     folder = f"outputs/artefacts/lora-{style}-{{inputs}}"
@@ -189,9 +162,15 @@ LORAS = (
         by_hand="run the three demo commands of its table and write what they print into it",
     ),
     Artefact(
+        "story-base",
+        makes=["data/stories/moon_rabbit.base/*"],
+        of=["scripts/build_story_base.py", STORY, *DRAWS, PROBE, *CAPTIONS, f"{_ART}/splits.py"],
+        by=["python scripts/build_story_base.py"],
+    ),
+    Artefact(
         "story",
         makes=["docs/figures/story.png"],
-        of=[STORY, "data/datasets/paper-cut/train/*", *DRAWS, PROBE, FONT],
+        of=[STORY, "data/stories/moon_rabbit.base/*", "data/datasets/paper-cut/train/*", *DRAWS, PROBE, FONT],
         by=[
             "kolors-course demo -o outputs/artefacts/story"
         ],  # trains its own paper-cut LoRA, as the demo does
@@ -298,4 +277,4 @@ NOTEBOOKS = (
         needs=(COMFYUI,),
     ),
 )
-ARTEFACTS = (*WORLD, *MODEL, *SAMPLINGS, *LORAS, *COMFY, *BENCHMARKS, *NOTEBOOKS)
+ARTEFACTS = (*WORLD, *MODEL, *LORAS, *COMFY, *BENCHMARKS, *NOTEBOOKS)

@@ -361,6 +361,18 @@ def test_a_section_of_a_page_ends_at_the_next_heading(tmp_path):
         write("## Score\n")
 
 
+def test_of_json_the_entries_named_count(tmp_path):
+    def write(text):
+        (tmp_path / "s.json").write_text(text)
+        return digest(tmp_path, "s.json#steps,sampler")
+
+    first = write('{"steps": 6, "sampler": "euler", "made_by": "a"}')
+    assert write('{"sampler": "euler",\n "steps": 6, "made_by": "b"}') == first
+    assert write('{"steps": 5, "sampler": "euler"}') != first
+    with pytest.raises(Missing, match="sampler"):
+        write('{"steps": 6}')
+
+
 def test_line_ends_do_not_count_but_files_that_come_and_go_do(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"1\r\n2\r\n")
     windows, all_of_them = digest(tmp_path, "a.txt"), digest(tmp_path, "*.txt")

@@ -2,19 +2,18 @@
 
 import argparse
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-
-from PIL import Image
 
 from kolors_course.art import STYLE_ZH, style_test_subjects
 from kolors_course.cli import options
+from kolors_course.cli.demo_base import Base, BaseWork, base_folder, read_base
 from kolors_course.cli.reports import write_json
 from kolors_course.dataset import check_dataset
 from kolors_course.errors import CourseError
 from kolors_course.evaluation import Scores, evaluate, held_out_prompts, load_probe, score_table
 from kolors_course.files import ensure_folder
-from kolors_course.kolors import KolorsModel, Sampling, current_profile, load_profile
+from kolors_course.kolors import KolorsModel, current_profile, load_profile
 from kolors_course.lora import LoraSettings, load_lora, unload_lora
 from kolors_course.lora.choices import TARGETS
 from kolors_course.platform.device import limit_threads
@@ -26,25 +25,15 @@ from kolors_course.training.sample_prompts import SamplePrompt
 SETTINGS = LoraSettings(16, 16.0, TARGETS["attention+feed-forward+convolutions"], init="kaiming")
 
 
-@dataclass(frozen=True)
-class _Measure:
-    """What is drawn and measured twice: without the LoRA and with it."""
-
-    model: KolorsModel
-    storyboard: Storyboard
-    sampling: Sampling
-    style: str
-    scenes: int
-
-    def panels(self, name: str) -> list[Image.Image]:
-        advance = options.picture_progress(len(self.storyboard.panels), name)
-        return draw_story(self.model, self.storyboard, self.sampling, advance)
-
-    def scores(self, name: str) -> Scores:
-        probe = load_probe(data_dir() / "probes" / "probe.safetensors")
-        prompts = held_out_prompts(self.scenes, style_test_subjects())
-        advance = options.picture_progress(len(prompts), name)
-        return evaluate(self.model, probe, prompts, self.sampling, advance).scores(self.style)
+def _base(work: BaseWork, folder: Path) -> Base:
+    """The row without a LoRA: that which is kept, where it is of this very model."""
+    if kept := read_base(folder, work.key):
+        print(f"base model: its row and its scores are those of {folder.name}, made by this model before")
+        return kept
+    return work.make(
+        options.picture_progress(len(work.storyboard.panels), "base story"),
+        options.picture_progress(len(work.prompts), "measuring base"),
+    )
 
 
 def _summary(before: Scores, after: Scores, style: str) -> str:
@@ -58,7 +47,7 @@ def _summary(before: Scores, after: Scores, style: str) -> str:
 
 def _recipe(steps: int, storyboard: Storyboard) -> LoraTraining:
     prompts = tuple(SamplePrompt(panel.prompt) for panel in storyboard.panels)
-    return LoraTraining(steps=steps, settings=SETTINGS, sample_prompts=prompts, sample_every=150)
+    return LoraTraining(steps=steps, settings=SETTINGS, sample_prompts=prompts, sample_every=100)
 
 
 def _check_data(dataset: Path) -> None:
@@ -68,20 +57,27 @@ def _check_data(dataset: Path) -> None:
         raise CourseError(f"{dataset} has faults; restore it with: git checkout {dataset}")
 
 
+def base_work(model: KolorsModel, storyboard: Storyboard, scenes: int) -> BaseWork:
+    """What the demo's base row is made of: the story, and prompts for subjects that no style LoRA has seen."""
+    probe = load_probe(data_dir() / "probes" / "probe.safetensors")
+    prompts = tuple(held_out_prompts(scenes, style_test_subjects()))
+    return BaseWork(model, probe, storyboard, prompts, replace(model.sampling, batch_size=16))
+
+
 def run(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     limit_threads()
     style, style_name = arguments.style, (STYLE_ZH[arguments.style], arguments.style)
-    storyboard = read_storyboard(data_dir() / "stories" / "moon_rabbit.yaml")
+    story = data_dir() / "stories" / "moon_rabbit.yaml"
+    storyboard = read_storyboard(story)
     recipe = _recipe(arguments.steps, storyboard)
     lay_out_page(storyboard, style_name=style_name)  # finds missing fonts before any work is done
     dataset, folder = data_dir() / "datasets" / style, ensure_folder(arguments.output)
     _check_data(dataset)
 
     model = load_profile(current_profile("mini"), arguments.device)
-    sampling = replace(model.sampling, batch_size=16)
-    measure = _Measure(model, storyboard, sampling, style, arguments.scenes)
-    base_panels, before = measure.panels("base story"), measure.scores("measuring base")
+    work = base_work(model, storyboard, arguments.scenes)
+    base = _base(work, base_folder(story))
     # With a cache, as train-lora has one: its config.yaml then repeats the LoRA to the last bit.
     cached = RunOptions(cache_folder=folder / "lora" / "cache")
     lora = train_lora(
@@ -94,14 +90,27 @@ def run(arguments: argparse.Namespace) -> int:
         options=cached,
     )
     load_lora(model.unet, lora.path)
-    panels, after = measure.panels("styled story"), measure.scores("measuring LoRA")
+    panels = draw_story(
+        model, storyboard, work.sampling, options.picture_progress(len(storyboard.panels), "styled story")
+    )
+    advance = options.picture_progress(len(work.prompts), "measuring LoRA")
+    before = base.scores[style]
+    after = evaluate(model, work.probe, work.prompts, work.sampling, advance).scores(style)
     unload_lora(model.unet)
 
     summary, scores = _summary(before, after, style), {"before": before.to_dict(), "after": after.to_dict()}
-    page = story_page(storyboard, panels, base_panels, style_name=style_name, footer=summary)
+    page = story_page(storyboard, panels, base.panels, style_name=style_name, footer=summary)
     loras = [(lora.path, 1.0)]
     write_story(
-        folder, storyboard, panels, base_panels, page, sampling, model=model.name, loras=loras, scores=scores
+        folder,
+        storyboard,
+        panels,
+        base.panels,
+        page,
+        work.sampling,
+        model=model.name,
+        loras=loras,
+        scores=scores,
     )
     write_json(arguments.json, {"style": style, **scores})
     print("\n".join(score_table({"base model": before, f"with {style} LoRA": after})))
