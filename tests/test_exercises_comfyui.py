@@ -74,6 +74,11 @@ def whole(graph):
     graph["3"]["inputs"] |= {"cfg": 5.0, "steps": 20}
 
 
+def worse(graph):
+    graph["3"]["inputs"]["steps"] = -1
+    return graph
+
+
 def spoilt(graph):
     graph["3"] = 4
 
@@ -84,9 +89,11 @@ def spoilt(graph):
         (whole, "Right. The server would run it"),
         (lambda graph: good_api(), "Right. The server would run it"),
         (half, "1 to go, the first is: node 3 'Sample', input 'steps'"),
-        (lambda graph: graph, "2 to go"),
+        (lambda graph: graph, "Yours to write"),
         (lambda graph: None, "Yours to write"),
+        (worse, "2 to go"),
         (spoilt, "no workflow any more"),
+        (lambda graph: 4, "no workflow any more"),
         (lambda graph: graph["7"], "KeyError: '7'"),
     ],
 )

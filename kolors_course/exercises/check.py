@@ -1,4 +1,4 @@
-"""The one way in which exercises answer: `answer = check(answer, ...)` says how good it is and never stops a notebook."""
+"""The one way in which exercises answer: `answer = check(answer, ...)` says how good it is and stops no notebook."""
 
 import functools
 from collections.abc import Callable

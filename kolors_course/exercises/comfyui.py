@@ -105,10 +105,11 @@ def _ids(answer: object) -> set[str]:
     )
 
 
-def mend(graph: ApiGraph) -> None:
+def mend(graph: ApiGraph) -> ApiGraph:
     """The repairs that the broken workflow of the notebook needs."""
     graph["3"]["inputs"]["model"] = ["1", 0]
     graph["4"]["inputs"] |= {"sampler": "euler", "prompt": ["3", 0]}
+    return graph
 
 
 @exercise(
@@ -117,18 +118,19 @@ def mend(graph: ApiGraph) -> None:
     '上面每一行指出一个节点和一个输入；像 graph["4"]["inputs"]["steps"] = 20 这样修改。',
 )
 def check_mended(repair: object, broken: ApiGraph, schemas: Mapping[str, NodeSchema]) -> Right:
-    """Whether a server with these node types would run the workflow after `repair(graph)` has changed it.
+    """Whether a server with these node types would run the graph that `repair(graph)` gives back, or has changed.
 
     Raises:
         Mistake: it would not; the first problem is named.
         Unanswered: nothing has been changed.
     """
     graph = deepcopy(broken)
-    result = called(repair, (graph,), mend)
-    if result is None and graph == broken:
+    mended = called(repair, (graph,), mend)
+    mended = graph if mended is None else mended
+    if mended == broken:
         raise Unanswered
     try:
-        problems = find_problems(read_api(graph if result is None else result), dict(schemas))
+        problems = find_problems(read_api(mended), dict(schemas))
     except CourseError as error:
         raise Mistake(f"It is no workflow any more: {error}.", f"它已经不是工作流了：{error}。") from error
     if problems:

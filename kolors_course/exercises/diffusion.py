@@ -14,8 +14,8 @@ _X0 = torch.tensor([[1.0, -2.0], [0.5, 0.0]])
 _NOISE = torch.tensor([[1.0, 0.5], [-1.0, 2.0]])
 
 
-def noisy(x0: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
-    """x_t = √ᾱ·x₀ + √(1-ᾱ)·ε (arXiv 2006.11239, eq. 4)."""
+def noisy(x0: Tensor, noise: Tensor, alpha_bar: float | Tensor) -> Tensor:
+    """x_t = √ᾱ·x₀ + √(1-ᾱ)·ε (arXiv 2006.11239, eq. 4); `alpha_bar` is a number, or one for each sample, (B, 1)."""
     return alpha_bar**0.5 * x0 + (1 - alpha_bar) ** 0.5 * noise
 
 
@@ -62,7 +62,8 @@ def check_add_noise(add_noise: Callable[[Tensor, Tensor, float], Tensor]) -> Rig
             "这是采样器常用的 σ 尺度 x₀ + σε。给网络看的还要再乘 √ᾱ。",
         ),
     )
-    compare(add_noise, noisy, [(_X0, _NOISE, a) for a in (0.36, 0.9, 0.01)], slips)
+    levels = (0.36, 0.9, torch.tensor([[0.01], [0.5]]))
+    compare(add_noise, noisy, [(_X0, _NOISE, a) for a in levels], slips)
     return Right(
         "By hand: ᾱ = 0.36 keeps 0.6 of the picture and adds 0.8 of the noise; 0.6² + 0.8² = 1.",
         "手算：ᾱ = 0.36 时保留 0.6 的画面，加上 0.8 的噪声；0.6² + 0.8² = 1。",

@@ -24,6 +24,11 @@ FACT_ZH = {
 }
 
 
+def puzzle_scene() -> Scene:
+    """The scene of the first exercise. It stands here because a cell that made it would tell the answer."""
+    return Scene((find_subject("owl"),), place="mountain", time="dusk", size="big", position="right", seed=4)
+
+
 @exercise(
     lambda scene: caption(scene, "en"),
     "one sentence between quotes: who, where, when, how big, on which side.",
