@@ -6,6 +6,7 @@ from torch import Tensor
 
 from kolors_course.art import TIMELESS, Scene, caption, find_subject
 from kolors_course.art.facts import fact_words, read_facts, unread_words
+from kolors_course.errors import brief
 from kolors_course.exercises.answers import as_shown, number_of, text_of
 from kolors_course.exercises.check import exercise
 from kolors_course.exercises.feedback import Mistake, Right
@@ -45,7 +46,10 @@ def check_prompt(prompt: object, scene: Scene) -> Right:
         raise Mistake(
             "The prompt is empty: say who, where and when.", "提示词是空的：请写出谁、在哪里、什么时候。"
         )
-    said, unread = read_facts(prompt), ", ".join(unread_words(prompt)[:MOST_UNREAD])
+    said, unread = (
+        read_facts(prompt),
+        ", ".join(brief(word, 24) for word in unread_words(prompt)[:MOST_UNREAD]),
+    )
     for kind, truth in _facts(scene).items():
         _compare(kind, said[kind], truth, unread)
     if unread:
