@@ -159,7 +159,7 @@ LORAS = (
         "lora-card",
         makes=["data/loras/README.md"],
         of=["data/loras/*.safetensors", *DRAWS, PROBE],
-        by_hand="run the three demo commands of its table and write what they print into it",
+        by_hand="run kolors-course evaluate for each of the three, as it says, and write what they print into it",
     ),
     Artefact(
         "story-base",

@@ -205,4 +205,11 @@ def test_shipped_stories_suit_the_course(path):
     # A story is for showing: it asks only for combinations that the base model has been trained on.
     assert not any(is_held_out(drawn.scene) for drawn in panels)
     heroes = {subject for drawn in panels for subject in drawn.scene.subjects}
-    assert len(heroes & set(style_test_subjects())) >= 5
+    assert heroes <= set(style_test_subjects())
+
+
+def test_the_demos_heroine_is_in_most_of_her_story():
+    story = read_storyboard(data_dir() / "stories" / "moon_rabbit.yaml")
+    subjects = [{subject.en for subject in panel.scene.subjects} for panel in story.panels]
+    assert sum("rabbit" in here for here in subjects) >= 6
+    assert all(len(here) == 1 for here in subjects)  # in paper-cut two would touch
