@@ -28,6 +28,7 @@ def test_the_right_kl_is_torchs_and_passes():
     ("kl", "message"),
     [
         (lambda m, s: (m**2 + s**2 - 1 - 2 * s.log()).sum(-1), "Twice too much"),
+        (lambda m, s: ((m**2 + s**2) / 2 - s.log()).sum(-1), "The -1 is missing"),
         (lambda m, s: ((m**2 + s**2 - 1) / 2 - (s**2).log()).sum(-1), "½ holds for the logarithm"),
         (lambda m, s: (m**2 + s - 1 - s.log()).sum(-1) / 2, "std for the variance"),
         (lambda m, s: (s.log() - (m**2 + s**2 - 1) / 2).sum(-1), "never negative"),
@@ -93,6 +94,8 @@ def test_the_right_path_is_what_the_library_trains_on():
         (lambda x0, e, t: ((1 - t) ** 0.5 * x0 + t**0.5 * e, e - x0), "which bends"),
         (lambda x0, e, t: (x0, e), "right is"),
         (lambda x0, e, t: x0, "Return 2 tensors"),
+        (lambda x0, e, t: (e - x0, (1 - t) * x0 + t * e), "halves are swapped"),
+        (lambda x0, e, t: (x0, None), "gives back None where a tensor is wanted"),
     ],
 )
 def test_wrong_paths_are_explained(path, message):

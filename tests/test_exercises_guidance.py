@@ -23,6 +23,7 @@ def test_the_librarys_guidance_passes():
         (lambda u, c, s: u - s * (c - u), "The sign"),
         (lambda u, c, s: s * c, "guides nothing"),
         (lambda u, c, s: s * (c - u), "starting point is missing"),
+        (lambda u, c, s: u + s * c, "adds the whole of text"),
         (lambda u, c, s: u + (c - u) / s, "Divided by s"),
         (lambda u, c, s: (u + c) / 2, "For"),
         (lambda u, c, s: None, "gives back None"),

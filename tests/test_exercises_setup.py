@@ -95,6 +95,56 @@ def test_size_and_position_must_be_said_when_they_are_unusual():
     assert isinstance(setup.check_prompt.reply("雪地夜晚，左边是一只巨大的兔子", scene), Right)
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "大猫头鹰在右边，黄昏的山前",
+        "很大的猫头鹰，傍晚，山前右侧",
+        "黄昏时分，山前右边有一只很大的猫头鹰",
+        "夕阳下，右边站着一只大猫头鹰，背景是群山",
+        "日落时，一只大大的猫头鹰坐在山前面的右边",
+        "a big owl in front of mountains in the evening, on the right",
+        "A huge owl sits on the right side, in front of hills at sunset.",
+        "There is a large owl standing on the right. Behind it are mountains at dusk.",
+        "right: big owl, dusk, mountain",
+    ],
+)
+def test_prompts_are_read_as_people_write_them(prompt):
+    assert isinstance(setup.check_prompt.reply(prompt, setup.puzzle_scene()), Right)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        (
+            "a big owl in front of mountains at sunset, on the right, with a red hat",
+            "red, hat: I know no such thing",
+        ),
+        ("右边一只戴红帽子的大猫头鹰，黄昏，山前", "戴红帽子: I know no such thing"),
+        (
+            "a woodcut style big owl in front of mountains at sunset, on the right",
+            "woodcut: I know no such thing",
+        ),
+        (
+            "黄昏的山前，右边有一只猫头鹰",
+            "size: the picture shows big, and I found no size word that I know.",
+        ),
+        ("a vast owl before mountains at dusk, right", "no size word that I know (nor do I know: vast)"),
+        ("大街上的猫头鹰，黄昏，右边", "place: the prompt says city, the picture shows mountain"),
+        ("大概是猫头鹰，黄昏，山前，右边", "no size word"),
+        (42, "The answer is 42, not a text: write it between quotes"),
+        (..., "Yours to write"),
+    ],
+)
+def test_what_a_prompt_names_more_or_less_is_told(prompt, said):
+    assert said in setup.check_prompt.reply(prompt, setup.puzzle_scene())
+
+
+def test_a_size_is_read_right_before_a_subject_only():
+    assert read_facts("小猫和大象")["size"] == {"small"}
+    assert read_facts("大树林")["size"] == set()
+
+
 def test_a_normal_size_in_the_middle_may_be_said():
     assert isinstance(setup.check_prompt.reply("夜晚雪地，中间是一只兔子", RABBIT), Right)
 

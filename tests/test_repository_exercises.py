@@ -65,7 +65,7 @@ def test_no_exercise_is_shipped_solved(exercise):
     if isinstance(exercise.answer, ast.FunctionDef):
         (only,) = exercise.answer.body
         assert is_ellipsis(only.value)
-    assert exercise.printed.splitlines()[-3].startswith("Yours to write. Hint: ")
+    assert "Yours to write. Hint: " in exercise.printed
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
