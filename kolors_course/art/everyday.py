@@ -37,9 +37,9 @@ RELATIVES: dict[str, tuple[str, ...]] = {
 BARE_SIZES = {"大": "big", "小": "small"}
 # Words of whole sentences that state no fact of a picture, beside those of `kolors_course.art.unknown`.
 FILLERS = (
-    "i we you can before see sees seen show shows showing shown sit sits sitting stand stands standing rest rests resting "
+    "i we you can see sees seen show shows showing shown sit sits sitting stand stands standing rest rests resting "
     "stay stays perch perched perching lie lies lying side hand during time while when where foreground background "
-    "sky single very really so quite just only alone image photo drawing painting illustration scene view "
+    "before sky single very really so quite just only alone image photo drawing painting illustration scene view "
     "我们 我 可以 看到 看见 坐 站 待 停 立 趴 躺 位于 处于 正 时分 时候 时 天空 天 背景 远处 近处 身后 特别 非常 "
     "十分 好 真 只 头 个 片 座 处 侧 面 方 边 旁 前 后 上 下 里 中 内 外 间 色"
 )
