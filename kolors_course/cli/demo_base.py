@@ -28,7 +28,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptBase:
     """What `base.json` says: the hash of what all was made of, and the scores by style."""
 
     made_of: str
@@ -87,7 +87,7 @@ def read_base(folder: Path, key: str) -> Base | None:
     index = folder / INDEX
     if not index.exists():
         return None
-    kept = read_as(Kept, parse_json(read_text(index, _LARGEST, "of a story"), str(index)), str(index))
+    kept = read_as(KeptBase, parse_json(read_text(index, _LARGEST, "of a story"), str(index)), str(index))
     if kept.made_of != key:
         return None
     files = sorted(folder.glob("*.png"))
@@ -110,4 +110,4 @@ def write_base(folder: Path, key: str, base: Base) -> None:
         with atomic_path(folder / f"{i:02}.png") as path:
             panel.save(path, "png", optimize=True)
     with atomic_path(folder / INDEX) as path:
-        path.write_text(json_text(asdict(Kept(key, base.scores)), indent=2) + "\n", encoding="utf-8")
+        path.write_text(json_text(asdict(KeptBase(key, base.scores)), indent=2) + "\n", encoding="utf-8")
