@@ -10,7 +10,7 @@ from PIL import Image
 
 from kolors_course.art import LORA_STYLES
 from kolors_course.cli.demo import row_work
-from kolors_course.cli.demo_rows import Row, base_folder, read_base, write_base
+from kolors_course.cli.demo_rows import StoryRow, base_folder, read_base, write_base
 from kolors_course.cli.flags.demo import SCENES
 from kolors_course.errors import CourseError
 from kolors_course.evaluation import Scores
@@ -29,7 +29,7 @@ def work():
 @pytest.fixture
 def base():
     panels = tuple(Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(3))
-    return Row(panels, {style: Scores(2, {"subject": 0.5}, 0.25) for style in LORA_STYLES})
+    return StoryRow(panels, {style: Scores(2, {"subject": 0.5}, 0.25) for style in LORA_STYLES})
 
 
 def test_what_is_kept_comes_back(base, tmp_path):

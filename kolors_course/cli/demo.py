@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kolors_course.art import STYLE_ZH, style_test_subjects
 from kolors_course.cli import options
-from kolors_course.cli.demo_rows import Row, RowWork, base_folder, read_base
+from kolors_course.cli.demo_rows import StoryRow, StoryRowWork, base_folder, read_base
 from kolors_course.cli.reports import write_json
 from kolors_course.dataset import check_dataset
 from kolors_course.errors import CourseError
@@ -25,7 +25,7 @@ from kolors_course.training.sample_prompts import SamplePrompt
 SETTINGS = LoraSettings(16, 16.0, TARGETS["attention+feed-forward+convolutions"], init="kaiming")
 
 
-def _base(work: RowWork, folder: Path) -> Row:
+def _base(work: StoryRowWork, folder: Path) -> StoryRow:
     """The row without a LoRA: that which is kept, where it is of this very model."""
     if kept := read_base(folder, work.key, len(work.storyboard.panels)):
         print(f"base model: its row and its scores are those of {folder.name}, made by this model before")
@@ -33,7 +33,7 @@ def _base(work: RowWork, folder: Path) -> Row:
     return _made(work, "base story", "measuring base")
 
 
-def _made(work: RowWork, drawing: str, measuring: str) -> Row:
+def _made(work: StoryRowWork, drawing: str, measuring: str) -> StoryRow:
     """A row as the model draws it now, with two bars."""
     return work.make(
         options.picture_progress(len(work.storyboard.panels), drawing),
@@ -62,11 +62,11 @@ def _check_data(dataset: Path) -> None:
         raise CourseError(f"{dataset} has faults; restore it with: git checkout {dataset}")
 
 
-def row_work(model: KolorsModel, storyboard: Storyboard, scenes: int) -> RowWork:
+def row_work(model: KolorsModel, storyboard: Storyboard, scenes: int) -> StoryRowWork:
     """What a row of the demo is made of: the story, and prompts for subjects that no style LoRA has seen."""
     probe = load_probe(data_dir() / "probes" / "probe.safetensors")
     prompts = tuple(held_out_prompts(scenes, style_test_subjects()))
-    return RowWork(model, probe, storyboard, prompts, replace(model.sampling, batch_size=16))
+    return StoryRowWork(model, probe, storyboard, prompts, replace(model.sampling, batch_size=16))
 
 
 def _train(model: KolorsModel, dataset: Path, folder: Path, recipe: LoraTraining, command: str) -> LoraResult:

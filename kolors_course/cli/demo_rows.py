@@ -37,7 +37,7 @@ class KeptBase:
 
 
 @dataclass(frozen=True)
-class Row:
+class StoryRow:
     """What a model makes of the story: its panels, and its scores as they count for each style."""
 
     panels: tuple[Image.Image, ...]
@@ -45,7 +45,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class RowWork:
+class StoryRowWork:
     """All that a row is made of; the model with the LoRAs that are on it."""
 
     model: KolorsModel
@@ -67,11 +67,11 @@ class RowWork:
         ]
         return hashlib.sha256(json_text(rest).encode()).hexdigest()
 
-    def make(self, panels: Progress, scores: Progress) -> Row:
+    def make(self, panels: Progress, scores: Progress) -> StoryRow:
         """Draw the panels and measure; each callback is told of its own pictures."""
         drawn = draw_story(self.model, self.storyboard, self.sampling, panels)
         found = evaluate(self.model, self.probe, self.prompts, self.sampling, scores)
-        return Row(tuple(drawn), {style: found.scores(style) for style in LORA_STYLES})
+        return StoryRow(tuple(drawn), {style: found.scores(style) for style in LORA_STYLES})
 
 
 def base_folder(storyboard: Path) -> Path:
@@ -79,7 +79,7 @@ def base_folder(storyboard: Path) -> Path:
     return storyboard.with_suffix(".base")
 
 
-def read_base(folder: Path, key: str, panels: int) -> Row | None:
+def read_base(folder: Path, key: str, panels: int) -> StoryRow | None:
     """What is kept in `folder`, if it was made of the same; else None.
 
     Args:
@@ -97,10 +97,10 @@ def read_base(folder: Path, key: str, panels: int) -> Row | None:
     files = sorted(folder.glob("*.png"))
     if kept.scores.keys() != set(LORA_STYLES) or len(files) != panels:
         raise CourseError(f"{folder} is not whole; restore it with: git checkout {folder}")
-    return Row(tuple(open_picture(file).convert("RGB") for file in files), kept.scores)
+    return StoryRow(tuple(open_picture(file).convert("RGB") for file in files), kept.scores)
 
 
-def write_base(folder: Path, key: str, row: Row) -> None:
+def write_base(folder: Path, key: str, row: StoryRow) -> None:
     """Keep a base model's row; what was kept before is replaced.
 
     Raises:
