@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch._inductor.config as inductor
-from diffusers import KolorsPipeline
+from diffusers import EulerDiscreteScheduler, KolorsPipeline
 
+from kolors_course.errors import CourseError
 from kolors_course.kolors import Profile, Sampling, generate, initial_latents, load_profile
 
 STOCK, OURS = "stock KolorsPipeline", "ours"
@@ -21,18 +22,26 @@ PROMPTS = [
 ]
 
 
-def samplings(profile: Profile, steps: int, compiled: bool) -> dict[str, Callable[[], list]]:
-    """Stock KolorsPipeline and our `generate`, from the same latents.
+def samplings(profile: Profile, sampling: Sampling, compiled: bool) -> dict[str, Callable[[], list]]:
+    """Stock KolorsPipeline and our `generate`, from the same latents, with the same steps and guidance.
 
     Args:
         compiled: both once more, with a U-Net compiled by `torch.compile`.
+
+    Raises:
+        CourseError: the sampler is not Euler.
     """
+    if sampling.sampler != "euler":
+        raise CourseError(f"only euler is compared with the stock pipeline, not {sampling.sampler}")
     model = load_profile(profile)
     pipeline = KolorsPipeline.from_pretrained(profile.folder, torch_dtype=model.unet.dtype)
+    pipeline.scheduler = EulerDiscreteScheduler.from_config(
+        pipeline.scheduler.config, timestep_spacing=sampling.spacing
+    )
     pipeline.to(model.device)
     seeds = range(len(PROMPTS))
     latents = initial_latents(model, seeds, profile.size, profile.size)
-    options = {"num_inference_steps": steps, "guidance_scale": 5.0}
+    options = {"num_inference_steps": sampling.steps, "guidance_scale": sampling.guidance_scale}
 
     def stock(pipeline: KolorsPipeline) -> list:
         pipeline.set_progress_bar_config(disable=True)
@@ -41,7 +50,7 @@ def samplings(profile: Profile, steps: int, compiled: bool) -> dict[str, Callabl
         ).images
 
     def ours(unet: torch.nn.Module) -> list:
-        return generate(replace(model, unet=unet), PROMPTS, seeds, Sampling(steps=steps))
+        return generate(replace(model, unet=unet), PROMPTS, seeds, sampling)
 
     jobs = {STOCK: lambda: stock(pipeline), OURS: lambda: ours(model.unet)}
     if compiled:

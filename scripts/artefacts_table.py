@@ -28,14 +28,14 @@ def _has_comfyui() -> bool:
 
 
 def _has_chromium() -> bool:
-    from browser import find_chromium
+    from browser import find_chromium, has_chinese_font
 
-    return find_chromium() is not None
+    return find_chromium() is not None and has_chinese_font()
 
 
 GPU = Need("a CUDA GPU", _has_gpu)
 COMFYUI = Need("ComfyUI (kolors-course comfyui install)", _has_comfyui)
-CHROMIUM = Need("Chromium (apt install chromium fonts-noto-cjk)", _has_chromium)
+CHROMIUM = Need("Chromium with a Chinese font (apt install chromium fonts-noto-cjk)", _has_chromium)
 
 SOURCES = (
     *("data/README.md", "data/art/subjects.csv", "data/art/licences/*", "data/kolors-mini/README.md"),

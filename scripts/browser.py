@@ -34,6 +34,15 @@ def find_chromium() -> str | None:
     return next(filter(None, map(shutil.which, PROGRAMS)), None)
 
 
+def has_chinese_font() -> bool:
+    """Whether pages can show Chinese: where fontconfig knows no font for it, Chromium draws boxes."""
+    try:
+        listed = subprocess.run(["fc-list", ":lang=zh", "family"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return False
+    return bool(listed.stdout.strip())
+
+
 class Page:
     """One tab."""
 

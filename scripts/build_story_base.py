@@ -1,7 +1,7 @@
 """Write what the base model draws and scores in the demo, into the folder beside its storyboard: a minute."""
 
-from kolors_course.cli.demo import base_work
-from kolors_course.cli.demo_base import base_folder, write_base
+from kolors_course.cli.demo import row_work
+from kolors_course.cli.demo_rows import base_folder, write_base
 from kolors_course.cli.flags.demo import SCENES
 from kolors_course.cli.options import picture_progress
 from kolors_course.kolors import current_profile, load_profile
@@ -12,7 +12,7 @@ from kolors_course.story import read_storyboard
 if __name__ == "__main__":
     limit_threads()
     story = data_dir() / "stories" / "moon_rabbit.yaml"
-    work = base_work(load_profile(current_profile("mini"), "cpu"), read_storyboard(story), SCENES)
+    work = row_work(load_profile(current_profile("mini"), "cpu"), read_storyboard(story), SCENES)
     base = work.make(
         picture_progress(len(work.storyboard.panels), "base story"),
         picture_progress(len(work.prompts), "measuring base"),

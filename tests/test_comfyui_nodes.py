@@ -152,6 +152,10 @@ def test_what_the_inputs_leave_to_the_model_is_its_own(worker, tiny_model):
     )
 
 
+def test_between_no_guidance_and_the_models_own_there_is_none(worker):
+    assert "guidance_scale is -0.5; give 0 or more" in failure(worker.run(prompt_of(guidance_scale=-0.5)))
+
+
 def test_loras_are_those_of_the_library_and_the_cached_model_stays_as_it_was(worker, tiny_folder, tiny_model):
     plain = worker.pictures(prompt_of(prefix="plain"))
     assert_equal(plain, library(tiny_model))

@@ -1,12 +1,13 @@
 """The exercises of notebook 03: right answers pass, and each likely mistake gets its own explanation."""
 
 import math
+import re
 
 import pytest
 import torch
 
 from kolors_course.diffusion import NoiseSchedule, heun
-from kolors_course.exercises import Mistake, solvers
+from kolors_course.exercises import solvers
 from kolors_course.theory.convergence import measure_convergence
 
 KOLORS = NoiseSchedule.kolors()
@@ -24,7 +25,7 @@ def test_the_right_step_is_the_librarys():
     for i in range(6):
         found = solvers.heun_step(slope, scaled[i], states[i].sigma, states[i + 1].sigma)
         torch.testing.assert_close(found, scaled[i + 1], rtol=1e-4, atol=1e-5)
-    assert "½" in solvers.check_heun_step(solvers.heun_step)
+    assert "½" in solvers.check_heun_step.reply(solvers.heun_step)
 
 
 @pytest.mark.parametrize(
@@ -38,19 +39,18 @@ def test_the_right_step_is_the_librarys():
         (lambda f, x, a, b: x + (b - a) * (f(x, a) + f(x + (b - a) * f(x, a), a)) / 2, "sigma_next"),
         (lambda f, x, a, b: x + (a - b) * (f(x, a) + f(x + (a - b) * f(x, a), b)) / 2, "It is negative"),
         (lambda f, x, a, b: x, "the answer is"),
-        (lambda f, x, a, b: None, "not a number"),
+        (lambda f, x, a, b: None, "gives back None"),
     ],
 )
 def test_wrong_steps_are_explained(step, message):
-    with pytest.raises(Mistake, match=message):
-        solvers.check_heun_step(step)
+    assert re.search(message, solvers.check_heun_step.reply(step))
 
 
 def test_the_right_order_is_that_of_a_measurement():
     measured = measure_convergence(heun, (20, 40))
     (few, many), (large, small) = measured.steps, measured.errors
     assert solvers.order_of(few, large, many, small) == pytest.approx(measured.order)
-    assert "= 2" in solvers.check_order(solvers.order_of)
+    assert "= 2" in solvers.check_order.reply(solvers.order_of)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,7 @@ def test_the_right_order_is_that_of_a_measurement():
     ],
 )
 def test_wrong_orders_are_explained(order, message):
-    with pytest.raises(Mistake, match=message):
-        solvers.check_order(order)
+    assert re.search(message, solvers.check_order.reply(order))
 
 
 @pytest.mark.parametrize("steps", [7, 25, 30, 50])
@@ -76,7 +75,7 @@ def test_the_right_start_is_the_schedules(steps):
     for schedule in (KOLORS, NoiseSchedule.sdxl()):
         T = schedule.num_train_timesteps
         assert solvers.leading_start(T, steps) == schedule.timesteps(steps)[0].item()
-    assert "1079" in solvers.check_leading_start(solvers.leading_start)
+    assert "1079" in solvers.check_leading_start.reply(solvers.leading_start)
 
 
 @pytest.mark.parametrize(
@@ -92,5 +91,4 @@ def test_the_right_start_is_the_schedules(steps):
     ],
 )
 def test_wrong_starts_are_explained(start, message):
-    with pytest.raises(Mistake, match=message):
-        solvers.check_leading_start(start)
+    assert re.search(message, solvers.check_leading_start.reply(start))

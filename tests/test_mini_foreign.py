@@ -6,10 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 
 from kolors_course.mini.foreign import DRAWN, FOREIGN_KINDS, RECOLOURED, foreign_pictures, with_foreign
 from kolors_course.mini.pictures import PictureSpec, PictureStore, draw_pictures, to_model
+from kolors_course.mini.recipe import PICTURES
+from kolors_course.mini.reconstructions import psnr
 from kolors_course.mini.vae import AnchoredObjective, VaeConfig, build_vae, train_mini_vae, vae_loss
+from kolors_course.platform.paths import data_dir
 
 SPEC = PictureSpec(seed=10, size=32, styled_share=0.5)
 TINY = VaeConfig(steps=2, batch_size=4, block_out_channels=(8, 8), pictures=8, checkpoint_every=1)
@@ -120,3 +124,24 @@ def test_a_run_with_foreign_pictures_is_resumed_to_the_last_bit(tmp_path):
     for name, weight in first.state_dict().items():
         assert torch.equal(weight, again.state_dict()[name]), name
     assert "psnr duotone" in (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def committed_vae():
+    return AutoencoderKL.from_pretrained(data_dir() / "kolors-mini" / "vae", torch_dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    return draw_pictures(replace(PICTURES, seed=77, lora_subjects="all"), 16)
+
+
+@pytest.mark.parametrize("kind", FOREIGN_KINDS)
+def test_the_committed_vae_draws_foreign_pictures(committed_vae, fresh, kind):
+    """Before it learned them, it drew these at 17 to 23 dB."""
+    hardest = {"turned hue", "inverted", "permuted channels"}
+    assert psnr(committed_vae, foreign_pictures(fresh, kind)) > (24 if kind in hardest else 25.5)
+
+
+def test_the_committed_vae_still_draws_its_world(committed_vae, fresh):
+    assert psnr(committed_vae, fresh) > 27.5

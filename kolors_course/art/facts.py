@@ -5,28 +5,14 @@ from functools import cache
 from typing import Any
 
 from kolors_course.art.backdrop import TIMELESS
+from kolors_course.art.everyday import BARE_SIZES, FILLERS, RELATIVES
 from kolors_course.art.scene import Scene
 from kolors_course.art.subject import Subject, find_subject, subjects
+from kolors_course.art.unknown import unknown_words
 from kolors_course.art.vocabulary import Section, vocabulary
 
-# Close relatives, which no caption says.
-RELATIVES: dict[str, tuple[str, ...]] = {
-    "snow": ("snowy",),
-    "desert": ("dune",),
-    "beach": ("海滩",),
-    "sea": ("海上",),
-    "city": ("street",),
-    "forest": ("wood",),
-    "room": ("家中",),
-    "day": ("sunny",),
-    "night": ("晚上", "月亮", "夜"),
-    "dusk": ("日落",),
-    "small": ("tiny",),
-    "big": ("huge",),
-    "left": ("左侧",),
-    "middle": ("centre", "center", "中央"),
-    "right": ("右侧",),
-}
+# What stands in a prompt in place of words that were read, so that all others keep their places.
+_SUBJECT, _OTHER = "§", "|"
 _GRAMMAR = re.compile(r"^(?:(?:in|on|at|of|under|front|an?|the) )+|(?<=..)[上里中]$|前$")
 
 
@@ -46,7 +32,7 @@ def _words_of(section: Section) -> dict[str, tuple[str, ...]]:
 def fact_words() -> dict[str, dict[str, tuple[str, ...]]]:
     """Kind of fact -> value -> the words for it, English ones first.
 
-    They are those of the captions that Kolors-mini was trained on, without their grammar, and their relatives.
+    They are those of the captions that Kolors-mini was trained on, without their grammar, and `RELATIVES`.
     """
     return {
         kind: _words_of(section)
@@ -90,15 +76,33 @@ def scene_of(prompt: str) -> Scene | None:
     return Scene(tuple(map(find_subject, names)), **facts)
 
 
+def unread_words(prompt: str) -> tuple[str, ...]:
+    """The words of `prompt` that state no fact of `read_facts` and may state another: a hat, a colour, a style."""
+    _, rest = _read(prompt)
+    rest = re.sub(f"[{_SUBJECT}{_OTHER}]+", " , ", rest)
+    styles = next(section.entries for section in vocabulary() if section.name == "styles")
+    words = (word.removesuffix(" style") for entry in styles for word in (*entry.en, *entry.zh))
+    return (*(word for word in words if word in rest), *unknown_words(rest, FILLERS.split()))
+
+
 def _mentions(prompt: str) -> list[tuple[int, str, str]]:
     """(where in the prompt, kind, value) of every word found."""
+    return _read(prompt)[0]
+
+
+def _read(prompt: str) -> tuple[list[tuple[int, str, str]], str]:
+    """The mentions in a prompt, and the prompt with these words struck out."""
     found = []
     text = prompt.lower()
     for word, kind, value in _vocabulary():
         pattern = rf"\b{re.escape(word)}(?:s|es)?\b" if word.isascii() else re.escape(word)
-        found += [(match.start(), kind, value) for match in re.finditer(pattern, text)]
-        text = re.sub(pattern, lambda match: "|" * len(match[0]), text)  # of equal length: places stay
-    return found
+        if word in BARE_SIZES:
+            pattern += f"(?={_SUBJECT})"
+        mark = _SUBJECT if kind == "subject" else _OTHER
+        for match in re.finditer(pattern, text):
+            found.append((match.start(), kind, value))
+            text = text[: match.start()] + mark * len(match[0]) + text[match.end() :]
+    return found, text
 
 
 @cache
@@ -107,6 +111,7 @@ def _vocabulary() -> tuple[tuple[str, str, str], ...]:
     rows = [(name, "subject", subject.en) for subject in subjects() for name in _names(subject)]
     for kind, values in fact_words().items():
         rows += [(word, kind, value) for value, names in values.items() for word in names]
+    rows += [(word, "size", value) for word, value in BARE_SIZES.items()]
     return tuple(sorted(rows, key=lambda row: -len(row[0])))
 
 

@@ -7,32 +7,37 @@ from pathlib import Path
 
 from kolors_course.art import STYLE_ZH, style_test_subjects
 from kolors_course.cli import options
-from kolors_course.cli.demo_base import Base, BaseWork, base_folder, read_base
+from kolors_course.cli.demo_rows import StoryRow, StoryRowWork, base_folder, read_base
 from kolors_course.cli.reports import write_json
 from kolors_course.dataset import check_dataset
 from kolors_course.errors import CourseError
-from kolors_course.evaluation import Scores, evaluate, held_out_prompts, load_probe, score_table
+from kolors_course.evaluation import Scores, held_out_prompts, load_probe, score_table
 from kolors_course.files import ensure_folder
 from kolors_course.kolors import KolorsModel, current_profile, load_profile
 from kolors_course.lora import LoraSettings, load_lora, unload_lora
 from kolors_course.lora.choices import TARGETS
 from kolors_course.platform.device import limit_threads
 from kolors_course.platform.paths import data_dir
-from kolors_course.story import Storyboard, draw_story, lay_out_page, read_storyboard, story_page, write_story
-from kolors_course.training.lora import LoraTraining, RunOptions, train_lora
+from kolors_course.story import Storyboard, lay_out_page, read_storyboard, story_page, write_story
+from kolors_course.training.lora import LoraResult, LoraTraining, RunOptions, train_lora
 from kolors_course.training.sample_prompts import SamplePrompt
 
 SETTINGS = LoraSettings(16, 16.0, TARGETS["attention+feed-forward+convolutions"], init="kaiming")
 
 
-def _base(work: BaseWork, folder: Path) -> Base:
+def _base(work: StoryRowWork, folder: Path) -> StoryRow:
     """The row without a LoRA: that which is kept, where it is of this very model."""
-    if kept := read_base(folder, work.key):
+    if kept := read_base(folder, work.key, len(work.storyboard.panels)):
         print(f"base model: its row and its scores are those of {folder.name}, made by this model before")
         return kept
+    return _made(work, "base story", "measuring base")
+
+
+def _made(work: StoryRowWork, drawing: str, measuring: str) -> StoryRow:
+    """A row as the model draws it now, with two bars."""
     return work.make(
-        options.picture_progress(len(work.storyboard.panels), "base story"),
-        options.picture_progress(len(work.prompts), "measuring base"),
+        options.picture_progress(len(work.storyboard.panels), drawing),
+        options.picture_progress(len(work.prompts), measuring),
     )
 
 
@@ -57,11 +62,17 @@ def _check_data(dataset: Path) -> None:
         raise CourseError(f"{dataset} has faults; restore it with: git checkout {dataset}")
 
 
-def base_work(model: KolorsModel, storyboard: Storyboard, scenes: int) -> BaseWork:
-    """What the demo's base row is made of: the story, and prompts for subjects that no style LoRA has seen."""
+def row_work(model: KolorsModel, storyboard: Storyboard, scenes: int) -> StoryRowWork:
+    """What a row of the demo is made of: the story, and prompts for subjects that no style LoRA has seen."""
     probe = load_probe(data_dir() / "probes" / "probe.safetensors")
     prompts = tuple(held_out_prompts(scenes, style_test_subjects()))
-    return BaseWork(model, probe, storyboard, prompts, replace(model.sampling, batch_size=16))
+    return StoryRowWork(model, probe, storyboard, prompts, replace(model.sampling, batch_size=16))
+
+
+def _train(model: KolorsModel, dataset: Path, folder: Path, recipe: LoraTraining, command: str) -> LoraResult:
+    # With a cache, as train-lora has one: its config.yaml then repeats the LoRA to the last bit.
+    cached = RunOptions(cache_folder=folder / "cache")
+    return train_lora(model, dataset, folder, recipe, command=command, overwrite=True, options=cached)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -76,40 +87,20 @@ def run(arguments: argparse.Namespace) -> int:
     _check_data(dataset)
 
     model = load_profile(current_profile("mini"), arguments.device)
-    work = base_work(model, storyboard, arguments.scenes)
+    work = row_work(model, storyboard, arguments.scenes)
     base = _base(work, base_folder(story))
-    # With a cache, as train-lora has one: its config.yaml then repeats the LoRA to the last bit.
-    cached = RunOptions(cache_folder=folder / "lora" / "cache")
-    lora = train_lora(
-        model,
-        dataset,
-        folder / "lora",
-        recipe,
-        command=arguments.command_line,
-        overwrite=True,
-        options=cached,
-    )
+    lora = _train(model, dataset, folder / "lora", recipe, arguments.command_line)
     load_lora(model.unet, lora.path)
-    panels = draw_story(
-        model, storyboard, work.sampling, options.picture_progress(len(storyboard.panels), "styled story")
-    )
-    advance = options.picture_progress(len(work.prompts), "measuring LoRA")
-    before = base.scores[style]
-    after = evaluate(model, work.probe, work.prompts, work.sampling, advance).scores(style)
+    styled = _made(work, "styled story", "measuring LoRA")
     unload_lora(model.unet)
 
+    before, after = base.scores[style], styled.scores[style]
     summary, scores = _summary(before, after, style), {"before": before.to_dict(), "after": after.to_dict()}
-    page = story_page(storyboard, panels, base.panels, style_name=style_name, footer=summary)
-    loras = [(lora.path, 1.0)]
+    page = story_page(storyboard, styled.panels, base.panels, style_name=style_name, footer=summary)
     write_story(
-        folder,
-        storyboard,
-        panels,
-        base.panels,
-        page,
-        work.sampling,
+        *(folder, storyboard, styled.panels, base.panels, page, work.sampling),
         model=model.name,
-        loras=loras,
+        loras=[(lora.path, 1.0)],
         scores=scores,
     )
     write_json(arguments.json, {"style": style, **scores})

@@ -1,3 +1,3 @@
-from .feedback import Mistake, Right, fast
+from .feedback import Right, fast
 
-__all__ = ["Mistake", "Right", "fast"]
+__all__ = ["Right", "fast"]

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Callable
 
-from kolors_course.exercises.feedback import Mistake, Right, checked_number
+from kolors_course.exercises.answers import number_of
+from kolors_course.exercises.check import exercise
+from kolors_course.exercises.feedback import Mistake, Right
 from kolors_course.exercises.formulas import Slip, compare
 from kolors_course.kolors.model import KolorsModel
 
@@ -15,11 +17,16 @@ def pad_bias(pads: int, kept: int) -> float:
     return math.log(pads / kept)
 
 
+@exercise(
+    lambda: pad_bias,
+    "divide both sides by exp(s), then by k, and take the logarithm.",
+    "两边除以 exp(s)，再除以 k，然后取对数。",
+)
 def check_pad_bias(bias: Callable[[int, int], float]) -> Right:
     """Whether `bias(pads, kept)` lets `kept` rows stand for `pads` equal ones in a softmax.
 
     Raises:
-        Mistake: it does not; the message names the likely reason.
+        Mistake, Unanswered: it does not; the message names the likely reason.
     """
     cases = ((240, 1), (240, 3), (5, 5), (2, 1))
     slips = (
@@ -61,18 +68,26 @@ def check_pad_bias(bias: Callable[[int, int], float]) -> Right:
     )
 
 
-def check_condition_width(answer: int, model: KolorsModel) -> Right:
+def condition_width(model: KolorsModel) -> int:
+    """Inputs of the U-Net's `add_embedding`: the summary of the prompt, and the waves of each number about size."""
+    config = model.unet.config
+    return config.encoder_hid_dim + TIME_IDS * config.addition_time_embed_dim
+
+
+@exercise(
+    condition_width,
+    "the summary, and beside it a row of waves for each of the numbers about size. How many of those are there?",
+    "汇总向量，再接上每个尺寸数字的一排波。尺寸数字有几个？",
+)
+def check_condition_width(answer: object, model: KolorsModel) -> Right:
     """Whether `answer` is the number of inputs of the U-Net's `add_embedding`: summary and size numbers together.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
-    return _check_width(answer, model.unet.config.encoder_hid_dim, model.unet.config.addition_time_embed_dim)
-
-
-def _check_width(answer: int, text: int, wide: int) -> Right:
-    right = text + TIME_IDS * wide
-    if checked_number(answer) == right:
+    answer, right = number_of(answer), condition_width(model)
+    text, wide = model.unet.config.encoder_hid_dim, model.unet.config.addition_time_embed_dim
+    if answer == right:
         return Right(
             f"{text} + {TIME_IDS} x {wide} = {right}. In full Kolors: 4096 + 6 x 256 = 5632.",
             f"{text} + {TIME_IDS} × {wide} = {right}。完整的可图：4096 + 6 × 256 = 5632。",
@@ -102,6 +117,6 @@ def _check_width(answer: int, text: int, wide: int) -> Right:
     if answer in guesses:
         raise Mistake(*guesses[answer])
     raise Mistake(
-        f"{answer} is not it: the summary has {text} numbers, each of the {TIME_IDS} size numbers becomes {wide}.",
-        f"{answer} 不对：汇总向量有 {text} 个数，{TIME_IDS} 个尺寸数字每个变成 {wide} 个。",
+        f"{answer:g} is not it: the summary has {text} numbers, each of the {TIME_IDS} size numbers becomes {wide}.",
+        f"{answer:g} 不对：汇总向量有 {text} 个数，{TIME_IDS} 个尺寸数字每个变成 {wide} 个。",
     )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from kolors_course.diffusion import to_x0
+from kolors_course.exercises.check import exercise
 from kolors_course.exercises.feedback import Right
 from kolors_course.exercises.formulas import Slip, compare
 
@@ -13,16 +14,21 @@ _X0 = torch.tensor([[1.0, -2.0], [0.5, 0.0]])
 _NOISE = torch.tensor([[1.0, 0.5], [-1.0, 2.0]])
 
 
-def noisy(x0: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
-    """x_t = √ᾱ·x₀ + √(1-ᾱ)·ε (arXiv 2006.11239, eq. 4)."""
+def noisy(x0: Tensor, noise: Tensor, alpha_bar: float | Tensor) -> Tensor:
+    """x_t = √ᾱ·x₀ + √(1-ᾱ)·ε (arXiv 2006.11239, eq. 4); `alpha_bar` is a number, or one for each sample, (B, 1)."""
     return alpha_bar**0.5 * x0 + (1 - alpha_bar) ** 0.5 * noise
 
 
+@exercise(
+    lambda: noisy,
+    "the columns of the table above: what multiplies the picture, and what multiplies the noise.",
+    "看上面表格的各列：画面乘多少，噪声乘多少。",
+)
 def check_add_noise(add_noise: Callable[[Tensor, Tensor, float], Tensor]) -> Right:
     """Whether `add_noise(x0, noise, alpha_bar)` is the closed form of the forward process.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
     slips = (
         Slip(
@@ -46,12 +52,18 @@ def check_add_noise(add_noise: Callable[[Tensor, Tensor, float], Tensor]) -> Rig
             "噪声前少了平方根：1-ᾱ 是方差。",
         ),
         Slip(
+            lambda x0, noise, a: a * x0 + (1 - a) ** 0.5 * noise,
+            "The picture lacks its square root: ᾱ is a share of the variance.",
+            "画面前少了平方根：ᾱ 是方差的占比。",
+        ),
+        Slip(
             lambda x0, noise, a: x0 + ((1 - a) / a) ** 0.5 * noise,
             "That is the sigma scale, x₀ + σε, in which samplers think. The network is shown it times √ᾱ.",
             "这是采样器常用的 σ 尺度 x₀ + σε。给网络看的还要再乘 √ᾱ。",
         ),
     )
-    compare(add_noise, noisy, [(_X0, _NOISE, a) for a in (0.36, 0.9, 0.01)], slips)
+    levels = (0.36, 0.9, torch.tensor([[0.01], [0.5]]))
+    compare(add_noise, noisy, [(_X0, _NOISE, a) for a in levels], slips)
     return Right(
         "By hand: ᾱ = 0.36 keeps 0.6 of the picture and adds 0.8 of the noise; 0.6² + 0.8² = 1.",
         "手算：ᾱ = 0.36 时保留 0.6 的画面，加上 0.8 的噪声；0.6² + 0.8² = 1。",
@@ -63,11 +75,16 @@ def x0_from_v(x_t: Tensor, v: Tensor, a: float, b: float) -> Tensor:
     return to_x0(v, x_t, a, b, "v_prediction")
 
 
+@exercise(
+    lambda: x0_from_v,
+    "write x_t and v with x₀ and ε, and add them with such weights that ε cancels.",
+    "把 x_t 和 v 都用 x₀ 和 ε 写出来，再取适当的权重相加，让 ε 抵消。",
+)
 def check_x0_from_v(formula: Callable[[Tensor, Tensor, float, float], Tensor]) -> Right:
     """Whether `formula(x_t, v, a, b)` is the clean sample.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
     levels = ((0.6, 0.8), (0.8, 0.6), (0.0, 1.0))
     cases = [(a * _X0 + b * _NOISE, a * _NOISE - b * _X0, a, b) for a, b in levels]
@@ -106,11 +123,16 @@ def ddim_step(x_t: Tensor, epsilon: Tensor, alpha_bar: float, alpha_bar_next: fl
     return noisy(x0, epsilon, alpha_bar_next)
 
 
+@exercise(
+    lambda: ddim_step,
+    "first the x₀ that x_t and ε imply; then add noise to it again, with the same ε, at the next level.",
+    "先由 x_t 和 ε 算出 x₀；再用同一个 ε，按下一级的水平重新加噪。",
+)
 def check_ddim_step(step: Callable[[Tensor, Tensor, float, float], Tensor]) -> Right:
     """Whether `step(x_t, epsilon, alpha_bar, alpha_bar_next)` is a step of DDIM.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
     cases = [(noisy(_X0, _NOISE, a), _NOISE + 0.1, a, b) for a, b in ((0.36, 0.64), (0.01, 0.5), (0.9, 1.0))]
 
@@ -138,10 +160,29 @@ def check_ddim_step(step: Callable[[Tensor, Tensor, float, float], Tensor]) -> R
             "So nothing moves. x_t is at the old level: x₀ = (x_t - √(1-ᾱ)·ε)/√ᾱ, with ᾱ and not ᾱ_next.",
             "这样什么都没动。x_t 在旧的一级：x₀ = (x_t - √(1-ᾱ)·ε)/√ᾱ，用 ᾱ 而不是 ᾱ_next。",
         ),
-        Slip(
-            lambda x, ε, a, b: noisy((x - (1 - a) * ε) / a, ε, b),
-            "The square roots of the first half: x_t = √ᾱ·x₀ + √(1-ᾱ)·ε, so both are roots.",
-            "前一半少了平方根：x_t = √ᾱ·x₀ + √(1-ᾱ)·ε，两处都是根号。",
+        *(
+            Slip(
+                formula,
+                "The square roots of the first half: x_t = √ᾱ·x₀ + √(1-ᾱ)·ε, so both are roots.",
+                "前一半少了平方根：x_t = √ᾱ·x₀ + √(1-ᾱ)·ε，两处都是根号。",
+            )
+            for formula in (
+                lambda x, ε, a, b: noisy((x - (1 - a) * ε) / a, ε, b),
+                lambda x, ε, a, b: noisy((x - (1 - a) * ε) / a**0.5, ε, b),
+                lambda x, ε, a, b: noisy((x - (1 - a) ** 0.5 * ε) / a, ε, b),
+            )
+        ),
+        *(
+            Slip(
+                formula,
+                "The square roots of the second half: √ᾱ_next·x₀ + √(1-ᾱ_next)·ε, so both are roots.",
+                "后一半少了平方根：√ᾱ_next·x₀ + √(1-ᾱ_next)·ε，两处都是根号。",
+            )
+            for formula in (
+                lambda x, ε, a, b: b * guess(x, ε, a) + (1 - b) * ε,
+                lambda x, ε, a, b: b**0.5 * guess(x, ε, a) + (1 - b) * ε,
+                lambda x, ε, a, b: b * guess(x, ε, a) + (1 - b) ** 0.5 * ε,
+            )
         ),
     )
     compare(step, ddim_step, cases, slips)

@@ -1,13 +1,15 @@
 """Checks of a formula: the learner's function against the right one, and against the likely wrong ones."""
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from kolors_course.exercises.feedback import Mistake, checked_number
+from kolors_course.exercises.answers import as_shown, called, number_of
+from kolors_course.exercises.feedback import Mistake
 
 Formula = Callable[..., Any]
 
@@ -21,18 +23,23 @@ class Slip:
     chinese: str
 
 
-def compare(formula: Formula, right: Formula, cases: Sequence[tuple], slips: Sequence[Slip]) -> None:
+def compare(formula: object, right: Formula, cases: Sequence[tuple], slips: Sequence[Slip]) -> None:
     """Return if `formula` agrees with `right` on all cases.
 
     Args:
-        formula, right: take the numbers of a case, return a number, a tensor or a tuple of tensors.
+        formula: the learner's, which may be anything.
+        right: takes the numbers of a case, returns a number, a tensor or a tuple of tensors.
         slips: tried in order; one fits if it agrees with `formula` on all cases.
 
     Raises:
         Mistake: it does not agree; the message is that of the slip that fits, or shows a case that differs.
+        Unanswered: it is still `...`.
     """
     wanted = [_tensors(right(*case)) for case in cases]
-    answers = [_answer(formula(*case), wish) for case, wish in zip(cases, wanted, strict=True)]
+    answers = [
+        _answer(called(formula, deepcopy(case), right), wish)
+        for case, wish in zip(cases, wanted, strict=True)
+    ]
     if _same(answers, wanted):
         return
     for slip in slips:
@@ -40,32 +47,51 @@ def compare(formula: Formula, right: Formula, cases: Sequence[tuple], slips: Seq
             raise Mistake(slip.english, slip.chinese)
     pairs = zip(cases, answers, wanted, strict=True)
     case, answer, wish = next(pair for pair in pairs if not _same([pair[1]], [pair[2]]))
-    shown = ", ".join(_shown(value) for value in case)
+    given = ", ".join(_shown(value) for value in case)
     found, due = (", ".join(_shown(value) for value in values) for values in (answer, wish))
     raise Mistake(
-        f"For ({shown}) the answer is {found}; right is {due}.",
-        f"输入 ({shown}) 时得到 {found}，应为 {due}。",
+        f"For ({given}) the answer is {found}; right is {due}.",
+        f"输入 ({given}) 时得到 {found}，应为 {due}。",
     )
 
 
 def _answer(answer: object, wish: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """The learner's answer as tensors of the shapes wanted."""
-    if len(wish) > 1 and not (isinstance(answer, (tuple, list)) and len(answer) == len(wish)):
+    if answer is None:
         raise Mistake(
-            f"Return {len(wish)} tensors, separated by commas; not {type(answer).__name__}.",
-            f"请返回 {len(wish)} 个张量，用逗号隔开；现在返回的是 {type(answer).__name__}。",
+            "The function gives back None: does every path return what it computed?",
+            "函数返回的是 None：每条路径都 return 了计算结果吗？",
         )
-    if len(wish) == 1 and not isinstance(answer, Tensor):
-        checked_number(answer)
-    found = _tensors(answer)
-    for value, due in zip(found, wish, strict=True):
-        if value.shape != due.shape:
-            raise Mistake(
-                f"The answer has the shape {tuple(value.shape)}, not {tuple(due.shape)}: is a sum or a mean missing, "
-                "or one too many?",
-                f"答案的形状是 {tuple(value.shape)}，应为 {tuple(due.shape)}：是不是少了或多了一次求和/平均？",
-            )
-    return found
+    if len(wish) == 1:
+        return (_value(answer, wish[0]),)
+    if not (isinstance(answer, (tuple, list)) and len(answer) == len(wish)):
+        raise Mistake(
+            f"Return {len(wish)} tensors, separated by commas; not {as_shown(answer)}.",
+            f"请返回 {len(wish)} 个张量，用逗号隔开；现在返回的是 {as_shown(answer)}。",
+        )
+    return tuple(_value(value, due) for value, due in zip(answer, wish, strict=True))
+
+
+def _value(value: object, due: Tensor) -> Tensor:
+    """A number or tensor that the learner gave back, in the shape of what is due."""
+    if due.ndim == 0 and not isinstance(value, Tensor):
+        value = number_of(value)
+    try:
+        found = torch.as_tensor(value).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise Mistake(
+            f"The function gives back {as_shown(value)} where a tensor is wanted.",
+            f"函数返回了 {as_shown(value)}，这里应该是张量。",
+        ) from error
+    if found.is_complex():
+        raise Mistake("The answer is complex: of what is the root taken?", "答案是复数：是对什么开了方？")
+    if found.shape != due.shape:
+        raise Mistake(
+            f"The answer has the shape {tuple(found.shape)}, not {tuple(due.shape)}: is a sum or a mean missing, "
+            "or one too many?",
+            f"答案的形状是 {tuple(found.shape)}，应为 {tuple(due.shape)}：是不是少了或多了一次求和/平均？",
+        )
+    return found.to("cpu", torch.float64)
 
 
 def _tensors(values: object) -> tuple[Tensor, ...]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
+from kolors_course.exercises.check import exercise
 from kolors_course.exercises.feedback import Right
 from kolors_course.exercises.formulas import Slip, compare
 from kolors_course.theory.flows import log_normal
@@ -16,11 +17,16 @@ def kl_to_standard_normal(mean: Tensor, std: Tensor) -> Tensor:
     return ((mean**2 + std**2 - 1) / 2 - std.log()).sum(dim=-1)
 
 
+@exercise(
+    lambda: kl_to_standard_normal,
+    "write out log q(z) - log p(z) and take its mean: z² is mean² + std² on average, (z - mean)² is std².",
+    "写出 log q(z) - log p(z) 再取期望：z² 的均值是 mean² + std²，(z - mean)² 的均值是 std²。",
+)
 def check_kl(kl: Callable[[Tensor, Tensor], Tensor]) -> Right:
     """Whether `kl(mean, std)`, (B, D) each, is what a code costs.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
     cases = (
         (torch.tensor([[1.0]]), torch.tensor([[1.0]])),
@@ -41,6 +47,11 @@ def check_kl(kl: Callable[[Tensor, Tensor], Tensor]) -> Right:
             lambda m, s: ((m**2 + s - 1) / 2 - s.log() / 2).sum(dim=-1),
             "That takes std for the variance; the variance is std².",
             "这里把 std 当成了方差；方差是 std²。",
+        ),
+        Slip(
+            lambda m, s: ((m**2 + s**2) / 2 - s.log()).sum(dim=-1),
+            "The -1 is missing: the prior's own code, N(0, 1), has to cost nothing.",
+            "漏了 -1：先验自己的编码 N(0, 1) 的代价应当是 0。",
         ),
         Slip(
             lambda m, s: -((m**2 + s**2 - 1) / 2 - s.log()).sum(dim=-1),
@@ -70,11 +81,16 @@ def stretched_log_density(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return log_normal((x - shift) / scale) - scale.abs().log().sum()
 
 
+@exercise(
+    lambda: stretched_log_density,
+    "go back to the noise, z = (x - shift) / scale, take its log density, and add log |det ∂z/∂x|.",
+    "先退回噪声 z = (x - shift) / scale，取它的对数密度，再加上 log |det ∂z/∂x|。",
+)
 def check_change_of_variables(log_density: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Right:
     """Whether `log_density(x, shift, scale)` is that of the stretched noise.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
     x = torch.tensor([[0.0, 0.0], [1.0, -2.0]])
     cases = (
@@ -121,11 +137,16 @@ def straight_path(x0: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]
     return torch.lerp(x0, noise, t), noise - x0
 
 
+@exercise(
+    lambda: straight_path,
+    "x_t is x0 at t = 0, noise at t = 1, and moves evenly between them; the velocity is dx_t/dt.",
+    "t = 0 时 x_t 是 x0，t = 1 时是 noise，中间匀速移动；速度是 dx_t/dt。",
+)
 def check_straight_path(path: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]) -> Right:
     """Whether `path(x0, noise, t)` gives x_t and the velocity that the network is to predict there.
 
     Raises:
-        Mistake: it does not; the message names the likely reason.
+        Mistake, Unanswered: it does not; the message names the likely reason.
     """
     cases = (
         (torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 4.0]]), torch.tensor([[0.25]])),
@@ -140,6 +161,11 @@ def check_straight_path(path: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, T
             lambda x0, noise, t: (t * x0 + (1 - t) * noise, noise - x0),
             "At t = 0 there should be data: x_t = (1-t)·x₀ + t·ε. (The papers run time the other way.)",
             "t = 0 时应是数据：x_t = (1-t)·x₀ + t·ε。（论文里时间方向相反。）",
+        ),
+        Slip(
+            lambda x0, noise, t: (noise - x0, torch.lerp(x0, noise, t)),
+            "The two halves are swapped: first x_t, then the velocity.",
+            "两个返回值的顺序反了：先是 x_t，再是速度。",
         ),
         Slip(
             lambda x0, noise, t: (torch.lerp(x0, noise, t), x0 - noise),

@@ -6,15 +6,22 @@ import torch
 from torch import Tensor
 
 from kolors_course.diffusion import classifier_free_guidance
-from kolors_course.exercises.feedback import Mistake, Right, checked_number
+from kolors_course.exercises.answers import number_of
+from kolors_course.exercises.check import exercise
+from kolors_course.exercises.feedback import Mistake, Right
 from kolors_course.exercises.formulas import Slip, compare
 
 
+@exercise(
+    lambda: classifier_free_guidance,
+    "start at noise_uncond and go guidance_scale times the way to noise_text.",
+    "从 noise_uncond 出发，朝 noise_text 走 guidance_scale 倍的路程。",
+)
 def check_guidance(guide: Callable[[Tensor, Tensor, float], Tensor]) -> Right:
     """Whether `guide(noise_uncond, noise_text, guidance_scale)` is classifier-free guidance.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
     uncond, text = torch.tensor([1.0, 0.0, -2.0]), torch.tensor([2.0, 0.5, -2.5])
     cases = ((uncond, text, 5.0), (uncond, text, 1.0), (text, uncond, 0.0), (uncond, text, 2.5))
@@ -42,6 +49,11 @@ def check_guidance(guide: Callable[[Tensor, Tensor, float], Tensor]) -> Right:
             "这只是把噪声放大了 s 倍，没有引导。要沿着 text - uncond 的方向走。",
         ),
         Slip(
+            lambda u, c, s: u + s * c,
+            "That adds the whole of text. The step goes along the difference, text - uncond.",
+            "这里加上了整个 text。步子要沿着两者之差 text - uncond 走。",
+        ),
+        Slip(
             lambda u, c, s: s * (c - u),
             "The starting point is missing: the step along text - uncond begins at uncond.",
             "缺了起点：要从 uncond 出发，再沿 text - uncond 走。",
@@ -66,11 +78,16 @@ def push_by_classifier(
     return noise - guidance_scale * (1 - alphas_cumprod) ** 0.5 * gradient
 
 
+@exercise(
+    lambda: push_by_classifier,
+    "ε - s·√(1-ᾱ)·∇log p(y|x_t), with the names of the arguments.",
+    "ε - s·√(1-ᾱ)·∇log p(y|x_t)，换成参数的名字。",
+)
 def check_classifier_push(push: Callable[[Tensor, Tensor, float, float], Tensor]) -> Right:
     """Whether `push(noise, gradient, alphas_cumprod, guidance_scale)` is the noise of classifier guidance.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
     noise, gradient = torch.tensor([0.5, -1.0]), torch.tensor([2.0, 1.0])
     cases = ((noise, gradient, 0.75, 1.0), (noise, gradient, 0.19, 3.0), (gradient, noise, 0.36, 2.0))
@@ -119,14 +136,20 @@ def unet_rows(steps: int, guided_steps: int) -> int:
     return steps + guided_steps
 
 
-def check_unet_rows(answer: int, steps: int, guided_steps: int) -> Right:
+@exercise(
+    unet_rows,
+    "how often is the U-Net asked in a guided step, and how often in one that is not?",
+    "引导的一步要问 U-Net 几次？不引导的一步呢？",
+)
+def check_unet_rows(answer: object, steps: int, guided_steps: int) -> Right:
     """Whether `answer` samples pass through the U-Net for one picture of `steps` steps, of which some are guided.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
     right = unet_rows(steps, guided_steps)
-    if checked_number(answer) == right:
+    answer = number_of(answer)
+    if answer == right:
         return Right(
             f"{guided_steps} steps ask twice and {steps - guided_steps} once: {right} instead of {2 * steps}.",
             f"{guided_steps} 步问两次，{steps - guided_steps} 步问一次：共 {right}，而不是 {2 * steps}。",
@@ -147,6 +170,6 @@ def check_unet_rows(answer: int, steps: int, guided_steps: int) -> Right:
             "区间之外的步也是步：每步要问 U-Net 一次。",
         )
     raise Mistake(
-        f"{guided_steps} of the {steps} steps ask twice, the others once; that is not {answer}.",
-        f"{steps} 步中有 {guided_steps} 步问两次，其余问一次；结果不是 {answer}。",
+        f"{guided_steps} of the {steps} steps ask twice, the others once; that is not {answer:g}.",
+        f"{steps} 步中有 {guided_steps} 步问两次，其余问一次；结果不是 {answer:g}。",
     )

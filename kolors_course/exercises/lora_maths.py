@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from kolors_course.exercises.check import exercise
 from kolors_course.exercises.feedback import Right
 from kolors_course.exercises.formulas import Slip, compare
 from kolors_course.lora.maths import lora_delta, merged_weight
@@ -15,13 +16,18 @@ def lora_forward(x: Tensor, W: Tensor, A: Tensor, B: Tensor, alpha: float) -> Te
     return x @ W.T + alpha / len(A) * (x @ A.T) @ B.T
 
 
+@exercise(
+    lambda: lora_forward,
+    "x holds rows, so W x is written x @ W.T, and so with A and B; the rank is len(A).",
+    "x 的每一行是一个向量，所以 W x 写成 x @ W.T，A 和 B 也一样；秩是 len(A)。",
+)
 def check_lora_forward(forward: Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]) -> Right:
     """Whether `forward(x, W, A, B, alpha)` is a LoRA layer without a bias.
 
     `x` is (rows, in), `W` (out, in), `A` (rank, in), `B` (out, rank).
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -86,11 +92,20 @@ def check_lora_forward(forward: Callable[[Tensor, Tensor, Tensor, Tensor, float]
     )
 
 
+def _merge(W: Tensor, A: Tensor, B: Tensor, alpha: float, strength: float) -> Tensor:
+    return merged_weight(W, A, B, alpha, len(A), strength=strength)
+
+
+@exercise(
+    lambda: _merge,
+    "ΔW is alpha/rank · B A, a matrix of the shape of W.",
+    "ΔW 是 alpha/rank · B A，形状和 W 相同。",
+)
 def check_merge(merge: Callable[[Tensor, Tensor, Tensor, float, float], Tensor]) -> Right:
     """Whether `merge(W, A, B, alpha, strength)` is the one matrix that does what W and the LoRA do together.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
     generator = torch.Generator().manual_seed(1)
 
@@ -99,9 +114,6 @@ def check_merge(merge: Callable[[Tensor, Tensor, Tensor, float, float], Tensor])
         return (*(torch.randn(shape, generator=generator) for shape in shapes), alpha, strength)
 
     cases = (case(2, 4.0, 0.5), case(3, 1.0, -1.0), case(3, 6.0, 2.0))
-
-    def right(W: Tensor, A: Tensor, B: Tensor, alpha: float, strength: float) -> Tensor:
-        return merged_weight(W, A, B, alpha, len(A), strength=strength)
 
     slips = (
         Slip(
@@ -130,7 +142,7 @@ def check_merge(merge: Callable[[Tensor, Tensor, Tensor, float, float], Tensor])
             "这是减去 LoRA；合并要加上它。",
         ),
     )
-    compare(merge, right, cases, slips)
+    compare(merge, _merge, cases, slips)
     return Right("W + strength · alpha/rank · B A.", "W + strength · alpha/rank · B A。")
 
 
@@ -140,11 +152,16 @@ def rank_needed(singular_values: Tensor, share: float) -> int:
     return int((energy < share * energy[-1] * (1 - 1e-9)).sum()) + 1
 
 
+@exercise(
+    lambda: rank_needed,
+    "singular_values.square().cumsum(0) says what each rank keeps. How many of them are still too small?",
+    "singular_values.square().cumsum(0) 给出每个秩保留多少。其中有几个还不够？",
+)
 def check_rank_needed(rank: Callable[[Tensor, float], int]) -> Right:
     """Whether `rank(singular_values, share)` is the smallest rank that keeps `share` of a change's squared length.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
     values = torch.tensor([4.0, 2.0, 2.0, 1.0])  # squares 16, 4, 4, 1, together 25
     cases = ((values, 0.6), (values, 0.9), (values, 0.97), (values, 1.0), (torch.tensor([3.0, 3.0]), 0.7))

@@ -1,70 +1,76 @@
 """Exercises of notebook 09: the strength of a LoRA, and how many steps make an epoch."""
 
 import math
-from collections.abc import Callable
 
-from kolors_course.exercises.feedback import Mistake, Right, checked_number
+from kolors_course.exercises.answers import called, number_of
+from kolors_course.exercises.check import exercise
+from kolors_course.exercises.feedback import Mistake, Right
+from kolors_course.exercises.formulas import Slip, compare
 from kolors_course.lora import lora_scale
 
 CAMP_STEPS_PER_EPOCH = 500  # the default of the camp's --steps_per_epoch, whatever the data set
 
 
-def check_lora_scale(scale: Callable[[int, float], float]) -> Right:
+@exercise(
+    lambda: lora_scale,
+    "notebook 08, section 3: what stands in front of B A x?",
+    "见笔记本 08 第 3 节：B A x 前面是什么？",
+)
+def check_lora_scale(scale: object) -> Right:
     """Whether `scale(rank, alpha)` is the factor in front of B @ A.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
     cases = ((16, 4.0), (16, 16.0), (4, 4.0), (8, 32.0))
-    answers = [checked_number(scale(rank, alpha)) for rank, alpha in cases]
-    if all(_close(answer, lora_scale(*case)) for answer, case in zip(answers, cases, strict=True)):
-        return Right(
-            "alpha/rank: 4/16 = 0.25 is what the camp trained with.",
-            "alpha/rank：训练营训练时用的是 4/16 = 0.25。",
-        )
-    guesses: tuple[tuple[Callable[[int, float], float], str, str], ...] = (
-        (
+    slips = (
+        Slip(
             lambda rank, alpha: rank / alpha,
             "It is upside down: a larger alpha makes the LoRA stronger.",
             "分子分母反了：alpha 越大，LoRA 越强。",
         ),
-        (
+        Slip(
             lambda rank, alpha: alpha,
-            "The rank is left out. A tool that does this draws the camp's LoRA four times too strong.",
-            "漏了 rank。有的工具正是这样，把训练营的 LoRA 画成了四倍强度。",
+            "The rank is left out. That would make the camp's LoRA sixteen times too strong.",
+            "漏了 rank。这样训练营的 LoRA 会变成十六倍强度。",
         ),
-        (
+        Slip(
             lambda rank, alpha: alpha / math.sqrt(rank),
             "alpha/√rank is rsLoRA (arXiv 2312.03732); plain LoRA divides by the rank itself.",
             "alpha/√rank 是 rsLoRA（arXiv 2312.03732）；普通 LoRA 直接除以 rank。",
         ),
-        (
+        Slip(
             lambda rank, alpha: rank * alpha,
             "A product would make a LoRA of higher rank stronger. B·A is a sum of rank pieces; the division takes "
             "their mean.",
             "用乘法，rank 越大 LoRA 就越强。B·A 是 rank 项之和，除以 rank 就是取平均。",
         ),
     )
-    for guess, english, chinese in guesses:
-        if all(_close(answer, guess(*case)) for answer, case in zip(answers, cases, strict=True)):
-            raise Mistake(english, chinese)
-    rank, alpha = next(
-        case for answer, case in zip(answers, cases, strict=True) if not _close(answer, lora_scale(*case))
-    )
-    raise Mistake(
-        f"scale({rank}, {alpha:g}) gives {scale(rank, alpha)}, but the layer adds {lora_scale(rank, alpha):g}·B·A·x.",
-        f"scale({rank}, {alpha:g}) 得到 {scale(rank, alpha)}，而这一层加上的是 {lora_scale(rank, alpha):g}·B·A·x。",
+    compare(scale, lora_scale, cases, slips)
+    return Right(
+        "alpha/rank: 4/16 = 0.25 is what the camp trained with.",
+        "alpha/rank：训练营训练时用的是 4/16 = 0.25。",
     )
 
 
-def check_repair_strength(answer: float, rank: int, trained_alpha: float, loaded_alpha: float) -> Right:
+def repair_strength(rank: int, trained_alpha: float, loaded_alpha: float) -> float:
+    """The strength at which a LoRA that is loaded with the wrong alpha acts as it was trained."""
+    return lora_scale(rank, trained_alpha) / lora_scale(rank, loaded_alpha)
+
+
+@exercise(
+    repair_strength,
+    "the tool applies strength x (the scale it takes for right); what must that give?",
+    "工具用的是 强度 ×（它以为的缩放）；结果应该等于什么？",
+)
+def check_repair_strength(answer: object, rank: int, trained_alpha: float, loaded_alpha: float) -> Right:
     """Whether strength `answer` brings a LoRA that a tool loads with the wrong alpha back to its trained strength.
 
     Raises:
-        Mistake: it does not; the message names the likely reason.
+        Mistake, Unanswered: it does not; the message names the likely reason.
     """
-    right = lora_scale(rank, trained_alpha) / lora_scale(rank, loaded_alpha)
-    if _close(checked_number(answer), right):
+    answer, right = number_of(answer), repair_strength(rank, trained_alpha, loaded_alpha)
+    if _close(answer, right):
         return Right(
             f"{right:g} x {loaded_alpha:g}/{rank} = {trained_alpha:g}/{rank}. "
             "A file that says its alpha needs no repair.",
@@ -81,9 +87,9 @@ def check_repair_strength(answer: float, rank: int, trained_alpha: float, loaded
             "这是训练时的缩放本身。强度是乘在工具已经用的缩放上的。",
         )
     raise Mistake(
-        f"strength x {loaded_alpha:g}/{rank} has to give {trained_alpha:g}/{rank}; with {answer} it gives "
+        f"strength x {loaded_alpha:g}/{rank} has to give {trained_alpha:g}/{rank}; with {answer:g} it gives "
         f"{answer * lora_scale(rank, loaded_alpha):g}.",
-        f"强度 × {loaded_alpha:g}/{rank} 应等于 {trained_alpha:g}/{rank}；用 {answer} 得到 "
+        f"强度 × {loaded_alpha:g}/{rank} 应等于 {trained_alpha:g}/{rank}；用 {answer:g} 得到 "
         f"{answer * lora_scale(rank, loaded_alpha):g}。",
     )
 
@@ -93,15 +99,20 @@ def steps_for_epochs(pictures: int, batch_size: int, epochs: int, gradient_accum
     return math.ceil(pictures * epochs / (batch_size * gradient_accumulation))
 
 
-def check_steps_for_epochs(steps: Callable[[int, int, int, int], int]) -> Right:
+@exercise(
+    lambda: steps_for_epochs,
+    "how many pictures are to be used in all, and how many does one step use? The last step may be half empty.",
+    "总共要用多少张图？一步用几张？最后一步可以不满。",
+)
+def check_steps_for_epochs(steps: object) -> Right:
     """Whether `steps(pictures, batch_size, epochs, gradient_accumulation)` agrees with `steps_for_epochs`.
 
     Raises:
-        Mistake: it does not; the message names the likely reason.
+        Mistake, Unanswered: it does not; the message names the likely reason.
     """
     cases = ((48, 8, 20, 1), (48, 1, 10, 4), (50, 8, 1, 1), (48, 8, 1, 2))
     for case in cases:
-        answer, right = checked_number(steps(*case)), steps_for_epochs(*case)
+        answer, right = number_of(called(steps, case, steps_for_epochs)), steps_for_epochs(*case)
         if answer != right:
             raise Mistake(*_steps_mistake(answer, right, *case))
     return Right(
@@ -134,7 +145,7 @@ def _steps_mistake(
             f"Rounding down leaves out the last {needed % (batch_size * accumulation)} pictures; round up.",
             f"向下取整会漏掉最后 {needed % (batch_size * accumulation)} 张图；请向上取整。",
         )
-    if answer != int(answer):
+    if answer % 1:
         return (
             f"There is no such thing as {answer} steps: round up.",
             f"没有 {answer} 步这回事：请向上取整。",

@@ -1,15 +1,21 @@
 """Exercises of notebook 00: say what a picture shows, and predict the sizes inside the model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+
+from torch import Tensor
 
 from kolors_course.art import TIMELESS, Scene, caption, find_subject
-from kolors_course.art.facts import fact_words, read_facts
-from kolors_course.exercises.feedback import Mistake, Right, checked_number
+from kolors_course.art.facts import fact_words, read_facts, unread_words
+from kolors_course.errors import brief
+from kolors_course.exercises.answers import as_shown, number_of, text_of
+from kolors_course.exercises.check import exercise
+from kolors_course.exercises.feedback import Mistake, Right
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import MAX_SEQUENCE_LENGTH, token_ids
 
 # What a scene's fact is when no prompt mentions it.
 UNSAID = {"size": "normal", "position": "middle"}
+MOST_UNREAD = 5  # words that one message shows
 FACT_ZH = {
     "subject": "主体",
     "place": "地点",
@@ -19,19 +25,39 @@ FACT_ZH = {
 }
 
 
-def check_prompt(prompt: str, scene: Scene) -> Right:
+def puzzle_scene() -> Scene:
+    """The scene of the first exercise. It stands here because a cell that made it would tell the answer."""
+    return Scene((find_subject("owl"),), place="mountain", time="dusk", size="big", position="right", seed=4)
+
+
+@exercise(
+    lambda scene: caption(scene, "en"),
+    "one sentence between quotes: who, where, when, how big, on which side.",
+    "用引号写一句话：谁、在哪里、什么时候、多大、在哪一边。",
+)
+def check_prompt(prompt: object, scene: Scene) -> Right:
     """Compare the facts that a prompt states with those of a scene.
 
     Raises:
         Mistake: a fact is missing, wrong, or not in the picture; the first one found is named.
     """
+    prompt = text_of(prompt)
     if not prompt.strip():
         raise Mistake(
             "The prompt is empty: say who, where and when.", "提示词是空的：请写出谁、在哪里、什么时候。"
         )
-    said = read_facts(prompt)
+    said, unread = (
+        read_facts(prompt),
+        ", ".join(brief(word, 24) for word in unread_words(prompt)[:MOST_UNREAD]),
+    )
     for kind, truth in _facts(scene).items():
-        _compare(kind, said[kind], truth)
+        _compare(kind, said[kind], truth, unread)
+    if unread:
+        raise Mistake(
+            f"{unread}: I know no such thing in this picture. If it names something more, leave it out; if not, say "
+            "it more plainly.",
+            f"{unread}：我不知道画面里有这个。如果说的是另外的东西，请删掉；如果不是，请换个更简单的说法。",
+        )
     return Right(
         f"The prompt says all that the picture shows. The world itself would say: {caption(scene, 'en')}.",
         f"画面里的内容都写到了。这个世界自己会写：{caption(scene, 'zh')}。",
@@ -46,7 +72,7 @@ def _facts(scene: Scene) -> dict[str, set[str]]:
     return facts
 
 
-def _compare(kind: str, said: set[str], truth: set[str]) -> None:
+def _compare(kind: str, said: set[str], truth: set[str], unread: str) -> None:
     """Raise a Mistake unless the prompt says of this kind of fact what is true, and nothing else."""
     unsaid = UNSAID.get(kind)
     wrong, missing = sorted(said - truth), sorted(truth - said - {unsaid})
@@ -56,9 +82,10 @@ def _compare(kind: str, said: set[str], truth: set[str]) -> None:
             f"{FACT_ZH[kind]}：提示词写的是{_chinese(kind, wrong)}，画面里是{_chinese(kind, missing)}。",
         )
     if missing:
+        more, more_zh = (f" (nor do I know: {unread})", f"（另外我不认识：{unread}）") if unread else ("", "")
         raise Mistake(
-            f"{kind}: the picture shows {', '.join(missing)}, and the prompt does not say so.",
-            f"{FACT_ZH[kind]}：画面里是{_chinese(kind, missing)}，提示词里没写。",
+            f"{kind}: the picture shows {', '.join(missing)}, and I found no {kind} word that I know{more}.",
+            f"{FACT_ZH[kind]}：画面里是{_chinese(kind, missing)}，我没找到表示{FACT_ZH[kind]}的词{more_zh}。",
         )
     if wrong:
         raise Mistake(
@@ -76,26 +103,47 @@ def _chinese(kind: str, values: Iterable[str]) -> str:
     )
 
 
-def check_latents_shape(answer: Sequence[int], model: KolorsModel, width: int, height: int) -> Right:
+def latents_shape(model: KolorsModel, width: int, height: int) -> tuple[int, int, int, int]:
+    """The shape of the latents of one picture of `width` x `height` pixels."""
+    factor = model.vae_scale_factor
+    return 1, model.unet.config.in_channels, height // factor, width // factor
+
+
+@exercise(
+    latents_shape,
+    "four numbers in brackets: batch, channels, height, width.",
+    "括号里四个数：批量、通道、高、宽。",
+)
+def check_latents_shape(answer: object, model: KolorsModel, width: int, height: int) -> Right:
     """Whether `answer` is the shape of the latents of one picture of `width` x `height` pixels.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
-    factor, channels = model.vae_scale_factor, model.unet.config.in_channels
-    right = (1, channels, height // factor, width // factor)
-    answer = tuple(answer)
-    if answer == right:
+    right, factor = latents_shape(model, width, height), model.vae_scale_factor
+    sides = _whole_numbers(answer)
+    if sides == right:
         share = width * height * 3 // (right[1] * right[2] * right[3])
         return Right(
-            f"{channels} channels, each side divided by {factor}: {share} times fewer numbers than the pixels.",
-            f"{channels} 个通道，每条边除以 {factor}：数字的个数是像素数值的 1/{share}。",
+            f"{right[1]} channels, each side divided by {factor}: {share} times fewer numbers than the pixels.",
+            f"{right[1]} 个通道，每条边除以 {factor}：数字的个数是像素数值的 1/{share}。",
         )
-    raise Mistake(*_latents_mistake(answer, right, (height, width), factor))
+    raise Mistake(*_latents_mistake(sides, right, (height, width), factor))
+
+
+def _whole_numbers(answer: object) -> tuple[float, ...]:
+    if isinstance(answer, Tensor):
+        raise Mistake("That is a tensor; wanted is its shape.", "这是张量；需要的是它的形状。")
+    if not isinstance(answer, (tuple, list)):
+        raise Mistake(
+            f"The answer is {as_shown(answer)}; wanted are numbers in brackets, (batch, channels, height, width).",
+            f"答案是 {as_shown(answer)}；需要写在括号里的几个数：(批量, 通道, 高, 宽)。",
+        )
+    return tuple(map(number_of, answer))
 
 
 def _latents_mistake(
-    answer: tuple[int, ...], right: tuple[int, ...], pixels: tuple[int, int], factor: int
+    answer: tuple[float, ...], right: tuple[int, ...], pixels: tuple[int, int], factor: int
 ) -> tuple[str, str]:
     if answer == right[1:]:
         return (
@@ -134,14 +182,19 @@ def _latents_mistake(
     )
 
 
-def check_token_count(answer: int, model: KolorsModel, prompt: str) -> Right:
+@exercise(
+    lambda model, prompt: len(token_ids(model.tokenizer, prompt)),
+    "count the pieces above, and think of what ChatGLM puts before every text.",
+    "数一数上面的片段，再想想 ChatGLM 在每段文本前面加了什么。",
+)
+def check_token_count(answer: object, model: KolorsModel, prompt: str) -> Right:
     """Whether `answer` is the number of tokens that ChatGLM reads for `prompt`, prefix included, padding not.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
-    right = len(token_ids(model.tokenizer, prompt))
-    if checked_number(answer) == right:
+    answer, right = number_of(answer), len(token_ids(model.tokenizer, prompt))
+    if answer == right:
         return Right(
             f"{right} tokens: [gMASK], sop and {right - 2} pieces. Padding fills up to {MAX_SEQUENCE_LENGTH}.",
             f"{right} 个词元：[gMASK]、sop 和 {right - 2} 个片段；再补齐到 {MAX_SEQUENCE_LENGTH}。",
@@ -162,6 +215,6 @@ def check_token_count(answer: int, model: KolorsModel, prompt: str) -> Right:
             "字符不等于词元：SentencePiece 学到的片段常常包含好几个字符，甚至整个词。",
         )
     raise Mistake(
-        f"{answer} is not it: list the pieces with model.tokenizer.tokenize(prompt), then think of the prefix.",
-        f"{answer} 不对：先用 model.tokenizer.tokenize(prompt) 列出片段，再想想前缀。",
+        f"{answer:g} is not it: list the pieces with model.tokenizer.tokenize(prompt), then think of the prefix.",
+        f"{answer:g} 不对：先用 model.tokenizer.tokenize(prompt) 列出片段，再想想前缀。",
     )

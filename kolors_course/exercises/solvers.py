@@ -6,6 +6,7 @@ from math import log, log2
 import torch
 from torch import Tensor
 
+from kolors_course.exercises.check import exercise
 from kolors_course.exercises.feedback import Right
 from kolors_course.exercises.formulas import Slip, compare
 
@@ -19,17 +20,22 @@ def heun_step(slope: Slope, x: Tensor, sigma: float, sigma_next: float) -> Tenso
     return x + (sigma_next - sigma) * (first + second) / 2
 
 
+@exercise(
+    lambda: heun_step,
+    "Euler's step is x + (sigma_next - sigma) * slope(x, sigma). Where it lands, ask again.",
+    "欧拉步是 x + (sigma_next - sigma) * slope(x, sigma)。在它到达的地方再问一次斜率。",
+)
 def check_heun_step(step: Callable[[Slope, Tensor, float, float], Tensor]) -> Right:
     """Whether `step(slope, x, sigma, sigma_next)` is a step of Heun's method.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
     x = torch.tensor([1.0, -2.0])
     cases = (
-        (lambda x, σ: x * σ, x, 2.0, 1.0),
-        (lambda x, σ: x / σ + σ**2, x, 3.0, 1.0),
-        (lambda x, σ: x**2 - σ, x, 1.0, 0.5),
+        (_slope(lambda x, σ: x * σ), x, 2.0, 1.0),
+        (_slope(lambda x, σ: x / σ + σ**2), x, 3.0, 1.0),
+        (_slope(lambda x, σ: x**2 - σ), x, 1.0, 0.5),
     )
     slips = (
         Slip(
@@ -75,16 +81,30 @@ def check_heun_step(step: Callable[[Slope, Tensor, float, float], Tensor]) -> Ri
     )
 
 
+def _slope(formula: Slope) -> Slope:
+    """A formula under the name by which the learner calls it, which Python shows if the call is wrong."""
+
+    def slope(x: Tensor, sigma: float) -> Tensor:
+        return formula(x, sigma)
+
+    return slope
+
+
 def order_of(steps: int, error: float, more_steps: int, smaller_error: float) -> float:
     """p of error ∝ 1/stepsᵖ, from two measurements."""
     return log(error / smaller_error) / log(more_steps / steps)
 
 
+@exercise(
+    lambda: order_of,
+    "error / smaller_error = (more_steps / steps)ᵖ; take logarithms of both sides.",
+    "error / smaller_error = (more_steps / steps)ᵖ；两边取对数。",
+)
 def check_order(order: Callable[[int, float, int, float], float]) -> Right:
     """Whether `order(steps, error, more_steps, smaller_error)` is the order of convergence.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
     cases = ((10, 0.08, 20, 0.04), (10, 0.08, 20, 0.02), (5, 0.9, 15, 0.1), (20, 0.16, 40, 0.02))
     slips = (
@@ -131,11 +151,16 @@ def leading_start(num_train_timesteps: int, num_inference_steps: int) -> int:
     return (num_inference_steps - 1) * (num_train_timesteps // num_inference_steps) + 1
 
 
+@exercise(
+    lambda: leading_start,
+    "the timesteps are multiples of T // N, from 0 on, N of them, and each has 1 added; the noisiest comes first.",
+    "时间步是 T // N 的倍数，从 0 开始共 N 个，每个再加 1；最嘈杂的那个最先。",
+)
 def check_leading_start(start: Callable[[int, int], int]) -> Right:
     """Whether `start(num_train_timesteps, num_inference_steps)` is where sampling begins.
 
     Raises:
-        Mistake: it is not; the message names the likely reason.
+        Mistake, Unanswered: it is not; the message names the likely reason.
     """
     cases = ((1100, 50), (1100, 30), (1000, 25), (1100, 7))
     slips = (

@@ -1,6 +1,6 @@
 """The main job, end to end: check a data set, train a style LoRA, draw an eight-picture story before and after.
 
-    kolors-course demo                  # 剪纸 paper-cut, three to four minutes on two cores
+    kolors-course demo                  # 剪纸 paper-cut, a minute or two on two cores
     kolors-course demo --style ink
 
 Writes OUTPUT/story.png and prints what the probe network measures on subjects the LoRA has never seen in its style.

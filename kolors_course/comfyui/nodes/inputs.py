@@ -86,5 +86,9 @@ def complaint(check: Callable[[str], object], value: str | None) -> bool | str:
 def sampling_with(model: KolorsModel, width: int, height: int, **fields: Any) -> Sampling:
     """The settings that the inputs say; a side of 0, and a value of `OWN`, are the model's own."""
     own = model.default_size
+    if OWN["guidance_scale"] < fields.get("guidance_scale", 0) < 0:
+        raise CourseError(
+            f"guidance_scale is {fields['guidance_scale']:g}; give 0 or more, or -1 for the model's own"
+        )
     chosen = {name: value for name, value in fields.items() if name not in OWN or value != OWN[name]}
     return model.sampling.but(size=(width or own, height or own), **chosen)

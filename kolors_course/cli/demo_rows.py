@@ -1,5 +1,6 @@
-"""What the base model draws and scores in the demo: kept with the storyboard, so that nobody waits for it.
+"""The two rows of the demo: what a model draws of the story, and how it scores.
 
+The base model's is kept with the storyboard, so that nobody waits for it.
 `moon_rabbit.base/` beside the storyboard holds the panels and `base.json`, which says by a hash what they were made
 of: the weights of the model and of the probe, prompts, seeds and sampling. With anything else they are made anew.
 """
@@ -28,7 +29,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptBase:
     """What `base.json` says: the hash of what all was made of, and the scores by style."""
 
     made_of: str
@@ -36,16 +37,16 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Base:
-    """The row without a LoRA: its panels, and its scores as they count for each style."""
+class StoryRow:
+    """What a model makes of the story: its panels, and its scores as they count for each style."""
 
     panels: tuple[Image.Image, ...]
     scores: dict[str, Scores]
 
 
 @dataclass(frozen=True)
-class BaseWork:
-    """All that the base model's row is made of."""
+class StoryRowWork:
+    """All that a row is made of; the model with the LoRAs that are on it."""
 
     model: KolorsModel
     probe: Probe
@@ -66,11 +67,11 @@ class BaseWork:
         ]
         return hashlib.sha256(json_text(rest).encode()).hexdigest()
 
-    def make(self, panels: Progress, scores: Progress) -> Base:
+    def make(self, panels: Progress, scores: Progress) -> StoryRow:
         """Draw the panels and measure; each callback is told of its own pictures."""
         drawn = draw_story(self.model, self.storyboard, self.sampling, panels)
         found = evaluate(self.model, self.probe, self.prompts, self.sampling, scores)
-        return Base(tuple(drawn), {style: found.scores(style) for style in LORA_STYLES})
+        return StoryRow(tuple(drawn), {style: found.scores(style) for style in LORA_STYLES})
 
 
 def base_folder(storyboard: Path) -> Path:
@@ -78,8 +79,11 @@ def base_folder(storyboard: Path) -> Path:
     return storyboard.with_suffix(".base")
 
 
-def read_base(folder: Path, key: str) -> Base | None:
+def read_base(folder: Path, key: str, panels: int) -> StoryRow | None:
     """What is kept in `folder`, if it was made of the same; else None.
+
+    Args:
+        panels: how many the storyboard has.
 
     Raises:
         CourseError: it was, but something of it is missing or damaged.
@@ -87,16 +91,16 @@ def read_base(folder: Path, key: str) -> Base | None:
     index = folder / INDEX
     if not index.exists():
         return None
-    kept = read_as(Kept, parse_json(read_text(index, _LARGEST, "of a story"), str(index)), str(index))
+    kept = read_as(KeptBase, parse_json(read_text(index, _LARGEST, "of a story"), str(index)), str(index))
     if kept.made_of != key:
         return None
     files = sorted(folder.glob("*.png"))
-    if kept.scores.keys() != set(LORA_STYLES) or not files:
+    if kept.scores.keys() != set(LORA_STYLES) or len(files) != panels:
         raise CourseError(f"{folder} is not whole; restore it with: git checkout {folder}")
-    return Base(tuple(open_picture(file).convert("RGB") for file in files), kept.scores)
+    return StoryRow(tuple(open_picture(file).convert("RGB") for file in files), kept.scores)
 
 
-def write_base(folder: Path, key: str, base: Base) -> None:
+def write_base(folder: Path, key: str, row: StoryRow) -> None:
     """Keep a base model's row; what was kept before is replaced.
 
     Raises:
@@ -106,8 +110,8 @@ def write_base(folder: Path, key: str, base: Base) -> None:
     (folder / INDEX).unlink(missing_ok=True)  # while pictures change there is no whole row
     for file in folder.glob("*.png"):
         file.unlink()
-    for i, panel in enumerate(base.panels, start=1):
+    for i, panel in enumerate(row.panels, start=1):
         with atomic_path(folder / f"{i:02}.png") as path:
             panel.save(path, "png", optimize=True)
     with atomic_path(folder / INDEX) as path:
-        path.write_text(json_text(asdict(Kept(key, base.scores)), indent=2) + "\n", encoding="utf-8")
+        path.write_text(json_text(asdict(KeptBase(key, row.scores)), indent=2) + "\n", encoding="utf-8")
