@@ -119,7 +119,9 @@ class ProgressMap:
         marks = " &nbsp; ".join(map(self._mark, lesson.exercises))
         texts = (lesson.number, title, marks, f"{self.standing.done(lesson)} / {len(lesson.exercises)}")
         # GitHub drops the style, JupyterLab overrules the attribute.
-        cells = (f'<td align="left" style="text-align: left; white-space: normal">{text}</td>' for text in texts)
+        cells = (
+            f'<td align="left" style="text-align: left; white-space: normal">{text}</td>' for text in texts
+        )
         return f"<tr{shade}>{''.join(cells)}</tr>"
 
     def _mark(self, check: str) -> str:
