@@ -4,8 +4,10 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Browser, sync_playwright
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -25,12 +27,14 @@ def has_chinese_font() -> bool:
 
 
 @contextmanager
-def open_chromium() -> Iterator[Browser]:
+def open_chromium() -> Iterator["Browser"]:
     """A fresh headless browser; leaving ends it.
 
     Raises:
         FileNotFoundError: there is no Chromium on this machine.
     """
+    from playwright.sync_api import sync_playwright
+
     chromium = find_chromium()
     if chromium is None:
         raise FileNotFoundError(f"none of {', '.join(PROGRAMS)} is installed")

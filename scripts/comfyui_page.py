@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from playwright.sync_api import Browser, Page
+from typing import TYPE_CHECKING
 
 from kolors_course.comfyui.client import ComfyClient
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 READY = "!!(window.app?.graph && window.app?.extensionManager?.workflow?.activeWorkflow)"
 RUN_BUTTON = "[data-testid=queue-button] button, button[data-testid=queue-button]"
@@ -25,8 +27,8 @@ SILENCE = """
 
 @contextmanager
 def open_comfyui(
-    browser: Browser, client: ComfyClient, language: str = "en", width: int = 1280, height: int = 720
-) -> Iterator[Page]:
+    browser: "Browser", client: ComfyClient, language: str = "en", width: int = 1280, height: int = 720
+) -> Iterator["Page"]:
     """The page of a server, in English ("en") or Chinese ("zh")."""
     client.post("/api/settings", {**SETTINGS, "Comfy.Locale": language})
     with browser.new_context(viewport={"width": width, "height": height}) as context:

@@ -1,5 +1,6 @@
 """JupyterLab as `make lab` starts it, and one of its pages with a notebook, used as a person uses it."""
 
+import itertools
 import json
 import os
 import re
@@ -34,6 +35,8 @@ HAS_RUN = f"{AT_REST} && ({CODE}.every(c => c.model.executionCount) || {CODE}.so
 # The kernel works in order: once it has answered to nothing, it has answered to all before.
 LATE = f"new Promise((_, fail) => setTimeout(() => fail(Error('the kernel does not answer')), {PATIENCE}))"
 ANSWER = f"Promise.race([{KERNEL}.requestExecute({{code: '', silent: true}}).done, {LATE}]).then(() => null)"
+LAST_IS_SHOWN = """node => [...node.querySelectorAll(".jp-Cell")].at(-1).getBoundingClientRect().bottom
+    <= node.getBoundingClientRect().bottom"""
 
 
 def command_of_make_lab() -> list[str]:
@@ -136,25 +139,33 @@ class Lesson:
         texts = self.do(f"{CODE}.map(c => c.outputArea.node.textContent)")
         return [found[0] for text in texts for found in BROKEN.finditer(text)]
 
+    def shrunk_figures(self) -> int:
+        """How many figures are shown smaller than their texts are meant for."""
+        shrunk = "image => image.clientWidth < image.getAttribute('width')"
+        return self.do(f"[...document.querySelectorAll('.jp-RenderedImage img')].filter({shrunk}).length")
+
     def outputs(self) -> list[Locator]:
         """The output of each code cell."""
         return self.page.locator(".jp-Notebook .jp-CodeCell .jp-Cell-outputArea").all()
 
-    def be_dark(self) -> None:
-        self.do("jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-        self.page.wait_for_function("document.body.dataset.jpThemeLight == 'false'")
+    def wear(self, theme: str) -> None:
+        """Take the theme "Light" or "Dark"; JupyterLab keeps it for pages that are opened later."""
+        self.do(f"jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})")
+        self.page.wait_for_function(f"document.body.dataset.jpThemeName == 'JupyterLab {theme}'")
 
     def look(self, folder: Path, name: str, width: int) -> None:
         """Screenshots of the notebook from top to bottom, `folder`/`name`-1.png and so on."""
         folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob(f"{name}-*.png"):
+            old.unlink()
         self.page.set_viewport_size({"width": width, "height": 2400})
         shown = self.page.locator(".jp-NotebookPanel-notebook .jp-WindowedPanel-outer")
         shown.evaluate("node => { node.scrollTop = 0 }")
-        number, seen = 0, -1
-        while (top := shown.evaluate("node => node.scrollTop")) > seen:
-            number, seen = number + 1, top
+        for number in itertools.count(1):
             self.page.wait_for_function(AT_REST)
             shown.screenshot(path=folder / f"{name}-{number}.png")
+            if shown.evaluate(LAST_IS_SHOWN):
+                break
             shown.evaluate("node => node.scrollBy(0, node.clientHeight)")
 
 
@@ -162,7 +173,7 @@ class Lesson:
 def running_lab(browser: Browser, folder: Path) -> Iterator[Lab]:
     """JupyterLab with `folder` in the place of the checkout; lessons in it take their short way.
 
-    It has settings, workspaces and notes of its own, in `folder`/.jupyter.
+    All that it keeps lies in `folder`/.jupyter: settings, and which notebooks it trusts.
     """
     home = folder / ".jupyter"
     for name, settings in QUIET.items():
@@ -172,6 +183,7 @@ def running_lab(browser: Browser, folder: Path) -> Iterator[Lab]:
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
         "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),

@@ -5,6 +5,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from notebook_form import METADATA, WIDGET_VIEW
 
+from kolors_course.viz.film import film
+from kolors_course.viz.plane import Panel, plane_plot
+
 FIGURE = """
 from ipywidgets import Dropdown, IntSlider
 from torch import full
@@ -52,6 +55,7 @@ def opened(lab, request):
 
 def test_opening_and_saving_change_nothing(opened):
     with opened("6 * 7") as lesson:
+        lesson.settle()
         before = lesson.path.read_bytes(), lesson.path.stat().st_mtime_ns
         assert not lesson.marked_unsaved
         lesson.save()
@@ -68,7 +72,7 @@ def test_widgets_and_films_answer_and_leave_pictures(opened, lab, tmp_path):
         (widget,), (film,) = widgets(lesson).values(), films(lesson)
         use_widget(lesson, widget)
         use_film(film)
-        lesson.be_dark()
+        lesson.wear("Dark")
         lesson.look(tmp_path, "dark", 700)
         assert (tmp_path / "dark-1.png").is_file()
         lesson.save()
@@ -85,6 +89,13 @@ def test_what_a_widget_without_its_kernel_leaves_is_seen(opened):
     with opened(new_code_cell("IntSlider()", outputs=[new_output("display_data", dead)])) as lesson:
         lesson.page.get_by_text("Error displaying").wait_for()
         assert lesson.broken_displays()
+
+
+def test_a_film_that_is_not_trusted_says_so(opened):
+    html = film(plane_plot([Panel(title)]) for title in "ab")._repr_html_()
+    with opened(new_code_cell("film", outputs=[new_output("display_data", {"text/html": html})])) as lesson:
+        lesson.page.get_by_text("Run this cell, or trust the notebook").wait_for()
+        assert lesson.page.locator(".film button").count() == 0
 
 
 def test_a_cell_that_fails_and_those_behind_it_are_seen(opened):

@@ -32,6 +32,7 @@ def test_a_lesson(lab, path):
 
     folder = SCREENSHOTS / path.stem
     with lab.opened(path.name, WIDE) as lesson:
+        lesson.settle()
         assert not lesson.marked_unsaved, "opening alone marks it as unsaved"
         lesson.save()
         assert lesson.path.read_bytes() == path.read_bytes(), "saving what was only opened changes it"
@@ -49,8 +50,10 @@ def test_a_lesson(lab, path):
         assert lesson.broken_displays() == []
 
         lesson.look(folder, "narrow", NARROW)
-        lesson.be_dark()
+        assert lesson.shrunk_figures() == 0
+        lesson.wear("Dark")
         lesson.look(folder, "dark", WIDE)
+        lesson.wear("Light")
         lesson.save()
         lesson.end_kernel()
 
@@ -60,3 +63,4 @@ def test_a_lesson(lab, path):
         assert again.broken_displays() == []
         left = [number for number in with_widgets if again.outputs()[number].locator("img").count()]
         assert left == list(with_widgets), "code cells with a widget, and those that still show a picture"
+        again.end_kernel()

@@ -97,7 +97,7 @@ def test_it_is_shown_at_its_size_and_saved_finer_the_same_each_time():
         drawn.text(0.5, 0.5, "word", fontsize=10)
         data, metadata = drawn._repr_mimebundle_()
         saved.append(data["image/png"])
-    assert metadata == {"image/png": {"width": 3 * SHOWN_DPI, "height": 2 * SHOWN_DPI}}
+    assert metadata == {"image/png": {"width": 3 * SHOWN_DPI, "height": 2 * SHOWN_DPI, "unconfined": True}}
     assert saved[0] == saved[1]
     picture = Image.open(io.BytesIO(b64decode(saved[0])))
     assert picture.size == (1.5 * 3 * SHOWN_DPI, 1.5 * 2 * SHOWN_DPI)
