@@ -3,6 +3,8 @@
 from lab import PATIENCE, Lesson
 from playwright.sync_api import Locator, expect
 
+expect.set_options(timeout=PATIENCE)
+
 ERRORS = "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='application/vnd.jupyter.stderr']"
 LIVE = ".widget-hprogress"  # what draws beside the page: that the kernel has answered does not say that it has drawn
 PROMPTS = ("a cat in the snow at night", "a fox on the beach at sunset")
@@ -51,8 +53,8 @@ def use_widget(lesson: Lesson, widget: Locator) -> None:
                 use(control, turn)
                 lesson.settle()
                 if widget.locator(LIVE).count():
-                    expect(pictures).not_to_have_attribute("src", before, timeout=PATIENCE)
-                expect(widget).not_to_contain_text("drawing", timeout=PATIENCE)
+                    expect(pictures).not_to_have_attribute("src", before)
+                expect(widget).not_to_contain_text("drawing")
                 expect(widget.locator(f"{ERRORS}, .progress-bar-danger")).to_have_count(0)
                 expect(pictures).to_have_count(1)
                 assert pictures.evaluate("image => image.decode().then(() => image.naturalWidth)"), control
