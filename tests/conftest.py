@@ -10,6 +10,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path += [str(ROOT / "scripts"), str(ROOT / "benchmarks")]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def progress_of_nobody(tmp_path_factory: pytest.TempPathFactory):
+    """What tests pass is not noted as the developer's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KOLORS_COURSE_PROGRESS", str(tmp_path_factory.mktemp("progress") / "progress.json"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def repository_files() -> list[Path]:
     """Every file that belongs to the repository: what git tracks or would track.
