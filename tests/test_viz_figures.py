@@ -73,14 +73,26 @@ def test_each_label_is_drawn_in_its_own_letters(pictures):
     assert len(sheets) == 4
 
 
-def test_wide_column_labels_are_set_smaller(pictures):
-    # The tall neighbour fixes the height, so that only the size of the wide label differs.
-    sheet = picture_grid(pictures[:1], 1, scale=3, column_labels=["a butterfly and a hedgehog"])
-    short = picture_grid(pictures[:1], 1, scale=3, column_labels=["a butterfly"])
-    assert sheet.width == short.width
-    assert sheet.height < short.height
-    # A margin stays free on both sides: nothing is cut off.
-    assert ink_of(sheet, (0, 0, 1, 20)) == ink_of(sheet, (sheet.width - 1, 0, sheet.width, 20)) == 0
+def rows_with_ink(sheet: Image.Image, height: int) -> int:
+    """How many lines of text the upper `height` pixels hold."""
+    inked = (np.asarray(sheet.crop((0, 0, sheet.width, height))) < 200).any((1, 2))
+    return int((inked[1:] & ~inked[:-1]).sum())
+
+
+def test_headings_shrink_to_text_and_then_break(pictures):
+    """Nothing is smaller than text (9 points), nothing is wider than its column, and no word is lost."""
+    tops = {}
+    for label in (
+        "a butterfly",
+        "a striped butterfly",
+        "a butterfly and a hedgehog",
+        "一只蝴蝶和一只刺猬在海边",
+    ):
+        sheet = picture_grid(pictures[:1], 1, scale=3, column_labels=[label])
+        assert sheet.width == GAP + 120 + GAP
+        assert ink_of(sheet, (0, 0, 1, 20)) == ink_of(sheet, (sheet.width - 1, 0, sheet.width, 20)) == 0
+        tops[label] = rows_with_ink(sheet, sheet.height - 90 - GAP - 1)
+    assert list(tops.values()) == [1, 1, 2, 2]
 
 
 def test_a_machine_without_chinese_fonts_still_gets_its_sheet(pictures, monkeypatch):

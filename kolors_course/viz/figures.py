@@ -1,6 +1,6 @@
 """Sheets of pictures with labels in Chinese and English."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -9,10 +9,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from kolors_course.errors import CourseError
 from kolors_course.platform.fonts import cjk_font_path
+from kolors_course.story.typeset import load_font, wrap
 
 PAPER, BLANK, INK, SOFT_INK = "#ffffff", "#f2f4f7", "#1f2430", "#667085"
 GAP = 6  # px between pictures, and between a picture and its label
-HEADING, TEXT, SMALLEST = 15, 12, 8  # px; the first line of a label is its heading
+HEADING, TEXT = 15, 12  # px; the first line of a label is its heading
 LINE_HEIGHT = 1.35
 
 
@@ -31,7 +32,7 @@ def picture_grid(
         columns: pictures in a row.
         scale: how many times each picture is enlarged (bicubic).
         row_labels, column_labels: one text for each row or column. Newlines break it; its first line is drawn
-            larger. Labels that are wider than a column are set smaller.
+            larger. Headings wider than their column are set as small as text, and what is still wider is broken.
 
     Returns:
         An RGB sheet on white.
@@ -45,7 +46,7 @@ def picture_grid(
     width, height = (scale * side for side in _common_size(pictures))
     rows = -(-len(pictures) // columns)
     beside = _Labels.of(row_labels, rows, "row")
-    above = _Labels.of(column_labels, columns, "column").fitted(width)
+    above = _Labels.of(column_labels, columns, "column", room=width)
     left, top = GAP + beside.width, GAP + above.height
     size = (left + columns * (width + GAP), top + rows * (height + GAP))
     sheet = Image.new("RGB", size, PAPER)
@@ -57,11 +58,11 @@ def picture_grid(
         else:
             enlarged = picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
             sheet.paste(enlarged, corner)
-    for row, label in enumerate(beside.texts):
+    for row in range(len(beside.texts)):
         middle = top + row * (height + GAP) + height / 2
-        beside.draw(draw, label, left / 2, middle - beside.height_of(label) / 2)
-    for column, label in enumerate(above.texts):
-        above.draw(draw, label, left + column * (width + GAP) + width / 2, GAP / 2)
+        beside.draw(draw, row, left / 2, middle - beside.height_of(row) / 2)
+    for column in range(len(above.texts)):
+        above.draw(draw, column, left + column * (width + GAP) + width / 2, GAP / 2)
     return sheet
 
 
@@ -91,51 +92,68 @@ def _common_size(pictures: Sequence[Image.Image | None]) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class _Labels:
-    """Centred texts in one typeface; `factor` shrinks the type. Sizes are in px."""
+class _Line:
+    text: str
+    font: ImageFont.FreeTypeFont
+    colour: str
 
-    texts: tuple[str, ...]
-    font_file: Path | None
-    factor: float = 1.0
+    @property
+    def width(self) -> float:
+        return self.font.getlength(self.text)
+
+    @property
+    def height(self) -> float:
+        return LINE_HEIGHT * self.font.size
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Centred texts. Sizes are in px."""
+
+    texts: tuple[tuple[_Line, ...], ...]
 
     @classmethod
-    def of(cls, texts: Sequence[str] | None, wanted: int, kind: str) -> "_Labels":
-        texts = tuple(texts or ())
+    def of(cls, texts: Sequence[str] | None, wanted: int, kind: str, room: int | None = None) -> "_Labels":
+        """Labels as wide as they come, or that fit over `room`."""
         if texts and len(texts) != wanted:
             raise CourseError(f"{len(texts)} {kind} labels for {wanted} {kind}s; give one for each")
-        return cls(texts, cjk_font_path("".join(texts)) if texts else None)
-
-    def fitted(self, width: int) -> "_Labels":
-        """The same texts in type that is small enough for `width`."""
-        room = (width + GAP) / self.width if self.texts else 1.0
-        return self if room >= 1 else _Labels(self.texts, self.font_file, room)
+        if not texts:
+            return cls(())
+        file = cjk_font_path("".join(texts))
+        small, large = _font(file, TEXT), _font(file, HEADING)
+        if room:
+            widest = max(large.getlength(text.split("\n")[0]) for text in texts)
+            large = _font(file, max(TEXT, int(HEADING * min(1, room / widest))))
+        return cls(tuple(tuple(_lines(text, large, small, room)) for text in texts))
 
     @property
     def width(self) -> int:
         """Pixels that the widest label takes, with a gap; 0 without labels."""
-        lengths = [font.getlength(line) for text in self.texts for line, font in self._lines(text)]
-        return round(max(lengths)) + GAP if lengths else 0
+        return round(max(line.width for text in self.texts for line in text)) + GAP if self.texts else 0
 
     @property
     def height(self) -> int:
         """Pixels that the tallest label takes; 0 without labels."""
-        return round(max(map(self.height_of, self.texts), default=0))
+        return round(max(map(self.height_of, range(len(self.texts))), default=0))
 
-    def height_of(self, text: str) -> float:
-        return sum(LINE_HEIGHT * font.size for _, font in self._lines(text))
+    def height_of(self, i: int) -> float:
+        return sum(line.height for line in self.texts[i])
 
-    def draw(self, draw: ImageDraw.ImageDraw, text: str, x: float, y: float) -> None:
-        """Draw `text` with the middle of its upper edge at (x, y)."""
-        for i, (line, font) in enumerate(self._lines(text)):
-            draw.text((x, y + font.size), line, SOFT_INK if i else INK, font, anchor="ms")
-            y += LINE_HEIGHT * font.size
+    def draw(self, draw: ImageDraw.ImageDraw, i: int, x: float, y: float) -> None:
+        """Draw the i-th with the middle of its upper edge at (x, y)."""
+        for line in self.texts[i]:
+            draw.text((x, y + line.font.size), line.text, line.colour, line.font, anchor="ms")
+            y += line.height
 
-    def _lines(self, text: str) -> list[tuple[str, ImageFont.FreeTypeFont]]:
-        return [(line, self._font(TEXT if i else HEADING)) for i, line in enumerate(text.split("\n"))]
 
-    def _font(self, size: int) -> ImageFont.FreeTypeFont:
-        size = max(SMALLEST, int(size * self.factor))
-        if self.font_file is None:
-            return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))  # so it is for any size
-        # The layout engine that every Pillow has: the same sheet on every machine.
-        return ImageFont.truetype(str(self.font_file), size, layout_engine=ImageFont.Layout.BASIC)
+def _lines(
+    text: str, heading: ImageFont.FreeTypeFont, small: ImageFont.FreeTypeFont, room: int | None
+) -> Iterator[_Line]:
+    for i, line in enumerate(text.split("\n")):
+        font, colour = (small, SOFT_INK) if i else (heading, INK)
+        yield from (_Line(part, font, colour) for part in (wrap(line, font, room) if room else (line,)))
+
+
+def _font(file: Path | None, size: int) -> ImageFont.FreeTypeFont:
+    # The default font is one of this type for any size.
+    return load_font(file, size) if file else cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))
