@@ -77,7 +77,7 @@ def test_the_block_by_hand_is_the_blocks_own(tiny_model):
         (anatomy._without_feed_forward, "last part is missing"),
         (lambda block, x, words: x, "For"),
         (lambda block, x, words: None, "gives back None"),
-        (lambda block, x, words: block.attn2(x, words, words), "Error"),
+        (lambda block, x, words: block.attention(x), "AttributeError"),
         (lambda block, x, words: words, "shape"),
         (lambda block, x: x, "It is called as"),
         (lambda block, x, words: ..., "Yours to write"),
