@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-import matplotlib
+import matplotlib.pyplot
 import numpy as np
 import pytest
 import torch
