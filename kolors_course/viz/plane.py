@@ -115,9 +115,12 @@ def _draw(axis: Axes, panel: Panel, reach: float) -> None:
 
 def _draw_paths(axis: Axes, lines: Tensor, shaded: bool) -> None:
     """Lines (B, N+1, 2), from rings to dots."""
-    colours, edges, ends, size, strength = INK if shaded else BLUE, INK, RED, 9, 0.5
+    colours: Any = INK if shaded else BLUE
+    edges: Any = INK
+    ends: Any = RED
+    size, strength = 9, 0.5
     if len(lines) <= len(COLOURS):
-        colours = edges = ends = COLOURS[: len(lines)]
+        colours = edges = ends = list(COLOURS[: len(lines)])
         size, strength = 16, 0.8
     axis.add_collection(LineCollection(list(lines.numpy()), colors=colours, linewidths=0.8, alpha=strength))
     x, y = lines[:, 0].T
