@@ -106,3 +106,20 @@ def comfyui(tmp_path_factory):
     base = tmp_path_factory.mktemp("comfyui") / "base"
     yield start_real_server(base)
     stop_server(base)
+
+
+@pytest.fixture(scope="module")
+def browser(request):
+    """A headless Chromium; the tests that want it are skipped where there is none, `make test-browser` fails.
+
+    Not for the whole session: while Playwright runs, nothing else in its thread may use asyncio.
+    """
+    from chromium_here import what_is_missing
+
+    if missing := what_is_missing():
+        give_up = pytest.fail if request.node.get_closest_marker("browser") else pytest.skip
+        give_up(missing)
+    from chromium import open_chromium
+
+    with open_chromium() as browser:
+        yield browser
