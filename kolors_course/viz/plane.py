@@ -26,11 +26,8 @@ from kolors_course.viz.canvas import (
     rows_of_panels,
 )
 
-_CELLS, _ARROWS, _INSIDE = (
-    90,
-    15,
-    0.94,
-)  # a side of the grid for densities, and for arrows, and how far those go
+_CELLS, _ARROWS = 90, 15  # a side of the grid for densities, and for arrows
+_INSIDE = 0.94  # of the plane has arrows
 _MOST, _STRIDE = 0.9, 1.3  # this share of all arrows is at most so many steps of the grid long
 _LINE = 0.2  # inches, one line of a title
 _SHADE_POWER = 0.6  # below 1: thin places stay visible beside dense ones
