@@ -19,6 +19,7 @@ from kolors_course.exercises import (
     guidance,
     lora_maths,
     lora_training,
+    own_model,
     own_schedule,
     setup,
     solvers,
@@ -26,6 +27,7 @@ from kolors_course.exercises import (
 from kolors_course.exercises.answers import is_open, number_of
 from kolors_course.exercises.check import GOES_ON, exercise
 from kolors_course.exercises.feedback import Mistake, Remark
+from kolors_course.theory.ink import ink
 
 RABBIT = Scene((find_subject("rabbit"),), "snow", "night")
 
@@ -178,11 +180,12 @@ CHECKS = {
     generative.check_kl: (),
     generative.check_change_of_variables: (),
     generative.check_straight_path: (),
+    own_model.check_own_model: (ink("可", 2000, torch.Generator()), ink("可", 1000, torch.Generator())),
     diffusion.check_add_noise: (),
     diffusion.check_x0_from_v: (),
     diffusion.check_ddim_step: (),
-    own_schedule.check_alpha_bar: (),
-    own_schedule.check_drawn: (NoiseSchedule.kolors(), 0.3),
+    own_schedule.check_own_schedule: (),
+    own_schedule.check_own_drawing: (NoiseSchedule.kolors(), 0.3),
     solvers.check_heun_step: (),
     solvers.check_order: (),
     solvers.check_leading_start: (),

@@ -37,7 +37,8 @@ def test_examples_with_a_little_noise_are_a_model():
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        (EXAMPLES[:2000], "examples themselves"),
+        (EXAMPLES[:2000], "a copy, not a model"),
+        (UNSEEN, "a copy, not a model"),
         (EXAMPLES.mean(dim=0) + EXAMPLES.std(dim=0) * NOISE, "too much lies beside"),
         (0.05 * NOISE + torch.tensor([0.0, 1.2]), "crowded in one place"),
         (MORE[MORE[:, 1] > -0.5], "part of the word is missing"),

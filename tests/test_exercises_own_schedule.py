@@ -31,7 +31,7 @@ def of_sigmas(low, high, power):
     ],
 )
 def test_schedules_that_suit_the_heaps_pass(alpha_bar):
-    assert isinstance(own_schedule.check_alpha_bar.reply(alpha_bar), Right)
+    assert isinstance(own_schedule.check_own_schedule.reply(alpha_bar), Right)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_schedules_that_suit_the_heaps_pass(alpha_bar):
     ],
 )
 def test_each_fault_of_a_schedule_is_told(alpha_bar, message):
-    assert re.search(message, own_schedule.check_alpha_bar.reply(alpha_bar))
+    assert re.search(message, own_schedule.check_own_schedule.reply(alpha_bar))
 
 
 def heaps(width=toys.BLOB_STD, stray=0.0, modes=8):
@@ -72,7 +72,7 @@ def heaps(width=toys.BLOB_STD, stray=0.0, modes=8):
 
 def test_the_true_points_and_the_perfect_denoisers_pass():
     for points in (heaps(), heaps(stray=0.1), own_schedule.drawn_exactly(MINE, 0.2)):
-        assert isinstance(own_schedule.check_drawn.reply(points, MINE, 0.2), Right)
+        assert isinstance(own_schedule.check_own_drawing.reply(points, MINE, 0.2), Right)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_the_true_points_and_the_perfect_denoisers_pass():
     ],
 )
 def test_each_fault_of_drawn_points_is_told(points, message):
-    assert re.search(message, own_schedule.check_drawn.reply(points, MINE, 0.2))
+    assert re.search(message, own_schedule.check_own_drawing.reply(points, MINE, 0.2))
 
 
 def test_without_an_answer_the_perfect_denoiser_draws():
-    assert torch.equal(own_schedule.check_drawn(..., MINE, 0.2), own_schedule.drawn_exactly(MINE, 0.2))
+    assert torch.equal(own_schedule.check_own_drawing(..., MINE, 0.2), own_schedule.drawn_exactly(MINE, 0.2))

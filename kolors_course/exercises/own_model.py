@@ -24,7 +24,7 @@ class Drawn:
     Attributes:
         stray: share of drawn points further from the examples than 99 % of unseen data are.
         bare: share of the unseen data further from all drawn points than 99 % of them are from the examples.
-        copies: share of drawn points that are examples.
+        copies: share of drawn points that are examples, or unseen points.
         distance: the energy distance to the unseen data.
     """
 
@@ -42,7 +42,7 @@ def measured(drawn: Tensor, examples: Tensor, unseen: Tensor) -> Drawn:
     return Drawn(
         stray=float((to_examples > usual.quantile(0.99)).float().mean()),
         bare=float((_to_nearest(unseen, drawn) > spread * usual.quantile(0.99)).float().mean()),
-        copies=float((to_examples < 1e-6).float().mean()),
+        copies=float((to_examples.minimum(_to_nearest(drawn, unseen)) < 1e-6).float().mean()),
         distance=energy_distance(drawn, unseen),
     )
 
@@ -116,8 +116,8 @@ def _trouble(drawn: Tensor, unseen: Tensor, found: Drawn) -> tuple[str, str] | N
     """The first thing that is wrong with the points, most telling first; None if nothing is."""
     if found.copies > MOST_COPIES:
         return (
-            f"{found.copies:.0%} of these points are the examples themselves: that is a copy, not a model.",
-            f"{found.copies:.0%} 的点就是训练样本本身：这是复制，不是模型。",
+            f"{found.copies:.0%} of these points were in the data: that is a copy, not a model.",
+            f"{found.copies:.0%} 的点就是数据里的点：这是复制，不是模型。",
         )
     if found.distance < FARTHEST and found.stray < MOST_STRAY and found.bare < MOST_BARE:
         return None

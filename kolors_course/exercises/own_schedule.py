@@ -34,7 +34,7 @@ def cosine(u: Tensor) -> Tensor:
     "any curve that falls from almost 1 to almost 0 is a beginning. Then look at σ = √((1-ᾱ)/ᾱ).",
     "任何从接近 1 降到接近 0 的曲线都可以作为开始。然后看看 σ = √((1-ᾱ)/ᾱ)。",
 )
-def check_alpha_bar(alpha_bar: Callable[[Tensor], Tensor]) -> Right:
+def check_own_schedule(alpha_bar: Callable[[Tensor], Tensor]) -> Right:
     """Whether `alpha_bar(u)`, for u (T,) from just above 0 to 1, is a schedule that suits the eight heaps.
 
     Raises:
@@ -154,7 +154,7 @@ def drawn_exactly(schedule: NoiseSchedule, to_beat: float = 1.0) -> Tensor:
     "last state's sample.",
     "三行：用你的噪声调度在 points 上训练；用同一个调度，从 `start` 出发用 ddim 走；取最后一个状态的 sample。",
 )
-def check_drawn(points: Tensor, schedule: NoiseSchedule, to_beat: float) -> Right:
+def check_own_drawing(points: Tensor, schedule: NoiseSchedule, to_beat: float) -> Right:
     """Whether points (`POINTS`, 2) that a network drew are the eight heaps, with fewer strays than a share `to_beat`.
 
     Raises:

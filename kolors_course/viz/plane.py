@@ -26,11 +26,8 @@ from kolors_course.viz.canvas import (
     rows_of_panels,
 )
 
-_CELLS, _ARROWS, _INSIDE = (
-    90,
-    15,
-    0.94,
-)  # a side of the grid for densities, and for arrows, and how far those go
+_CELLS, _ARROWS = 90, 15  # a side of the grid for densities, and for arrows
+_INSIDE = 0.94  # of the plane has arrows
 _MOST, _STRIDE = 0.9, 1.3  # this share of all arrows is at most so many steps of the grid long
 _LINE = 0.2  # inches, one line of a title
 _SHADE_POWER = 0.6  # below 1: thin places stay visible beside dense ones
@@ -115,9 +112,12 @@ def _draw(axis: Axes, panel: Panel, reach: float) -> None:
 
 def _draw_paths(axis: Axes, lines: Tensor, shaded: bool) -> None:
     """Lines (B, N+1, 2), from rings to dots."""
-    colours, edges, ends, size, strength = INK if shaded else BLUE, INK, RED, 9, 0.5
+    colours: Any = INK if shaded else BLUE
+    edges: Any = INK
+    ends: Any = RED
+    size, strength = 9, 0.5
     if len(lines) <= len(COLOURS):
-        colours = edges = ends = COLOURS[: len(lines)]
+        colours = edges = ends = list(COLOURS[: len(lines)])
         size, strength = 16, 0.8
     axis.add_collection(LineCollection(list(lines.numpy()), colors=colours, linewidths=0.8, alpha=strength))
     x, y = lines[:, 0].T
