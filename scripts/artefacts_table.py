@@ -12,6 +12,8 @@ The order of entries does not matter: who comes first follows from what is made 
 write; a test finds committed files that are neither made nor written.
 """
 
+from collections.abc import Sequence
+
 from artefact_state import Artefact, Need
 
 
@@ -39,7 +41,6 @@ CHROMIUM = Need("Chromium with a Chinese font (apt install chromium fonts-noto-c
 
 SOURCES = (
     *("data/README.md", "data/art/subjects.csv", "data/art/licences/*", "data/kolors-mini/README.md"),
-    "data/kolors-mini/sampling.json",
     *("data/fonts/README.md", "data/fonts/extra_characters.txt", "data/stories/*.yaml"),
     *("data/workflows/kolors_with_lora_example.json", "docs/*.md", "notebooks/conftest.py"),
 )
@@ -72,6 +73,10 @@ NETWORKS = (UNET, *TEXT, VAE, *CONFIGS)
 SAMPLING = f"{MINI}/sampling.json#steps,guidance_scale,sampler,spacing"
 DRAWS = (*NETWORKS, SAMPLING)
 PROBE = "data/probes/probe.safetensors"
+STYLES = ("paper-cut", "ink", "pixel")
+# Leading spacing and the published settings stand beside the grids as a row of their own.
+BASE_GRID = "--over spacing=trailing"
+LORA_GRID = "--over steps=4,6,8 --over guidance=2,3,5 --over sampler=euler --over spacing=trailing"
 
 BY_CARD = "on a GPU, with the commands that data/kolors-mini/README.md gives under 'How it was made'"
 WORLD = (
@@ -101,7 +106,7 @@ WORLD = (
     ),
     Artefact(
         "datasets",
-        makes=[f"data/datasets/{style}/train/*" for style in ("paper-cut", "ink", "pixel")],
+        makes=[f"data/datasets/{style}/train/*" for style in STYLES],
         of=["scripts/build_datasets.py", f"{_ART}/style_set.py", *SCENES, *CAPTIONS],
         by=["python scripts/build_datasets.py"],
     ),
@@ -133,6 +138,29 @@ MODEL = (
         makes=[f"{MINI}/README.md#How good it is"],
         of=[f"{MINI}/scores.json", VAE, PROBE],
         by_hand="write what scores.json, and the logs of VAE and probe, say into the card",
+    ),
+)
+
+
+def _sampling(table: str, flags: str, of: Sequence[str], *adopted: str) -> Artefact:
+    """How something is best sampled, measured; cells of an interrupted run are found again by the inputs."""
+    folder = f"outputs/artefacts/sampling-{table}-{{inputs}}"
+    return Artefact(
+        f"sampling-{table}",
+        makes=[f"docs/sampling/{table}.md", f"docs/sampling/{table}.json", *adopted],
+        of=[*of, PROBE, *SCENES, *CAPTIONS],
+        by=[f"kolors-course sweep --recommend {flags} --batch_size 16 -o {folder}"],
+        copies={f"{folder}/recommendation.{end}": f"docs/sampling/{table}.{end}" for end in ("md", "json")},
+    )
+
+
+# A LoRA's table adopts nothing: that would change the file which it measured. Where a test says that the model's
+# sampling does not do for one, adopt by hand (sweep --recommend --lora ... --adopt), and accept its two entries.
+SAMPLINGS = (
+    _sampling("kolors-mini", f"{BASE_GRID} --adopt", NETWORKS, SAMPLING),
+    *(
+        _sampling(style, f"--lora {file} --style {style} {LORA_GRID}", [*DRAWS, file])
+        for style, file in ((style, f"data/loras/{style}.safetensors") for style in STYLES)
     ),
 )
 
@@ -242,6 +270,12 @@ BENCHMARKS = (
         needs=[GPU],
     ),
     Artefact(
+        "full-width-results",
+        makes=["data/lessons/full-width/*"],
+        of=["scripts/build_full_width_results.py", "benchmarks/full_width_gpu.json"],
+        by=["python scripts/build_full_width_results.py"],
+    ),
+    Artefact(
         "bench-lora-programs",
         makes=["benchmarks/lora_programs.json"],
         of=["benchmarks/lora_programs.py"],
@@ -251,11 +285,15 @@ BENCHMARKS = (
 
 
 def _notebook(name: str, *of: str, needs: tuple[Need, ...] = ()) -> Artefact:
-    """An executed notebook: its outputs are made of the sources of its code cells, the model and `of`."""
+    """An executed notebook: its outputs are made of the sources of its code cells, the model and `of`.
+
+    What it shows by `needs` is stored in the same go (stored_results.py), for machines that do not have them.
+    """
+    kept = [f"data/lessons/{name[:2]}/*"] if needs else []
     path = f"notebooks/{name}.ipynb"
     return Artefact(
         f"notebook-{name[:2]}",
-        makes=[f"{path}#outputs"],
+        makes=[f"{path}#outputs", *kept],
         of=[f"{path}#code", *DRAWS, *of],
         by=[f"python scripts/render_notebooks.py {path}"],
         needs=needs,
@@ -270,11 +308,14 @@ NOTEBOOKS = (
     _notebook("04_guidance", PROBE),
     _notebook("05_anatomy_of_kolors", *SCENES),
     _notebook("08_lora_maths", "data/datasets/paper-cut/train/*", PROBE),
-    _notebook("09_training_a_kolors_lora", "data/datasets/paper-cut/train/*", *SCENES, *CAPTIONS),
+    _notebook(
+        "09_training_a_kolors_lora",
+        *("data/datasets/paper-cut/train/*", "data/lessons/full-width/*", *SCENES, *CAPTIONS),
+    ),
     _notebook(
         "12_comfyui",
         *("data/loras/ink.safetensors", "data/workflows/*.json", f"{NODES}/example_workflows/*.json"),
         needs=(COMFYUI,),
     ),
 )
-ARTEFACTS = (*WORLD, *MODEL, *LORAS, *COMFY, *BENCHMARKS, *NOTEBOOKS)
+ARTEFACTS = (*WORLD, *MODEL, *SAMPLINGS, *LORAS, *COMFY, *BENCHMARKS, *NOTEBOOKS)
