@@ -30,7 +30,7 @@ def _has_comfyui() -> bool:
 
 
 def _has_chromium() -> bool:
-    from browser import find_chromium, has_chinese_font
+    from chromium import find_chromium, has_chinese_font
 
     return find_chromium() is not None and has_chinese_font()
 

@@ -9,6 +9,7 @@ import torch
 from pages import SCHEMAS, good_api
 
 from kolors_course.art import Scene, find_subject
+from kolors_course.diffusion import NoiseSchedule
 from kolors_course.exercises import (
     Right,
     anatomy,
@@ -18,6 +19,7 @@ from kolors_course.exercises import (
     guidance,
     lora_maths,
     lora_training,
+    own_schedule,
     setup,
     solvers,
 )
@@ -179,6 +181,8 @@ CHECKS = {
     diffusion.check_add_noise: (),
     diffusion.check_x0_from_v: (),
     diffusion.check_ddim_step: (),
+    own_schedule.check_alpha_bar: (),
+    own_schedule.check_drawn: (NoiseSchedule.kolors(), 0.3),
     solvers.check_heun_step: (),
     solvers.check_order: (),
     solvers.check_leading_start: (),

@@ -82,6 +82,17 @@ def test_texts_upon_one_another_are_found(apart, found, rotation):
     assert bool(faults(crowded)) is found
 
 
+@pytest.mark.parametrize("title", ["short", "a title far longer than its panel"])
+def test_a_legend_upon_a_title_is_found(title):
+    drawn = figure(2)
+    axis = drawn.add_axes((0.2, 0.2, 0.3, 0.6))
+    axis.plot([0, 1], label="two\nlines")
+    axis.set_title(title, fontsize=10)
+    drawn.legend(loc="upper right", fontsize=9)
+    found = [fault for fault in faults(drawn) if fault.endswith(f'lies upon "{title}"')]
+    assert bool(found) is (title != "short")
+
+
 @pytest.mark.parametrize("outside", [True, False])
 def test_a_legend_upon_its_curves_is_found(outside):
     drawn = figure(layout="constrained")
@@ -99,7 +110,7 @@ def test_it_is_shown_at_its_size_and_saved_finer_the_same_each_time():
         drawn.text(0.5, 0.5, "word", fontsize=10)
         data, metadata = drawn._repr_mimebundle_()
         saved.append(data["image/png"])
-    assert metadata == {"image/png": {"width": 3 * SHOWN_DPI, "height": 2 * SHOWN_DPI}}
+    assert metadata == {"image/png": {"width": 3 * SHOWN_DPI, "height": 2 * SHOWN_DPI, "unconfined": True}}
     assert saved[0] == saved[1]
     picture = Image.open(io.BytesIO(b64decode(saved[0])))
     assert picture.size == (1.5 * 3 * SHOWN_DPI, 1.5 * 2 * SHOWN_DPI)
@@ -158,6 +169,7 @@ def strip(count, language, **options):
         ),
         lambda: curves.timestep_plot({"leading, as in SDXL": torch.arange(9.0)}, 10, "Where samplers ask"),
         lambda: sweep.sweep_plot([1, 2, 4], PANELS, xlabel="scale", log=True, marks={"trained": 2}),
+        lambda: sweep.sweep_plot([1, 2], {"How sure the probe is of it": {"mean of 8": [1, 2]}}, xlabel="s"),
         lambda: sweep.sweep_plot([1, 2], {"a": {"b": [1, 2]}, "c": {"d": [1, 2]}}, xlabel="scale"),
         lambda: lora.spectrum_figure({"down_blocks.0.attn": torch.diag(torch.arange(1.0, 9))}, mark=4),
         lambda: lora.direction_figure({"fully tuned": LAYERS, "LoRA": LAYERS, "DoRA": LAYERS}),

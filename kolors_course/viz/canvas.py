@@ -83,7 +83,9 @@ class NotebookFigure(Figure):
         file = BytesIO()
         _packed(self.drawn(), self.pictures).save(file, "png", optimize=True)
         width, height = (round(SHOWN_DPI * inches) for inches in self.get_size_inches())
-        metadata: dict[str, Any] = {"image/png": {"width": width, "height": height}}
+        # Where a window is narrower, JupyterLab scrolls the figure sideways and does not shrink its texts.
+        shown = {"width": width, "height": height, "unconfined": True}
+        metadata: dict[str, Any] = {"image/png": shown}
         if faults := self.faults():
             metadata["faults"] = faults
         return {"image/png": b64encode(file.getvalue()).decode(), "text/plain": repr(self)}, metadata
