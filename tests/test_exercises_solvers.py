@@ -90,7 +90,7 @@ def test_the_right_start_is_the_schedules(steps):
         (lambda T, N: (N - 1) * T / N + 1, "left over"),
         (lambda T, N: round((N - 1) * T / N) + 1, "rounded down"),
         (lambda T, N: T - T // N + 1, "only where N divides T"),
-        (lambda T, N: None, "is None, not a number"),
+        (lambda T, N: None, "gives back None"),
         (lambda T, N: 1079, r"For \(1100, 30\) the answer is 1079; right is 1045"),
     ],
 )

@@ -112,8 +112,7 @@ def run(walk: AnySampler, steps: int) -> Trial:
         return states if is_open(states) else list(states)
 
     whole.__signature__ = inspect.signature(_like)  # type: ignore[attr-defined]
-    states = called(whole, (denoise, _STARTS.clone(), schedule, steps), _like)
-    _are_states(states, steps)
+    states = _states(called(whole, (denoise, _STARTS.clone(), schedule, steps), _like), steps)
     level = float(schedule.sigmas[_STOP]) * 0.999
     first, last = states[0], [state for state in states if state.sigma > level][-1]
     start, end = (state.sample * (state.sigma**2 + 1) ** 0.5 for state in (first, last))
@@ -156,7 +155,8 @@ def _is_written(mine: AnySampler) -> None:
     )
 
 
-def _are_states(states: object, steps: int) -> None:
+def _states(states: object, steps: int) -> list[SamplerState]:
+    """What a sampler yielded, if that is what samplers yield."""
     if not isinstance(states, list) or not all(isinstance(state, SamplerState) for state in states):
         raise Mistake(
             f"A sampler yields states (SamplerState), not {as_shown(states)}. With @sampler(paths.spaced) above it, "
@@ -171,6 +171,7 @@ def _are_states(states: object, steps: int) -> None:
             f"{steps} 步应有 {steps + 1} 个状态，最后一个 σ = 0；你的有 {len(states)} 个。每一步用 "
             "`yield from model.ask(x, i)` 问一次；第二次提问用 model.x0(x, i)。",
         )
+    return states
 
 
 def _asks(trials: dict[int, Trial], calls: float) -> None:

@@ -158,7 +158,8 @@ def time_plot(
     times = np.linspace(0, end, _CELLS)
     density = torch.stack([log_density(x, t).softmax(dim=0) for t in times.tolist()], dim=1)  # (x, time)
     density = density / density.amax(dim=0)
-    figure, axes = rows_of_panels(len(panels), None, PAGE / len(panels), 2.7)
+    # Coloured paths over all shades of blue are more colours than a palette has.
+    figure, axes = rows_of_panels(len(panels), None, PAGE / len(panels), 2.7, pictures=True)
     for axis, (title, (moments, paths)) in zip(axes, panels.items(), strict=True):
         span = (0, end, -reach, reach)
         axis.imshow(density.numpy(), cmap=SHADES, extent=span, origin="lower", aspect="auto", alpha=0.8)
