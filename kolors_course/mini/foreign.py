@@ -167,13 +167,13 @@ DRAWN: dict[str, Callable[[np.random.Generator, int], Raster]] = {
 FOREIGN_KINDS = (*RECOLOURED, *DRAWN)
 # How often each kind is trained on: what is harder to draw, more often.
 OFTENNESS = {
-    "turned hue": 9,
-    "duotone": 5,
-    "inverted": 8,
-    "other gamma": 6,
-    "permuted channels": 8,
-    "flat shapes": 3,
-    "letters": 4,
+    "turned hue": 12,
+    "duotone": 3,
+    "inverted": 13,
+    "other gamma": 5,
+    "permuted channels": 12,
+    "flat shapes": 2,
+    "letters": 3,
     "texture": 3,
     "gradient": 1,
 }

@@ -59,7 +59,16 @@ RECIPES = {
     "cpu": MiniRecipe(
         VaeConfig(),
         VaeConfig(steps=1500, learning_rate=1e-3, seed=1),
-        replace(FOREIGN, steps=2600, batch_size=12, learning_rate=6e-4, muon=True, checkpoint_every=200),
+        replace(
+            FOREIGN,
+            steps=2800,
+            batch_size=12,
+            learning_rate=6e-4,
+            foreign_share=0.5,
+            seed=4,
+            muon=True,
+            checkpoint_every=200,
+        ),
         ProbeConfig(),
         BaseConfig(),
     ),
