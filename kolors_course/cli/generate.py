@@ -12,6 +12,7 @@ from kolors_course.errors import CourseError, printable
 from kolors_course.files import atomic_path
 from kolors_course.kolors import KolorsModel, Sampling, generate
 from kolors_course.kolors.sampling import check_drawing, check_size
+from kolors_course.prompting import check_prompts
 
 # Sides in pixels that the formats can hold.
 LIMITS = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}
@@ -38,6 +39,7 @@ def _check(arguments: argparse.Namespace, model: KolorsModel, sampling: Sampling
 
 
 def run(arguments: argparse.Namespace) -> int:
+    check_prompts([arguments.prompt])
     sampling = options.sampling_of(arguments)
     picture = open_picture(arguments.image) if arguments.image else None
     model = options.model_of(arguments)

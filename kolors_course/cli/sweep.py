@@ -27,6 +27,7 @@ from kolors_course.kolors.sampling import check_drawing, check_size
 from kolors_course.lora import parse_lora_argument
 from kolors_course.platform.paths import data_dir
 from kolors_course.platform.provenance import provenance
+from kolors_course.prompting import read_weights
 from kolors_course.sweep import (
     Axis,
     Cell,
@@ -139,7 +140,7 @@ def _fixed(arguments: argparse.Namespace, axes: Sequence[Axis]) -> Fixed:
         raise CourseError(f"denoise {sampling.denoise:g} needs a picture to start from; give --image")
     loras = tuple(parse_lora_argument(text) for text in arguments.lora)
     if arguments.prompt is not None:
-        one = Wanted(arguments.prompt, arguments.seed or 0, scene_of(arguments.prompt))
+        one = Wanted(arguments.prompt, arguments.seed or 0, scene_of(read_weights(arguments.prompt).text))
         return Fixed((one,), sampling, loras, arguments.style, image)
     pool = None if arguments.style == BASE_STYLE else style_test_subjects()
     prompts = held_out_prompts(arguments.scenes or SCENES, pool)

@@ -25,6 +25,7 @@ from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds, encode_prompts, join
 from kolors_course.kolors.settings import Sampling
 from kolors_course.kolors.unet import conditioning_of, time_ids, unet_noise
+from kolors_course.prompting import check_prompts
 from kolors_course.ranges import SEEDS
 
 MAX_SIDE = 2**16  # pixels
@@ -227,9 +228,9 @@ def generate(
         watch: called with every state of every batch; what it raises stops the drawing.
 
     Raises:
-        CourseError: numbers of prompts, seeds or negatives that differ, sizes that do not fit, unknown sampler, bad
-            number of steps, seed out of range, a denoise below 1 without a picture, pictures that do not fit into
-            memory.
+        CourseError: numbers of prompts, seeds or negatives that differ, wrong weights in a prompt, sizes that do not
+            fit, unknown sampler, bad number of steps, seed out of range, a denoise below 1 without a picture, more
+            than memory holds.
     """
     sampling = sampling or model.sampling
     if len(prompts) != len(seeds):
@@ -238,6 +239,7 @@ def generate(
     if len(negatives) != len(prompts):
         raise CourseError(f"{len(prompts)} prompts but {len(negatives)} negative prompts; give one for each")
     check_seeds(seeds)
+    check_prompts([*prompts, *negatives])
     size = check_drawing(model, sampling, len(prompts))
     original = encode_pictures(model, [cover_picture(picture, *size)]) if picture else None
     pictures: list[Image.Image] = []

@@ -17,6 +17,7 @@ from kolors_course.errors import CourseError, brief
 from kolors_course.kolors.calls import planned_calls
 from kolors_course.kolors.settings import Sampling
 from kolors_course.lora import parse_lora_argument
+from kolors_course.prompting import read_weights
 from kolors_course.sweep.axes import NO_LORA, Axis
 
 # Axis -> field of `Sampling`.
@@ -215,7 +216,7 @@ def _loras(chosen: Mapping[str, Any], loras: Loras) -> Loras:
 def _changed(wanted: Wanted, words: Mapping[str, str], seed: int | None) -> Wanted:
     if words:
         prompt = _pattern(list(words)).sub(lambda match: words[match[0]], wanted.prompt)
-        wanted = Wanted(prompt, wanted.seed, scene_of(prompt))
+        wanted = Wanted(prompt, wanted.seed, scene_of(read_weights(prompt).text))
     return wanted if seed is None else replace(wanted, seed=seed)
 
 
