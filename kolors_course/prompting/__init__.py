@@ -1,6 +1,6 @@
 """What may be written in a prompt besides words, read into plain data: no model is needed.
 
-`read_weights` reads how much each word counts.
+`read_weights` reads how much each word counts; `read_template` reads many prompts written as one.
 """
 
 import lazy_loader
