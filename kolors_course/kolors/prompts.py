@@ -40,6 +40,15 @@ class PromptEmbeds:
     def __len__(self) -> int:
         return len(self.prompt_embeds)
 
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The shares of the steps at which it changes; see `StagedPrompts`."""
+        return (0.0,)
+
+    def at(self, share: float) -> "PromptEmbeds":
+        """What is read at a share of the steps: always the same."""
+        return self
+
     def rows(self, index: Tensor | slice | Sequence[int]) -> "PromptEmbeds":
         """The prompts at `index`, as a batch."""
         return PromptEmbeds(

@@ -1,6 +1,7 @@
 """What may be written in a prompt besides words, read into plain data: no model is needed.
 
-`read_weights` reads how much each word counts; `read_template` reads many prompts written as one.
+`read_weights` reads how much each word counts, `read_stages` what is read from which step on; `read_template` reads
+many prompts written as one.
 """
 
 import lazy_loader

@@ -17,7 +17,6 @@ themselves has backslashes. Captions that something is trained on are not prompt
 
 import re
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
@@ -67,14 +66,9 @@ def read_weights(prompt: str) -> WeightedText:
     return _Reader(prompt).read()
 
 
-def check_prompts(prompts: Sequence[str]) -> None:
-    """Refuse prompts with wrong weights before anything is done with the first.
-
-    Raises:
-        CourseError: see `read_weights`.
-    """
-    for prompt in prompts:
-        read_weights(prompt)
+def sign_at(text: str, place: int) -> str:
+    """The sign at a place of a prompt, half-width; "" behind its end."""
+    return text[place : place + 1].translate(_SIGNS)
 
 
 def without_weights(text: str) -> str:
@@ -102,8 +96,8 @@ class _Reader:
 
     def read(self) -> WeightedText:
         while self.place < len(self.prompt):
-            sign = self._sign(self.place)
-            if sign == "\\" and self._sign(self.place + 1) in _ESCAPABLE:
+            sign = sign_at(self.prompt, self.place)
+            if sign == "\\" and sign_at(self.prompt, self.place + 1) in _ESCAPABLE:
                 self.place += 1
                 self._letter()
             elif sign in ("(", "["):
@@ -120,9 +114,6 @@ class _Reader:
                 left.place, f"'{left.sign}' is never closed; close it, or write \\{left.sign} for the sign"
             )
         return WeightedText("".join(self.letters), tuple(self.weights))
-
-    def _sign(self, place: int) -> str:
-        return self.prompt[place : place + 1].translate(_SIGNS)
 
     def _letter(self) -> None:
         self.letters.append(self.prompt[self.place])
@@ -150,17 +141,21 @@ class _Reader:
 
     def _has_number(self) -> bool:
         """Whether the colon here is that of a weight; one with nothing behind it was meant to be."""
-        return bool(_DIGIT.match(self.prompt, self.place + 1)) or self._sign(self.place + 1) == ")"
+        return bool(_DIGIT.match(self.prompt, self.place + 1)) or sign_at(self.prompt, self.place + 1) == ")"
 
     def _number(self) -> float:
         """The weight behind the colon here; afterwards the place is that of the closing bracket."""
         colon = self.place
         if self.groups[-1].sign == "[":
-            self._fail(colon, "a weight stands in round brackets, (word:0.8); write \\: for the sign itself")
+            self._fail(
+                colon,
+                "a weight stands in round brackets, (word:0.8), and a prompt that changes, [a:b:0.5], has two colons "
+                "and cannot stand everywhere; write \\: for the sign itself",
+            )
         tail = _TAIL.match(self.prompt, colon + 1)
         assert tail  # it matches nothing, too
         self.place = tail.end()
-        if self._sign(self.place) != ")":
+        if sign_at(self.prompt, self.place) != ")":
             self._fail(
                 colon, "a weight stands last in its brackets, (word:1.3); write \\: for the sign itself"
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 from kolors_course.dataset.text import check_text
 from kolors_course.errors import CourseError, brief
-from kolors_course.prompting import check_prompts
+from kolors_course.prompting import read_weights
 from kolors_course.ranges import SEED, Range
 
 GUIDANCE = Range(0, 100)
@@ -37,7 +37,8 @@ class SamplePrompt:
     def __post_init__(self) -> None:
         if not self.prompt.strip():
             raise CourseError(f"a sample prompt is empty; write for example: {SYNTAX}")
-        check_prompts([self.prompt, self.negative])
+        for text in (self.prompt, self.negative):
+            read_weights(text)
         if self.seed is not None:
             SEED.check("the seed of a sample prompt", self.seed)
         if self.guidance is not None:

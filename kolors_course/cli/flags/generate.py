@@ -6,6 +6,7 @@ kolors-course generate --prompt 夜晚雪地上的一只猫 --image rabbit.png -
 
 In --prompt and --negative, (word:1.3) counts 1.3 times in the attention to the text, (word) 1.1 times, [word]
 1/1.1 times, (word:0) not at all; full-width （word：1.3） is the same. \\( \\) \\[ \\] are the signs themselves.
+[cat:dog:0.4] is a cat for 0.4 of the steps and then a dog; --negative "[:fox:0.3]" begins at 0.3 of them.
 
 In --template, {a|b} is a or b, {3::a|b} mostly a, {2$$a|b|c} two of them (or {1-2$$ and $$a|b|c}), and __place__
 a line of place.txt in --words. The seed of a picture decides its prompt, too:

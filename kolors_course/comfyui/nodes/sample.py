@@ -4,7 +4,7 @@ from comfy_api.v0_0_2 import io
 
 from kolors_course.comfyui.wires import PromptPair, StyledModel, encode_pair, from_latent, to_latent
 from kolors_course.kolors import draw_latents
-from kolors_course.prompting import read_weights
+from kolors_course.prompting import texts_of
 
 from .inputs import (
     CATEGORY,
@@ -47,7 +47,7 @@ class KolorsCoursePrompt(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, prompt: str | None, negative_prompt: str | None) -> bool | str:
-        faults = (complaint(read_weights, text) for text in (prompt, negative_prompt))
+        faults = (complaint(texts_of, text) for text in (prompt, negative_prompt))
         return next((fault for fault in faults if fault is not True), True)
 
     @classmethod
