@@ -30,7 +30,7 @@ def _has_comfyui() -> bool:
 
 
 def _has_chromium() -> bool:
-    from browser import find_chromium, has_chinese_font
+    from chromium import find_chromium, has_chinese_font
 
     return find_chromium() is not None and has_chinese_font()
 
@@ -270,6 +270,12 @@ BENCHMARKS = (
         needs=[GPU],
     ),
     Artefact(
+        "full-width-results",
+        makes=["data/lessons/full-width/*"],
+        of=["scripts/build_full_width_results.py", "benchmarks/full_width_gpu.json"],
+        by=["python scripts/build_full_width_results.py"],
+    ),
+    Artefact(
         "bench-lora-programs",
         makes=["benchmarks/lora_programs.json"],
         of=["benchmarks/lora_programs.py"],
@@ -279,11 +285,15 @@ BENCHMARKS = (
 
 
 def _notebook(name: str, *of: str, needs: tuple[Need, ...] = ()) -> Artefact:
-    """An executed notebook: its outputs are made of the sources of its code cells, the model and `of`."""
+    """An executed notebook: its outputs are made of the sources of its code cells, the model and `of`.
+
+    What it shows by `needs` is stored in the same go (stored_results.py), for machines that do not have them.
+    """
+    kept = [f"data/lessons/{name[:2]}/*"] if needs else []
     path = f"notebooks/{name}.ipynb"
     return Artefact(
         f"notebook-{name[:2]}",
-        makes=[f"{path}#outputs"],
+        makes=[f"{path}#outputs", *kept],
         of=[f"{path}#code", *DRAWS, *of],
         by=[f"python scripts/render_notebooks.py {path}"],
         needs=needs,
@@ -298,7 +308,10 @@ NOTEBOOKS = (
     _notebook("04_guidance", PROBE),
     _notebook("05_anatomy_of_kolors", *SCENES),
     _notebook("08_lora_maths", "data/datasets/paper-cut/train/*", PROBE),
-    _notebook("09_training_a_kolors_lora", "data/datasets/paper-cut/train/*", *SCENES, *CAPTIONS),
+    _notebook(
+        "09_training_a_kolors_lora",
+        *("data/datasets/paper-cut/train/*", "data/lessons/full-width/*", *SCENES, *CAPTIONS),
+    ),
     _notebook(
         "12_comfyui",
         *("data/loras/ink.safetensors", "data/workflows/*.json", f"{NODES}/example_workflows/*.json"),

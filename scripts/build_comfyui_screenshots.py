@@ -15,9 +15,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from browser import Page, find_chromium
+from chromium import find_chromium, open_chromium
 from comfyui_page import RUN_BUTTON, open_comfyui
 from PIL import Image
+from playwright.sync_api import Page
 
 from kolors_course.comfyui.client import ComfyClient
 from kolors_course.comfyui.graph import read_workflow
@@ -29,6 +30,7 @@ from kolors_course.platform.paths import REPOSITORY, data_dir
 FIGURES = REPOSITORY / "docs" / "figures"
 WORKFLOWS = NODES / "example_workflows"
 LANGUAGES = ("en", "zh")
+DRAWING = 300_000  # milliseconds
 COLOURS = 96  # the page is grey with a few bright lines; the picture it has drawn stays recognisable
 
 
@@ -50,7 +52,9 @@ def show_run(page: Page) -> None:
     )  # nothing is remembered
     load(page, shipped("mini-lora"))
     page.click(RUN_BUTTON)
-    page.wait_for("app.graph.nodes.find(node => node.type == 'SaveImage').imgs?.[0]?.complete", 300)
+    page.wait_for_function(
+        "app.graph.nodes.find(node => node.type == 'SaveImage').imgs?.[0]?.complete", timeout=DRAWING
+    )
     time.sleep(1.5)
 
 
@@ -61,7 +65,7 @@ def show_refusal(page: Page) -> None:
     sampler["widgets_values"][2] = 5000
     load(page, workflow)
     page.click(RUN_BUTTON)
-    page.wait_for("Object.keys(app.lastNodeErrors ?? {}).length", 300)
+    page.wait_for_function("Object.keys(app.lastNodeErrors ?? {}).length", timeout=DRAWING)
     time.sleep(1.5)
 
 
@@ -88,10 +92,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         server = start_server(replace(installation, base=Path(folder)), flags=("--cpu",))
         try:
-            for name, language in itertools.product(sys.argv[1:] or SHOTS, LANGUAGES):
-                with open_comfyui(ComfyClient(server.url), language) as page:
-                    SHOTS[name](page)
-                    save(page.screenshot(), FIGURES / f"comfyui-{name}-{language}.png")
+            with open_chromium() as browser:
+                for name, language in itertools.product(sys.argv[1:] or SHOTS, LANGUAGES):
+                    with open_comfyui(browser, ComfyClient(server.url), language) as page:
+                        SHOTS[name](page)
+                        save(page.screenshot(), FIGURES / f"comfyui-{name}-{language}.png")
         finally:
             stop_server(Path(folder))
     return 0

@@ -6,12 +6,15 @@
 
 A notebook runs in its own folder, offline, without progress bars. It is saved only if every cell succeeded
 and `problems` finds nothing, so a committed notebook is always complete, tidy and free of machine paths.
+What not every machine can make is then kept for those that cannot: `stored_results.py`.
 """
 
 import argparse
+import ast
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +25,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode, ValidationError
 from notebook_form import METADATA, WIDGET_VIEW, tidied
+from stored_results import half_lessons, keep_results
 
 from kolors_course.files import atomic_path
 
@@ -30,6 +34,7 @@ MACHINE_PATH = re.compile(r"(?:/(?:home|Users|root|tmp|work|var/folders)/|[A-Z]:
 EMBEDDED_FILE = re.compile(r"base64,[A-Za-z0-9+/=\s\\]+")
 # nbval reads both, but the comment stands where a learner reads.
 CHECK_COMMENT, CHECK_TAG = "# NBVAL_CHECK_OUTPUT", "nbval-check-output"
+SHOWS = {"print", "display", "show_stored"}
 MAX_BYTES = 2_000_000
 CELL_TIMEOUT = 900  # seconds
 UNATTENDED = {
@@ -60,9 +65,12 @@ def execute(path: Path) -> NotebookNode:
         record_timing=False,
         coalesce_streams=True,
     )
-    # The committed outputs are those of the full lesson, not of the shortened run that the tests make.
+    # The committed outputs are those of the full lesson, not of the shortened run that the tests make, and of a
+    # learner who has passed nothing yet.
     environment = {name: value for name, value in os.environ.items() if name != "KOLORS_COURSE_FAST"}
-    client.execute(env={**environment, **UNATTENDED})
+    with tempfile.TemporaryDirectory() as folder:
+        progress = {"KOLORS_COURSE_PROGRESS": str(Path(folder) / "progress.json")}
+        client.execute(env={**environment, **UNATTENDED, **progress})
     return tidied(notebook)
 
 
@@ -91,6 +99,8 @@ def _problems_of_the_whole(notebook: NotebookNode) -> Iterator[str]:
         yield f"it was not run once from top to bottom: its execution counts are {counts}"
     if not any(re.search(r"^\s*(from|import) kolors_course\b", cell.source, re.MULTILINE) for cell in code):
         yield "it does not import kolors_course"
+    for lesson in half_lessons(notebook):
+        yield f"some results of lesson {lesson} are stored ones, and some of this run"
     size = len(nbformat.writes(notebook).encode())
     if size > MAX_BYTES:
         yield f"it has {size / 1e6:.2f} MB, more than {MAX_BYTES / 1e6:.1f}"
@@ -100,6 +110,8 @@ def _problems_of_a_cell(cell: NotebookNode) -> Iterator[str]:
     texts = [cell.source]
     if CHECK_COMMENT in cell.source:
         yield f"it is marked by a comment; give it the tag {CHECK_TAG}"
+    if cell.cell_type == "code" and not cell.outputs and _would_show(cell.source):
+        yield "it shows nothing, though it has something to show; what is missing here needs show_stored"
     for output in cell.get("outputs", []):
         data = output.get("data", {})
         if output.output_type == "error" and "raises-exception" not in cell.metadata.get("tags", []):
@@ -115,6 +127,26 @@ def _problems_of_a_cell(cell: NotebookNode) -> Iterator[str]:
         texts += [str(value) for kind, value in data.items() if not kind.startswith("image/")]
     for path in MACHINE_PATH.findall(EMBEDDED_FILE.sub("", "\n".join(texts))):
         yield f"it names a path of one machine: {path}"
+
+
+def _would_show(source: str) -> bool:
+    """Whether a cell ends in a value, or prints or displays one itself, be it under an `if`."""
+    body = ast.parse(source).body
+    if body and isinstance(body[-1], ast.Expr) and not isinstance(body[-1].value, ast.Call):
+        return True
+    return any(
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in SHOWS
+        for statement in body
+        for node in _run_at_once(statement)
+    )
+
+
+def _run_at_once(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and what is in it, without the insides of functions and classes."""
+    if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):
+        yield node
+        for child in ast.iter_child_nodes(node):
+            yield from _run_at_once(child)
 
 
 def main() -> int:
@@ -143,6 +175,7 @@ def handle(path: Path, check_only: bool) -> bool:
     if not found and not check_only:
         with atomic_path(path) as temporary:
             nbformat.write(notebook, temporary)
+        keep_results(notebook, f"python scripts/render_notebooks.py {name}")
     print(f"{name}: {'; '.join(found) or 'good'} ({time.monotonic() - start:.0f} s)", flush=True)
     return not found
 

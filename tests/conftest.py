@@ -10,6 +10,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path += [str(ROOT / "scripts"), str(ROOT / "benchmarks")]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def progress_of_nobody(tmp_path_factory: pytest.TempPathFactory):
+    """What tests pass is not noted as the developer's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KOLORS_COURSE_PROGRESS", str(tmp_path_factory.mktemp("progress") / "progress.json"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def repository_files() -> list[Path]:
     """Every file that belongs to the repository: what git tracks or would track.
@@ -98,3 +106,20 @@ def comfyui(tmp_path_factory):
     base = tmp_path_factory.mktemp("comfyui") / "base"
     yield start_real_server(base)
     stop_server(base)
+
+
+@pytest.fixture(scope="module")
+def browser(request):
+    """A headless Chromium; the tests that want it are skipped where there is none, `make test-browser` fails.
+
+    Not for the whole session: while Playwright runs, nothing else in its thread may use asyncio.
+    """
+    from chromium_here import what_is_missing
+
+    if missing := what_is_missing():
+        give_up = pytest.fail if request.node.get_closest_marker("browser") else pytest.skip
+        give_up(missing)
+    from chromium import open_chromium
+
+    with open_chromium() as browser:
+        yield browser

@@ -1,12 +1,8 @@
 """The page of a real ComfyUI in a real browser: load a workflow, press Run, see the picture; and its converter."""
 
 import json
-import os
-import shutil
-import subprocess
 
 import pytest
-from browser import find_chromium
 from comfyui_page import FILE_INPUT, RUN_BUTTON, open_comfyui
 from comfyui_server import slow
 from pages import node, page
@@ -19,23 +15,9 @@ WORKFLOWS = NODES / "example_workflows"
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    """Debian's Chromium, installed where that is possible without asking."""
-    if find_chromium() is None:
-        apt = shutil.which("apt-get")
-        if apt is None or os.geteuid() != 0:
-            pytest.skip("no Chromium, and only root can install it: apt install chromium")
-        command = f"{apt} update -q && {apt} install -qy --no-install-recommends chromium"
-        unasked = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=unasked)
-        if done.returncode:
-            pytest.skip(f"Chromium cannot be installed: {done.stderr.strip().splitlines()[-1]}")
-
-
-@pytest.fixture(scope="module")
-def tab(chromium, comfyui):
+def tab(browser, comfyui):
     """A tab with the page of the shared server, ready to be used."""
-    with open_comfyui(comfyui.client) as tab:
+    with open_comfyui(browser, comfyui.client) as tab:
         yield tab
 
 
@@ -227,16 +209,16 @@ def test_the_page_reads_every_shipped_workflow_as_its_api_file_says(tab, path):
 
 def test_a_person_draws_the_rabbit(tab, comfyui):
     tab.evaluate("app.graph.clear()")
-    tab.choose_file(FILE_INPUT, WORKFLOWS / "mini-text-to-image.json")
-    tab.wait_for("app.graph.nodes.some(node => node.type == 'KolorsCourseSampler')")
+    tab.set_input_files(FILE_INPUT, WORKFLOWS / "mini-text-to-image.json")
+    tab.wait_for_function("app.graph.nodes.some(node => node.type == 'KolorsCourseSampler')")
     tab.click(RUN_BUTTON)
     saved = "app.graph.nodes.find(node => node.type == 'SaveImage')"
-    tab.wait_for(f"{saved}.imgs?.[0]?.complete && {saved}.imgs[0].src.includes('text-to-image')")
+    tab.wait_for_function(f"{saved}.imgs?.[0]?.complete && {saved}.imgs[0].src.includes('text-to-image')")
     assert tab.evaluate(f"{saved}.imgs[0].naturalWidth") == current_profile().size
 
 
-def test_the_page_speaks_chinese_of_our_nodes_too(chromium, comfyui):
-    with open_comfyui(comfyui.client, "zh") as tab:
+def test_the_page_speaks_chinese_of_our_nodes_too(browser, comfyui):
+    with open_comfyui(browser, comfyui.client, "zh") as tab:
         tab.evaluate(f"app.loadGraphData({(WORKFLOWS / 'mini-lora.json').read_text(encoding='utf-8')})")
         titles = tab.evaluate("app.graph.nodes.map(node => node.title)")
     assert {"加载可图", "加载可图 LoRA", "可图采样器"} < set(titles)
@@ -253,12 +235,12 @@ def test_a_person_loads_a_file_presses_run_and_sees_the_picture(tab, tmp_path, k
     file = tmp_path / "workflow.json"
     file.write_text(json.dumps(ui if kind == "ui" else api), encoding="utf-8")
     tab.evaluate("app.graph.clear()")
-    tab.choose_file(FILE_INPUT, file)
-    tab.wait_for("app.graph.nodes.map(node => node.type).sort().join() == 'SaveImage,TestSlow'")
+    tab.set_input_files(FILE_INPUT, file)
+    tab.wait_for_function("app.graph.nodes.map(node => node.type).sort().join() == 'SaveImage,TestSlow'")
     tab.click(RUN_BUTTON)
     saved = "app.graph.nodes.find(node => node.type == 'SaveImage')"
-    tab.wait_for(f"{saved}.imgs?.[0]?.src.includes('filename=seen-{kind}_')")
-    tab.wait_for(f"{saved}.imgs[0].complete")
+    tab.wait_for_function(f"{saved}.imgs?.[0]?.src.includes('filename=seen-{kind}_')")
+    tab.wait_for_function(f"{saved}.imgs[0].complete")
     assert tab.evaluate(f"{saved}.imgs[0].naturalWidth") == 8
 
 

@@ -9,6 +9,7 @@ import torch
 from pages import SCHEMAS, good_api
 
 from kolors_course.art import Scene, find_subject
+from kolors_course.diffusion import NoiseSchedule
 from kolors_course.exercises import (
     Right,
     anatomy,
@@ -18,12 +19,15 @@ from kolors_course.exercises import (
     guidance,
     lora_maths,
     lora_training,
+    own_model,
+    own_schedule,
     setup,
     solvers,
 )
 from kolors_course.exercises.answers import is_open, number_of
 from kolors_course.exercises.check import GOES_ON, exercise
 from kolors_course.exercises.feedback import Mistake, Remark
+from kolors_course.theory.ink import ink
 
 RABBIT = Scene((find_subject("rabbit"),), "snow", "night")
 
@@ -176,9 +180,12 @@ CHECKS = {
     generative.check_kl: (),
     generative.check_change_of_variables: (),
     generative.check_straight_path: (),
+    own_model.check_own_model: (ink("可", 2000, torch.Generator()), ink("可", 1000, torch.Generator())),
     diffusion.check_add_noise: (),
     diffusion.check_x0_from_v: (),
     diffusion.check_ddim_step: (),
+    own_schedule.check_own_schedule: (),
+    own_schedule.check_own_drawing: (NoiseSchedule.kolors(), 0.3),
     solvers.check_heun_step: (),
     solvers.check_order: (),
     solvers.check_leading_start: (),

@@ -17,7 +17,7 @@ EXERCISES = [
     pytest.param(one, id=f"{path.stem}-{one.number}") for path in PATHS for one in exercises_of(path)
 ]
 # What notebooks may import from the room of the exercises, beside checks: no answers.
-QUESTIONS = {"fast", "puzzle_scene", "CAMP_VALUES"}
+QUESTIONS = {"fast", "puzzle_scene", "progress_map", "CAMP_VALUES"}
 
 
 def code_of(path):

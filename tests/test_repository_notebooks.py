@@ -57,6 +57,15 @@ def invalid(notebook):
     notebook.cells[0].cell_type = "poem"
 
 
+def half_stored(notebook):
+    for name, metadata in {"run": {"stored": "12/run"}, "recipe": {}}.items():
+        shown = new_output("display_data", data={"text/plain": name}, metadata=metadata)
+        count = len(notebook.cells)
+        notebook.cells.append(
+            new_code_cell(f'show_stored("12", "{name}")', execution_count=count, outputs=[shown])
+        )
+
+
 BLURRED = new_output("display_data", data={"image/png": "AA"}, metadata={"faults": ["3 pt"]})
 WIDGET = new_output("display_data", data={notebook_form.WIDGET_VIEW: {"model_id": "0"}})
 PATHS = ("/home/ada/x.png", "/Users/ada/x.png", "/root/x", "/tmp/x", r"C:\Users\ada")
@@ -79,7 +88,9 @@ def test_a_good_notebook_passes():
         (source("import numpy"), "does not import kolors_course"),
         (outputs(new_output("error", ename="KeyError", evalue="", traceback=[])), "fails with KeyError"),
         (outputs(new_output("stream", name="stderr", text="UserWarning")), "stderr: UserWarning"),
+        (outputs(), "it shows nothing"),
         (outputs(WIDGET), "stores a widget"),
+        (half_stored, "lesson 12 are stored ones, and some of this run"),
         (outputs(BLURRED), "a figure cannot be read: 3 pt"),
         (outputs(new_output("stream", text="x" * render_notebooks.MAX_BYTES)), "MB"),
         *((outputs(new_output("stream", text=f"saved {path}")), "path of one machine") for path in PATHS),
@@ -92,6 +103,24 @@ def test_each_problem_is_found(spoil, expected):
     found = render_notebooks.problems(notebook)
     assert len(found) == 1
     assert expected in found[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "empty"),
+    [
+        ("if client:\n    print(1)", True),
+        ("if client:\n    for a in b:\n        display(a)", True),
+        ("x = 1\nx", True),
+        ("figure.axes", True),
+        ("def f():\n    print(1)", False),
+        ("print_later = lambda: print(1)", False),
+        ("start()", False),
+    ],
+)
+def test_a_cell_that_has_something_to_show_must_not_be_empty(source, empty):
+    notebook = good_notebook()
+    notebook.cells[2] = new_code_cell(source, execution_count=2)
+    assert bool(render_notebooks.problems(notebook)) == empty
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_after_an_error_the_controls_work_again():
 def test_a_saved_notebook_keeps_the_figure_of_the_last_values(widget):
     first = widget._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in first[0]
-    assert first[1]["image/png"] == {"width": 96, "height": 96}
+    assert first[1]["image/png"] == {"width": 96, "height": 96, "unconfined": True}
     widget.kwargs_widgets[0].value = "city"
     assert widget._repr_mimebundle_()[0]["image/png"] not in (None, first[0]["image/png"])
 

@@ -7,6 +7,8 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from IPython.core.formatters import DisplayFormatter
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
@@ -17,7 +19,7 @@ from kolors_course.diffusion import NoiseSchedule
 from kolors_course.kolors.budget import unet_costs
 from kolors_course.platform.fonts import use_cjk_font
 from kolors_course.viz import anatomy, curves, lora, plane, plots, sweep, workflow
-from kolors_course.viz.canvas import PAGE, SHOWN_DPI, NotebookFigure
+from kolors_course.viz.canvas import PAGE, RED, SHADES, SHOWN_DPI, NotebookFigure
 from kolors_course.viz.world import world_scenes
 
 WORKFLOWS = sorted((NODES / "example_workflows" / "api").glob("*.json"))
@@ -80,6 +82,17 @@ def test_texts_upon_one_another_are_found(apart, found, rotation):
     assert bool(faults(crowded)) is found
 
 
+@pytest.mark.parametrize("title", ["short", "a title far longer than its panel"])
+def test_a_legend_upon_a_title_is_found(title):
+    drawn = figure(2)
+    axis = drawn.add_axes((0.2, 0.2, 0.3, 0.6))
+    axis.plot([0, 1], label="two\nlines")
+    axis.set_title(title, fontsize=10)
+    drawn.legend(loc="upper right", fontsize=9)
+    found = [fault for fault in faults(drawn) if fault.endswith(f'lies upon "{title}"')]
+    assert bool(found) is (title != "short")
+
+
 @pytest.mark.parametrize("outside", [True, False])
 def test_a_legend_upon_its_curves_is_found(outside):
     drawn = figure(layout="constrained")
@@ -97,11 +110,34 @@ def test_it_is_shown_at_its_size_and_saved_finer_the_same_each_time():
         drawn.text(0.5, 0.5, "word", fontsize=10)
         data, metadata = drawn._repr_mimebundle_()
         saved.append(data["image/png"])
-    assert metadata == {"image/png": {"width": 3 * SHOWN_DPI, "height": 2 * SHOWN_DPI}}
+    assert metadata == {"image/png": {"width": 3 * SHOWN_DPI, "height": 2 * SHOWN_DPI, "unconfined": True}}
     assert saved[0] == saved[1]
     picture = Image.open(io.BytesIO(b64decode(saved[0])))
     assert picture.size == (1.5 * 3 * SHOWN_DPI, 1.5 * 2 * SHOWN_DPI)
     assert np.asarray(picture.convert("L")).min() < 100
+
+
+def test_no_other_printer_of_figures_takes_its_place(monkeypatch):
+    formatter, shown = DisplayFormatter(), []
+    formatter.formatters["image/png"].for_type(
+        Figure, lambda figure: b"of matplotlib"
+    )  # as its inline backend does
+    monkeypatch.setattr("IPython.display.display", lambda data, **options: shown.append((data, options)))
+    drawn = figure(3)
+    assert formatter.format(drawn) == ({}, {})  # it has shown itself
+    data, metadata = drawn._repr_mimebundle_()
+    assert shown == [(data, {"metadata": metadata, "raw": True})]
+
+
+def test_a_single_red_dot_stays_red():
+    drawn = figure(3)
+    axis = drawn.subplots()
+    axis.imshow(np.add.outer(np.arange(90), np.arange(90)), cmap=SHADES)
+    axis.scatter(45, 45, s=9, color=RED, linewidths=0)
+    data, _ = drawn._repr_mimebundle_()
+    saved = Image.open(io.BytesIO(b64decode(data["image/png"])))
+    found = np.asarray(saved.convert("RGB")).astype(int)
+    assert np.abs(found - [0xC8, 0x14, 0x20]).max(axis=2).min() < 12
 
 
 def scenes(count):
@@ -133,6 +169,7 @@ def strip(count, language, **options):
         ),
         lambda: curves.timestep_plot({"leading, as in SDXL": torch.arange(9.0)}, 10, "Where samplers ask"),
         lambda: sweep.sweep_plot([1, 2, 4], PANELS, xlabel="scale", log=True, marks={"trained": 2}),
+        lambda: sweep.sweep_plot([1, 2], {"How sure the probe is of it": {"mean of 8": [1, 2]}}, xlabel="s"),
         lambda: sweep.sweep_plot([1, 2], {"a": {"b": [1, 2]}, "c": {"d": [1, 2]}}, xlabel="scale"),
         lambda: lora.spectrum_figure({"down_blocks.0.attn": torch.diag(torch.arange(1.0, 9))}, mark=4),
         lambda: lora.direction_figure({"fully tuned": LAYERS, "LoRA": LAYERS, "DoRA": LAYERS}),

@@ -63,6 +63,28 @@ def test_arrows_are_the_field():
     np.testing.assert_allclose(np.stack([quiver.U, quiver.V], axis=1), 2 * quiver.XY, rtol=1e-5)
 
 
+def test_arrows_are_as_long_as_the_fields_in_all_panels():
+    figure = plane_plot([Panel(str(i), arrows=lambda x, i=i: i * x) for i in (0, 1, 5)])
+    quivers = [axis.collections[0] for axis in figure.axes]
+    assert len({quiver.scale for quiver in quivers}) == 1
+    assert {quiver.scale_units for quiver in quivers} == {"xy"}
+
+
+def test_a_field_of_nothing_is_drawn():
+    assert plane_plot([Panel("nothing", arrows=torch.zeros_like)])._repr_mimebundle_()
+
+
+def test_few_paths_have_a_colour_each_from_ring_to_dot():
+    eight, many = (
+        plane_plot([Panel("paths", paths=torch.randn(3, count, 2))]).axes[0].collections for count in (8, 9)
+    )
+    lines, rings, dots = eight
+    assert len({tuple(colour[:3]) for colour in lines.get_colors()}) == 8
+    for ends in (rings.get_edgecolors(), dots.get_facecolors()):
+        np.testing.assert_allclose(ends[:, :3], lines.get_colors()[:, :3])
+    assert len({tuple(colour) for colour in many[0].get_colors()}) == 1
+
+
 def test_curves_have_names_scales_and_ticks_where_they_were_measured():
     figure = curve_plot(
         {"a": ([5, 10], [1.0, 0.1]), "b": ([5, 20], [2.0, 1.0])},

@@ -20,6 +20,7 @@ COMMANDS = {
     "doctor": ("doctor", "what this machine can run, and what is missing"),
     "generate": ("generate", "draw a picture from a prompt"),
     "words": ("words", "the words that Kolors-mini knows"),
+    "progress": ("progress", "which exercises you have passed; a text to share, and a certificate"),
     "check-dataset": ("check_dataset", "check a folder of pictures and captions"),
     "train-lora": ("train_lora", "train a LoRA, with the flags of the camp's trainer"),
     "inspect-lora": ("inspect_lora", "what is in a LoRA file, and where it works at the right strength"),

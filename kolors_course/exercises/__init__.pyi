@@ -1,3 +1,4 @@
 from .feedback import Right, fast
+from .standing import progress_map
 
-__all__ = ["Right", "fast"]
+__all__ = ["Right", "fast", "progress_map"]

@@ -61,6 +61,31 @@ def check_add_noise(add_noise: Callable[[Tensor, Tensor, float], Tensor]) -> Rig
             "That is the sigma scale, x₀ + σε, in which samplers think. The network is shown it times √ᾱ.",
             "这是采样器常用的 σ 尺度 x₀ + σε。给网络看的还要再乘 √ᾱ。",
         ),
+        Slip(
+            lambda x0, noise, a: a * x0 + (1 - a**2) ** 0.5 * noise,
+            "That takes ᾱ for its root: 1-ᾱ² goes with ᾱ, but ᾱ is a variance already.",
+            "这里把 ᾱ 当成了它的平方根：与 ᾱ 相配的才是 1-ᾱ²，而 ᾱ 本身已是方差。",
+        ),
+        Slip(
+            lambda x0, noise, a: a**0.5 * x0 - (1 - a) ** 0.5 * noise,
+            "Noise is added, with a plus: the sign matters, because the network has to name this noise.",
+            "噪声是加上去的，用加号：符号有关系，因为网络要预测的就是这个噪声。",
+        ),
+        Slip(
+            lambda x0, noise, a: (1 - a) * x0 + a * noise,
+            "Swapped, and without square roots: ᾱ near 1 means almost clean, and ᾱ is a share of the variance.",
+            "写反了，也没有平方根：ᾱ 接近 1 表示几乎没有噪声，而且 ᾱ 是方差的占比。",
+        ),
+        Slip(
+            lambda x0, noise, a: a**0.5 * x0,
+            "The noise is missing.",
+            "漏了噪声。",
+        ),
+        Slip(
+            lambda x0, noise, a: (1 - a) ** 0.5 * noise,
+            "The picture is missing.",
+            "漏了画面。",
+        ),
     )
     levels = (0.36, 0.9, torch.tensor([[0.01], [0.5]]))
     compare(add_noise, noisy, [(_X0, _NOISE, a) for a in levels], slips)
@@ -100,7 +125,7 @@ def check_x0_from_v(formula: Callable[[Tensor, Tensor, float, float], Tensor]) -
             "这是噪声 ε：b·x_t + a·v。",
         ),
         Slip(
-            lambda x, v, a, b: (x - b * v) / max(a, 1e-12),
+            lambda x, v, a, b: (x - b * v) / a,
             "That reads v as if it were ε. It also divides by a, which is 0 at the end: v exists to avoid that.",
             "这是把 v 当成 ε 来读。而且除以了 a，末尾处 a = 0：v 正是为避免它而引入的。",
         ),
@@ -108,6 +133,36 @@ def check_x0_from_v(formula: Callable[[Tensor, Tensor, float, float], Tensor]) -
             lambda x, v, a, b: x - b * v,
             "That would be the x₀ of a flow-matching velocity. v = a·ε - b·x₀ asks for a·x_t - b·v.",
             "这是流匹配速度对应的 x₀。v = a·ε - b·x₀ 对应的是 a·x_t - b·v。",
+        ),
+        Slip(
+            lambda x, v, a, b: (x - b * (b * x + a * v)) / a,
+            "Right but for a = 0: it goes by way of ε and divides by a. With a² + b² = 1 the division goes.",
+            "除了 a = 0 都对：它绕道 ε，要除以 a。用 a² + b² = 1 化简，除法就没有了。",
+        ),
+        Slip(
+            lambda x, v, a, b: b * v - a * x,
+            "That is -x₀: the signs are turned round.",
+            "这是 -x₀：正负号反了。",
+        ),
+        Slip(
+            lambda x, v, a, b: b * x - a * v,
+            "a and b are swapped: x_t has a·x₀ in it, so x_t is taken a times.",
+            "a 和 b 写反了：x_t 里含有 a·x₀，所以 x_t 要乘 a。",
+        ),
+        Slip(
+            lambda x, v, a, b: a * x - v,
+            "v is taken b times: only then does the noise cancel.",
+            "v 还要乘 b：这样噪声才会抵消。",
+        ),
+        Slip(
+            lambda x, v, a, b: a**2 * x - b**2 * v,
+            "a and b are the roots already: no squares.",
+            "a 和 b 已经是平方根：不用再平方。",
+        ),
+        Slip(
+            lambda x, v, a, b: a**0.5 * x - b**0.5 * v,
+            "a and b are the roots already: no further root.",
+            "a 和 b 已经是平方根：不用再开方。",
         ),
     )
     compare(formula, x0_from_v, cases, slips)
@@ -159,6 +214,46 @@ def check_ddim_step(step: Callable[[Tensor, Tensor, float, float], Tensor]) -> R
             lambda x, ε, a, b: noisy(guess(x, ε, b), ε, b),
             "So nothing moves. x_t is at the old level: x₀ = (x_t - √(1-ᾱ)·ε)/√ᾱ, with ᾱ and not ᾱ_next.",
             "这样什么都没动。x_t 在旧的一级：x₀ = (x_t - √(1-ᾱ)·ε)/√ᾱ，用 ᾱ 而不是 ᾱ_next。",
+        ),
+        Slip(
+            lambda x, ε, a, b: noisy(guess(x, ε, b), ε, a),
+            "Old and new level are swapped: x₀ is read at ᾱ, and noise is added at ᾱ_next.",
+            "新旧两级写反了：用 ᾱ 求 x₀，用 ᾱ_next 加噪。",
+        ),
+        Slip(
+            lambda x, ε, a, b: noisy((x + (1 - a) ** 0.5 * ε) / a**0.5, ε, b),
+            "The noise is taken off x_t, with a minus: x₀ = (x_t - √(1-ᾱ)·ε)/√ᾱ.",
+            "要从 x_t 里减去噪声，用减号：x₀ = (x_t - √(1-ᾱ)·ε)/√ᾱ。",
+        ),
+        Slip(
+            lambda x, ε, a, b: noisy(guess(x, ε, a), -ε, b),
+            "The noise goes back on with a plus.",
+            "噪声加回去时用加号。",
+        ),
+        Slip(
+            lambda x, ε, a, b: noisy(x - (1 - a) ** 0.5 * ε, ε, b),
+            "The first half divides by √ᾱ: without noise x_t is √ᾱ·x₀, not x₀.",
+            "前一半还要除以 √ᾱ：去掉噪声后的 x_t 是 √ᾱ·x₀，不是 x₀。",
+        ),
+        Slip(
+            lambda x, ε, a, b: noisy((x - a**0.5 * ε) / (1 - a) ** 0.5, ε, b),
+            "Swapped in the first half: √ᾱ goes with the picture, √(1-ᾱ) with the noise.",
+            "前一半写反了：√ᾱ 配画面，√(1-ᾱ) 配噪声。",
+        ),
+        Slip(
+            lambda x, ε, a, b: guess(x, ε, a) + (1 - b) ** 0.5 * ε,
+            "x₀ is taken √ᾱ_next times at the next level.",
+            "到下一级时，x₀ 还要乘 √ᾱ_next。",
+        ),
+        Slip(
+            lambda x, ε, a, b: noisy(guess(x, ε, a), x, b),
+            "What goes back on is the noise ε, not x_t.",
+            "加回去的是噪声 ε，不是 x_t。",
+        ),
+        Slip(
+            lambda x, ε, a, b: b * (x - (1 - a) * ε) / a + (1 - b) * ε,
+            "The square roots: ᾱ and 1-ᾱ are variances, in both halves.",
+            "少了平方根：ᾱ 和 1-ᾱ 是方差，前后两半都是。",
         ),
         *(
             Slip(

@@ -63,17 +63,21 @@ def _answer(answer: object, wish: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             "函数返回的是 None：每条路径都 return 了计算结果吗？",
         )
     if len(wish) == 1:
-        return (_value(answer, wish[0]),)
+        return (tensor_like(answer, wish[0]),)
     if not (isinstance(answer, (tuple, list)) and len(answer) == len(wish)):
         raise Mistake(
             f"Return {len(wish)} tensors, separated by commas; not {as_shown(answer)}.",
             f"请返回 {len(wish)} 个张量，用逗号隔开；现在返回的是 {as_shown(answer)}。",
         )
-    return tuple(_value(value, due) for value, due in zip(answer, wish, strict=True))
+    return tuple(tensor_like(value, due) for value, due in zip(answer, wish, strict=True))
 
 
-def _value(value: object, due: Tensor) -> Tensor:
-    """A number or tensor that the learner gave back, in the shape of what is due."""
+def tensor_like(value: object, due: Tensor) -> Tensor:
+    """A number or tensor that the learner gave back, float64, if it has the shape of what is due.
+
+    Raises:
+        Mistake: it is neither, is complex, or has another shape.
+    """
     if due.ndim == 0 and not isinstance(value, Tensor):
         value = number_of(value)
     try:

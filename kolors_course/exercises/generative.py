@@ -30,7 +30,11 @@ def check_kl(kl: Callable[[Tensor, Tensor], Tensor]) -> Right:
     """
     cases = (
         (torch.tensor([[1.0]]), torch.tensor([[1.0]])),
-        (torch.tensor([[0.0, 0.5], [-2.0, 0.0]]), torch.tensor([[0.2, 1.5], [0.5, 1.0]])),
+        # Three codes of two numbers: sums over the wrong dimension, or over none, have another shape.
+        (
+            torch.tensor([[0.0, 0.5], [-2.0, 0.0], [1.0, 1.0]]),
+            torch.tensor([[0.2, 1.5], [0.5, 1.0], [2.0, 0.1]]),
+        ),
     )
     slips = (
         Slip(
@@ -52,6 +56,11 @@ def check_kl(kl: Callable[[Tensor, Tensor], Tensor]) -> Right:
             lambda m, s: ((m**2 + s**2) / 2 - s.log()).sum(dim=-1),
             "The -1 is missing: the prior's own code, N(0, 1), has to cost nothing.",
             "漏了 -1：先验自己的编码 N(0, 1) 的代价应当是 0。",
+        ),
+        Slip(
+            lambda m, s: ((m**2 + s**2 - 1) / 2 + s.log()).sum(dim=-1),
+            "The sign of the logarithm: a code much narrower than the prior says much, and costs much.",
+            "对数的符号反了：比先验窄得多的编码说明得多，代价也高。",
         ),
         Slip(
             lambda m, s: -((m**2 + s**2 - 1) / 2 - s.log()).sum(dim=-1),
@@ -92,7 +101,7 @@ def check_change_of_variables(log_density: Callable[[Tensor, Tensor, Tensor], Te
     Raises:
         Mistake, Unanswered: it is not; the message names the likely reason.
     """
-    x = torch.tensor([[0.0, 0.0], [1.0, -2.0]])
+    x = torch.tensor([[0.0, 0.0], [1.0, -2.0], [0.5, 1.0]])
     cases = (
         (x, torch.zeros(2), torch.tensor([2.0, 1.0])),
         (x, torch.tensor([0.5, -1.0]), torch.tensor([0.3, 3.0])),
@@ -118,6 +127,11 @@ def check_change_of_variables(log_density: Callable[[Tensor, Tensor, Tensor], Te
             lambda x, shift, scale: log_normal((x - shift) / scale) - scale.abs().sum().log(),
             "The determinant is the product of the scales, so its log is the sum of the logs.",
             "行列式是各个 scale 的乘积，所以它的对数是对数之和。",
+        ),
+        Slip(
+            lambda x, shift, scale: (log_normal((x - shift) / scale) - scale.abs().log().sum()).exp(),
+            "That is the density itself; wanted is its logarithm.",
+            "这是密度本身；需要的是它的对数。",
         ),
         Slip(
             lambda x, shift, scale: log_normal(scale * x + shift) - scale.abs().log().sum(),
@@ -176,6 +190,16 @@ def check_straight_path(path: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, T
             lambda x0, noise, t: (torch.lerp(x0, noise, t), noise),
             "That is the noise, the target of a diffusion model; the velocity is dx_t/dt = ε - x₀.",
             "这是噪声，是扩散模型的目标；速度是 dx_t/dt = ε - x₀。",
+        ),
+        Slip(
+            lambda x0, noise, t: (x0 + t * noise, noise - x0),
+            "The data have to fade out while the noise comes in: x_t = (1-t)·x₀ + t·ε.",
+            "噪声进来的同时，数据应当淡出：x_t = (1-t)·x₀ + t·ε。",
+        ),
+        Slip(
+            lambda x0, noise, t: (torch.lerp(x0, noise, t), noise - torch.lerp(x0, noise, t)),
+            "ε - x_t is the way that is left at t; the velocity is the whole way, ε - x₀, in time 1.",
+            "ε - x_t 是 t 时刻剩下的路程；速度是用时间 1 走完全程，即 ε - x₀。",
         ),
         Slip(
             lambda x0, noise, t: (torch.lerp(x0, noise, t), t * (noise - x0)),

@@ -24,7 +24,7 @@ def eight_centres() -> Tensor:
 
 
 def eight_gaussians(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Eight round blobs on a circle; the label is the blob. The classic test of mode collapse."""
+    """Eight round heaps on a circle; the label is the heap. The classic test of mode collapse."""
     label = torch.randint(8, (count,), generator=generator)
     return eight_centres()[label] + BLOB_STD * torch.randn(count, 2, generator=generator), label
 

@@ -28,7 +28,7 @@ HEADING = 10.0  # points
 LETTERS = 12  # half-width ones that fit over one inch in the smallest type
 # Pixels saved for each that is shown: screens have up to two. Drawn pictures have no more to show.
 _SHARP, _PICTURES_SHARP = 1.5, 1.25
-_PALETTE = 64  # colours of a saved figure, which then takes a third of the bytes
+_PALETTE = 128  # colours of a saved figure, which then takes a third of the bytes
 _LEVELS = 43  # of each colour where pictures are shown: at most 3 of 255 from the truth, and half the bytes
 
 # A decorator: in functions that draw, texts have these sizes if they are given none.
@@ -68,12 +68,24 @@ class NotebookFigure(Figure):
         """What makes the figure hard to read as it was last drawn; see `faults_of`."""
         return faults_of(self, self._drawer.get_renderer(), min(1.0, PAGE / self.get_figwidth()))
 
+    def _ipython_display_(self) -> None:
+        """Show it by what `_repr_mimebundle_` says, whatever printer matplotlib has registered for figures.
+
+        It does so when pyplot or the first widget is used; figures below would be larger and unmeasured.
+        """
+        from IPython.display import display  # notebooks have it; who only draws need not
+
+        data, metadata = self._repr_mimebundle_()
+        display(data, metadata=metadata, raw=True)
+
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, str], dict[str, Any]]:
         """For the notebook. Faults are noted beside the picture, where `make render` finds them."""
         file = BytesIO()
         _packed(self.drawn(), self.pictures).save(file, "png", optimize=True)
         width, height = (round(SHOWN_DPI * inches) for inches in self.get_size_inches())
-        metadata: dict[str, Any] = {"image/png": {"width": width, "height": height}}
+        # Where a window is narrower, JupyterLab scrolls the figure sideways and does not shrink its texts.
+        shown = {"width": width, "height": height, "unconfined": True}
+        metadata: dict[str, Any] = {"image/png": shown}
         if faults := self.faults():
             metadata["faults"] = faults
         return {"image/png": b64encode(file.getvalue()).decode(), "text/plain": repr(self)}, metadata
@@ -95,7 +107,8 @@ class _Canvas(FigureCanvasAgg):
 
 def _packed(picture: Image.Image, pictures: bool) -> Image.Image:
     if not pictures:
-        return picture.quantize(_PALETTE, dither=Image.Dither.NONE)
+        # So many bright colours as there are, not so many as are frequent: a single red dot must stay red.
+        return picture.quantize(_PALETTE, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     rounded = np.round(np.round(np.asarray(picture) / 255 * (_LEVELS - 1)) / (_LEVELS - 1) * 255)
     return Image.fromarray(rounded.astype(np.uint8))
 

@@ -1,5 +1,6 @@
 """Whether a figure can be read: are its texts large enough, whole, and apart? Measured as it is drawn."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 SMALLEST = 9.0  # points, where 72 are an inch
@@ -82,7 +84,14 @@ def faults_of(figure: Figure, recorder: TextRecorder, shrunk: float = 1.0) -> li
     for (one, box), (other, other_box) in combinations(inner, 2):
         if box.overlaps(other_box):
             faults.append(f'"{one}" and "{other}" lie upon one another')
-    return faults + [f"the legend {_names(legend)} lies upon curves" for legend in _covering(figure)]
+    for legend in _legends(figure):
+        frame, names = legend.get_window_extent(), [text.get_text() for text in legend.get_texts()]
+        lines = {line for text in legend.findobj(Text) for line in text.get_text().splitlines()}
+        if any(frame.overlaps(axis.get_window_extent()) for axis in figure.axes if axis.get_visible()):
+            faults.append(f"the legend {_quoted(names)} lies upon curves")
+        if covered := [text for text, box in inner if text not in lines and frame.overlaps(box)]:
+            faults.append(f"the legend {_quoted(names)} lies upon {_quoted(covered)}")
+    return faults
 
 
 def _without_air(drawn: DrawnText, dpi: float) -> Bbox:
@@ -91,14 +100,9 @@ def _without_air(drawn: DrawnText, dpi: float) -> Bbox:
     return Bbox([[left + air, bottom + air], [right - air, top - air]])
 
 
-def _covering(figure: Figure) -> list[Legend]:
-    """Legends that stand in front of a panel, their own or another."""
-    panels = [axis.get_window_extent() for axis in figure.axes if axis.get_visible()]
-    legends = [*figure.legends, *(legend for axis in figure.axes if (legend := axis.get_legend()))]
-    return [
-        legend for legend in legends if any(legend.get_window_extent().overlaps(panel) for panel in panels)
-    ]
+def _legends(figure: Figure) -> list[Legend]:
+    return [*figure.legends, *(legend for axis in figure.axes if (legend := axis.get_legend()))]
 
 
-def _names(legend: Legend) -> str:
-    return ", ".join(f'"{text.get_text()}"' for text in legend.get_texts())
+def _quoted(texts: Iterable[str]) -> str:
+    return ", ".join(f'"{text}"' for text in texts)

@@ -1,6 +1,6 @@
 """Figures of the plane: clouds of points, densities, velocities and paths, side by side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ from kolors_course.viz.canvas import (
 )
 
 _CELLS, _ARROWS = 90, 15  # a side of the grid for densities, and for arrows
+_INSIDE = 0.94  # of the plane has arrows
+_MOST, _STRIDE = 0.9, 1.3  # this share of all arrows is at most so many steps of the grid long
 _LINE = 0.2  # inches, one line of a title
 _SHADE_POWER = 0.6  # below 1: thin places stay visible beside dense ones
 
@@ -38,10 +40,11 @@ class Panel:
     Attributes:
         title: above the panel.
         log_density: points (B, 2) -> log density (B,); shaded.
-        paths: (N+1, B, 2): B paths, drawn from a ring to a dot.
+        paths: (N+1, B, 2): B paths, drawn from a ring to a dot. Up to eight have a colour each, so that one can be
+            followed through the others.
         points: (B, 2): dots.
         labels: (B,) of whole numbers: the colour of each dot; None for one colour.
-        arrows: points (B, 2) -> vectors (B, 2); drawn on a grid, lengths true to each other.
+        arrows: points (B, 2) -> vectors (B, 2); drawn on a grid, lengths true to each other in all panels.
     """
 
     title: str
@@ -52,6 +55,7 @@ class Panel:
     arrows: Callable[[Tensor], Tensor] | None = None
 
 
+@torch.no_grad()
 @in_style
 def plane_plot(
     panels: Sequence[Panel], *, columns: int | None = None, side: float = 2.2, reach: float = 2.4
@@ -77,10 +81,12 @@ def plane_plot(
         axis.set_title(title, fontsize=SMALLEST, color=INK)
         axis.spines[:].set_color(PALE)
         _draw(axis, panel, reach)
+    _draw_arrows(
+        {axis: panel.arrows for axis, panel in zip(axes, panels, strict=True) if panel.arrows}, reach
+    )
     return figure
 
 
-@torch.no_grad()
 def _draw(axis: Axes, panel: Panel, reach: float) -> None:
     if panel.log_density is not None:
         x = _grid(_CELLS, reach)
@@ -94,12 +100,7 @@ def _draw(axis: Axes, panel: Panel, reach: float) -> None:
             interpolation="bilinear",
         )
     if panel.paths is not None:
-        lines = panel.paths.transpose(0, 1)  # (B, N+1, 2)
-        axis.add_collection(LineCollection(list(lines.numpy()), colors=BLUE, linewidths=0.8, alpha=0.5))
-        x, y = lines[:, 0].T
-        axis.scatter(x, y, s=12, facecolors="white", edgecolors=INK, linewidths=0.7, zorder=2)
-        x, y = lines[:, -1].T
-        axis.scatter(x, y, s=9, color=RED, linewidths=0, zorder=3)
+        _draw_paths(axis, panel.paths.transpose(0, 1), shaded=panel.log_density is not None)
     if panel.points is not None:
         size = 5 if len(panel.points) > 200 else 14
         colour: dict[str, Any] = {"color": RED if panel.log_density is not None else INK}
@@ -107,9 +108,41 @@ def _draw(axis: Axes, panel: Panel, reach: float) -> None:
             colour = {"c": panel.labels % len(COLOURS), "cmap": ListedColormap(COLOURS), "vmin": 0, "vmax": 7}
         x, y = panel.points.T
         axis.scatter(x, y, s=size, alpha=0.55, linewidths=0, **colour)
-    if panel.arrows is not None:
-        x = _grid(_ARROWS, 0.94 * reach)
-        axis.quiver(*x.T, *panel.arrows(x).T, color=RED, angles="xy", width=0.006, pivot="tail")
+
+
+def _draw_paths(axis: Axes, lines: Tensor, shaded: bool) -> None:
+    """Lines (B, N+1, 2), from rings to dots."""
+    colours: Any = INK if shaded else BLUE
+    edges: Any = INK
+    ends: Any = RED
+    size, strength = 9, 0.5
+    if len(lines) <= len(COLOURS):
+        colours = edges = ends = list(COLOURS[: len(lines)])
+        size, strength = 16, 0.8
+    axis.add_collection(LineCollection(list(lines.numpy()), colors=colours, linewidths=0.8, alpha=strength))
+    x, y = lines[:, 0].T
+    axis.scatter(x, y, s=12, facecolors="white", edgecolors=edges, linewidths=0.9, zorder=2)
+    x, y = lines[:, -1].T
+    axis.scatter(x, y, s=size, color=ends, linewidths=0, zorder=3)
+
+
+def _draw_arrows(fields: Mapping[Axes, Callable[[Tensor], Tensor]], reach: float) -> None:
+    """Fields on one scale, so that an arrow twice as long is twice as much in any panel."""
+    if not fields:
+        return
+    spots = _grid(_ARROWS, _INSIDE * reach)
+    vectors = [field(spots) for field in fields.values()]
+    usual = torch.cat(vectors).norm(dim=1).quantile(_MOST).clamp(min=1e-9)
+    step = 2 * _INSIDE * reach / (_ARROWS - 1)
+    for axis, field in zip(fields, vectors, strict=True):
+        axis.quiver(
+            *(*spots.T, *field.T),
+            color=RED,
+            width=0.006,
+            angles="xy",
+            scale_units="xy",
+            scale=float(usual) / (_STRIDE * step),
+        )
 
 
 def _grid(cells: int, reach: float) -> Tensor:

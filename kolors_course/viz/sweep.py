@@ -16,6 +16,9 @@ from kolors_course.viz.canvas import (
     rows_of_panels,
 )
 
+WIDEST = 1.5  # a panel alone takes the page by this, with the legend beside it
+LEGEND = 1.8  # inches of the row that it and the numbers beside the panels take
+
 
 @in_style
 def sweep_plot(
@@ -45,7 +48,8 @@ def sweep_plot(
         for name, values in curves.items():
             if len(values) != len(settings):
                 raise CourseError(f"{title}, {name}: {len(values)} values for {len(settings)} settings")
-    figure, axes = rows_of_panels(len(panels), None, PAGE / max(2, len(panels)), 2.9)
+    width = PAGE / max(WIDEST, len(panels))
+    figure, axes = rows_of_panels(len(panels), None, width, 2.9)
     for axis, (title, curves) in zip(axes, panels.items(), strict=True):
         for (name, values), colour in zip(curves.items(), cycle(COLOURS)):
             axis.plot(settings, values, "o-", color=colour, linewidth=1.8, markersize=4, label=name)
@@ -56,7 +60,7 @@ def sweep_plot(
             axis.set_xticks(settings, [f"{setting:g}" for setting in settings])
             axis.minorticks_off()
         axis.set(xlabel=xlabel, ylim=ylim)
-        axis.set_title(in_lines(title, PAGE / max(2, len(panels)) - 0.6))
+        axis.set_title(in_lines(title, width - LEGEND / len(panels)))
         axis.grid(color=PALE, alpha=0.4, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
     legends(figure, axes)
