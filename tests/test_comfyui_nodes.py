@@ -305,7 +305,7 @@ def test_a_storyboard_is_checked_before_anything_is_drawn(worker):
 
 
 def test_weights_in_the_prompt_are_those_of_the_library(worker, tiny_model):
-    prompt = "a (cat:3) at [night]"
+    prompt = "a [(cat:3):fox:0.5] at [night]"
     (picture,) = worker.pictures(with_prompt(prompt, "(snow:2)"))
     sampling = Sampling(STEPS, negative_prompt="(snow:2)")
     assert picture.tobytes() == generate(tiny_model, [prompt], [SEED], sampling)[0].tobytes()

@@ -110,6 +110,8 @@ def test_the_mean_of_characters_leaves_out_blanks():
         ("（猫：1.3）", True),
         ("a (black) cat", False),
         ("at 10:30", False),
+        ("(:" + "1" * 100_000, False),
+        ("(a:.5)", True),
         ("(a: b)", False),
     ],
 )

@@ -62,8 +62,9 @@ def test_story_seed_is_zero_if_left_out(file):
 
 
 def test_weights_in_prompts_are_read_with_the_story(file):
-    file.write_text(story(panel(prompt="a (rabbit:1.3)", negative="[night]")), encoding="utf-8")
-    assert read_storyboard(file).panels[0].prompt == "a (rabbit:1.3)"
+    file.write_text(story(panel(prompt="a (rabbit:1.3)", negative="[:night:0.5]")), encoding="utf-8")
+    (read,) = read_storyboard(file).panels
+    assert (read.prompt, read.negative) == ("a (rabbit:1.3)", "[:night:0.5]")
     wrong = {"prompt": "a (rabbit:13)", "negative": "(night"}
     for key, text in wrong.items():
         said = complaint(file, story(PANEL, panel(**{key: text})))

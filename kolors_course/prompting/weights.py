@@ -31,7 +31,7 @@ _PARTNERS = {")": "(", "]": "["}
 _ESCAPABLE = tuple("()[]:\\")
 _TAIL = re.compile(r"[^()\[\]:（）［］：]*")  # of a group, behind its colon
 _DIGIT = re.compile(r"\s*[-+]?[.．]?\d")
-_WEIGHTED = re.compile(r"[(（][^()（）]*[:：]\s*\d*[.．]?\d+\s*[)）]")
+_WEIGHTED = re.compile(r"[(（][^()（）]*[:：]\s*(?:\d+(?:[.．]\d*)?|[.．]\d+)\s*[)）]")
 _SHOWN = 24  # letters of a prompt in a message about it
 
 
