@@ -135,9 +135,13 @@ class Lesson:
         return [Cell(*row) for row in rows]
 
     def broken_displays(self) -> list[str]:
-        """What JupyterLab writes where it cannot show an output."""
+        """What JupyterLab writes where it cannot show an output, or a picture of a text."""
         texts = self.do(f"{CODE}.map(c => c.outputArea.node.textContent)")
-        return [found[0] for text in texts for found in BROKEN.finditer(text)]
+        missing = "image => image.complete && !image.naturalWidth"
+        images = (
+            f"[...{PANEL}.content.node.querySelectorAll('img')].filter({missing}).map(image => image.alt)"
+        )
+        return [found[0] for text in texts for found in BROKEN.finditer(text)] + self.do(images)
 
     def shrunk_figures(self) -> int:
         """How many figures are shown smaller than their texts are meant for."""

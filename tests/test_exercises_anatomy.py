@@ -4,6 +4,7 @@ import math
 import re
 
 import pytest
+import torch
 
 from kolors_course.exercises import Right, anatomy
 
@@ -53,3 +54,34 @@ def test_wrong_widths_are_explained(answer, message, tiny_model):
         32,
     )
     assert re.search(message, anatomy.check_condition_width.reply(answer, tiny_model))
+
+
+def test_the_block_by_hand_is_the_blocks_own(tiny_model):
+    block = tiny_model.unet.mid_block.attentions[0].transformer_blocks[0]
+    x, words = torch.randn(2, 6, 64), torch.randn(2, 4, block.attn2.to_k.in_features)
+    with torch.no_grad():
+        own, by_hand = block(x, encoder_hidden_states=words), anatomy.transformer_block(block, x, words)
+    torch.testing.assert_close(own, by_hand)
+    assert isinstance(anatomy.check_transformer_block.reply(anatomy.transformer_block, tiny_model), Right)
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (anatomy._without_sums, "sums are missing"),
+        (anatomy._without_norms, "norms are missing"),
+        (anatomy._sums_of_norms, "only for the part"),
+        (anatomy._cross_first, "The order"),
+        (anatomy._side_by_side, "One after the other"),
+        (anatomy._wordless, "words have no say"),
+        (anatomy._without_feed_forward, "last part is missing"),
+        (lambda block, x, words: x, "For"),
+        (lambda block, x, words: None, "gives back None"),
+        (lambda block, x, words: block.attention(x), "AttributeError"),
+        (lambda block, x, words: words, "shape"),
+        (lambda block, x: x, "It is called as"),
+        (lambda block, x, words: ..., "Yours to write"),
+    ],
+)
+def test_wrong_blocks_are_explained(forward, message, tiny_model):
+    assert re.search(message, anatomy.check_transformer_block.reply(forward, tiny_model))

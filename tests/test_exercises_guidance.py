@@ -79,3 +79,34 @@ def test_wrong_counts_are_explained(answer, message):
 
 def test_the_right_count_passes():
     assert "35 instead of 50" in guidance.check_unet_rows.reply(35, steps=25, guided_steps=10)
+
+
+SIGMAS = (29.0, 9.0, 4.0, 2.0, 1.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        (lambda sigma: 5.0, "plain guidance"),
+        (lambda sigma: 1, "never guides"),
+        (lambda sigma: 5.0 if sigma > 500 else 1.0, "not for a timestep"),
+        (lambda sigma: 5.0 if 0.28 < sigma < 5.4 else 0.0, "Off is 1"),
+        (lambda sigma: 5.0 - sigma, "leads away"),
+        (lambda sigma: 7.0 if sigma > 5 else 1.0, "between 4 and 5"),
+        (lambda sigma: 2.0 if sigma > 5 else 1.0, "between 4 and 5"),
+        (lambda sigma: float("nan"), "gives nan"),
+        (lambda sigma: None, "not a number"),
+        (lambda: 5.0, "It is called as"),
+        (5.0, "not a function"),
+        (lambda sigma: ..., "Yours to write"),
+    ],
+)
+def test_what_is_no_schedule_of_guidance_is_explained(scale, message):
+    assert re.search(message, guidance.check_scale.reply(scale, SIGMAS, 5.0))
+
+
+def test_any_schedule_is_right_and_its_cost_is_told():
+    interval = guidance.check_scale.reply(lambda sigma: 5.0 if 0.28 < sigma < 5.4 else 1.0, SIGMAS, 5.0)
+    assert isinstance(interval, Right)
+    assert "guides with 1, 1, 5, 5, 5, 5: 10 samples" in interval
+    assert isinstance(guidance.check_scale.reply(guidance.falling_scale(SIGMAS, 5.0), SIGMAS, 5.0), Right)

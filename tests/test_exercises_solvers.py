@@ -38,6 +38,8 @@ def test_the_right_step_is_the_librarys():
         (lambda f, x, a, b: x + (b - a) * (f(x, a) + f(x, b)) / 2, "not at x"),
         (lambda f, x, a, b: x + (b - a) * (f(x, a) + f(x + (b - a) * f(x, a), a)) / 2, "sigma_next"),
         (lambda f, x, a, b: x + (a - b) * (f(x, a) + f(x + (a - b) * f(x, a), b)) / 2, "It is negative"),
+        (lambda f, x, a, b: (b - a) * (f(x, a) + f(x + (b - a) * f(x, a), b)) / 2, "add it to x"),
+        (lambda f, x, a, b: x + (b - a) * (f(x, a) + f(x + f(x, a), b)) / 2, "goes too far"),
         (lambda f, x, a, b: x, "the answer is"),
         (lambda f, x, a, b: None, "gives back None"),
     ],
@@ -87,6 +89,8 @@ def test_the_right_start_is_the_schedules(steps):
         (lambda T, N: N * (T // N), "And the offset"),
         (lambda T, N: (N - 1) * T / N + 1, "left over"),
         (lambda T, N: round((N - 1) * T / N) + 1, "rounded down"),
+        (lambda T, N: T - T // N + 1, "only where N divides T"),
+        (lambda T, N: None, "gives back None"),
         (lambda T, N: 1079, r"For \(1100, 30\) the answer is 1079; right is 1045"),
     ],
 )

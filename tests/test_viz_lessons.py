@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-import matplotlib
+import matplotlib.pyplot
 import numpy as np
 import pytest
 import torch
@@ -50,16 +50,27 @@ def test_latents_are_shown_between_picture_and_decoded():
     assert error.max() == pytest.approx(10 / 3)
 
 
-def test_attention_keeps_colour_where_a_word_is_attended_to():
-    heat = torch.zeros(1, 8, 8)
-    heat[0, :4] = 1.0
-    figure = anatomy.attention_figure(RED, heat, ["fox"], columns=2)
-    assert [axis.get_title() for axis in figure.axes] == ["picture", "fox"]
-    drawn = np.asarray(figure.axes[1].images[0].get_array())
-    assert drawn[0, 0, 0] > drawn[0, 0, 1] + 0.5  # red above
-    assert drawn[7, 7, 0] == pytest.approx(drawn[7, 7, 1])  # grey below
+def test_attention_maps_are_shown_on_one_scale():
+    heat = torch.zeros(2, 8, 8)
+    heat[0, :4], heat[1] = 0.5, 0.1
+    figure = anatomy.attention_figure(RED, heat, ["fox", "a"], columns=2, room=4)
+    shown = [axis for axis in figure.axes if axis.get_visible()]
+    assert [axis.get_title() for axis in shown] == ["picture", "fox", "a", ""]
+    assert shown[3].get_ylabel() == "% of a place's attention"
+    fox, article = (axis.images[1] for axis in shown[1:3])
+    assert np.asarray(fox.get_array())[:, 0] == pytest.approx([50] * 4 + [0] * 4)
+    assert np.asarray(article.get_array()) == pytest.approx(np.full((8, 8), 10), rel=1e-5)
+    assert fox.get_clim() == article.get_clim() == (0, 50)
+
+
+def test_a_figure_of_attention_keeps_its_size_where_there_is_room():
+    sizes = {
+        tuple(anatomy.attention_figure(RED, torch.ones(n, 2, 2), ["a"] * n, 3, room=7).get_size_inches())
+        for n in (1, 4, 7)
+    }
+    assert len(sizes) == 1
     with pytest.raises(CourseError, match="1 attention maps for 2 words"):
-        anatomy.attention_figure(RED, heat, ["fox", "tree"])
+        anatomy.attention_figure(RED, torch.zeros(1, 8, 8), ["fox", "tree"])
 
 
 def test_similarities_are_labelled_and_must_be_square():

@@ -47,7 +47,7 @@ def test_texts_and_pictures_are_shown_in_their_order_and_all_are_marked(folder, 
     assert [metadata["stored"] for _, metadata in shown] == ["99/run"] * 3
     _, (text, _), (picture, size) = shown
     assert text == {"text/plain": "6 steps"}
-    assert size["image/png"] == {"width": 40, "height": 30}
+    assert size["image/png"] == {"width": 40, "height": 30, "unconfined": True}
     assert Image.open(BytesIO(b64decode(picture["image/png"]))).size == (8, 6)
 
 

@@ -115,6 +115,8 @@ def sampler(
             model = Model(denoise, prediction_type, latents.dtype, path)
             x, steps = path.begin(latents, original, first_step)
             x = yield from step(model, x, steps, **{name: options[name] for name in of_step})
+            if not isinstance(x, Tensor):
+                raise CourseError(f"{step.__name__} returned {x!r}; end it with the clean sample: return x")
             yield model.clean(x)
 
         return _with_arguments(walk, step, [*of_step.values(), *of_path.values()])

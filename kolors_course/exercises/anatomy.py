@@ -1,7 +1,11 @@
-"""Exercises of notebook 05: what many equal pads weigh, and how wide the U-Net's conditions are."""
+"""Exercises of notebook 05: what equal pads weigh, how wide the U-Net's conditions are, and a transformer block."""
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
 
 from kolors_course.exercises.answers import number_of
 from kolors_course.exercises.check import exercise
@@ -119,4 +123,125 @@ def check_condition_width(answer: object, model: KolorsModel) -> Right:
     raise Mistake(
         f"{answer:g} is not it: the summary has {text} numbers, each of the {TIME_IDS} size numbers becomes {wide}.",
         f"{answer:g} 不对：汇总向量有 {text} 个数，{TIME_IDS} 个尺寸数字每个变成 {wide} 个。",
+    )
+
+
+def transformer_block(block: nn.Module, x: Tensor, words: Tensor) -> Tensor:
+    """A transformer block of the U-Net, part by part: x (B, cells, channels), words (B, rows, width)."""
+    x = x + block.attn1(block.norm1(x))
+    x = x + block.attn2(block.norm2(x), encoder_hidden_states=words)
+    return x + block.ff(block.norm3(x))
+
+
+def _cross_first(block: nn.Module, x: Tensor, words: Tensor) -> Tensor:
+    x = x + block.attn2(block.norm2(x), encoder_hidden_states=words)
+    x = x + block.attn1(block.norm1(x))
+    return x + block.ff(block.norm3(x))
+
+
+def _without_sums(block: nn.Module, x: Tensor, words: Tensor) -> Tensor:
+    x = block.attn2(block.norm2(block.attn1(block.norm1(x))), encoder_hidden_states=words)
+    return block.ff(block.norm3(x))
+
+
+def _without_norms(block: nn.Module, x: Tensor, words: Tensor) -> Tensor:
+    x = x + block.attn1(x)
+    x = x + block.attn2(x, encoder_hidden_states=words)
+    return x + block.ff(x)
+
+
+def _sums_of_norms(block: nn.Module, x: Tensor, words: Tensor) -> Tensor:
+    for norm, part in (
+        (block.norm1, block.attn1),
+        (block.norm2, lambda h: block.attn2(h, encoder_hidden_states=words)),
+        (block.norm3, block.ff),
+    ):
+        x = norm(x)
+        x = x + part(x)
+    return x
+
+
+def _side_by_side(block: nn.Module, x: Tensor, words: Tensor) -> Tensor:
+    looks = block.attn1(block.norm1(x)) + block.attn2(block.norm2(x), encoder_hidden_states=words)
+    return x + looks + block.ff(block.norm3(x))
+
+
+def _wordless(block: nn.Module, x: Tensor, words: Tensor) -> Tensor:
+    x = x + block.attn1(block.norm1(x))
+    return x + block.ff(block.norm3(x))
+
+
+def _without_feed_forward(block: nn.Module, x: Tensor, words: Tensor) -> Tensor:
+    x = x + block.attn1(block.norm1(x))
+    return x + block.attn2(block.norm2(x), encoder_hidden_states=words)
+
+
+_BLOCK_SLIPS = (
+    Slip(
+        _without_sums,
+        "The sums are missing: each part *adds* to what was there, x = x + part(norm(x)).",
+        "缺了相加：每一部分都是*加*到原来的 x 上，x = x + 部分(归一化(x))。",
+    ),
+    Slip(
+        _without_norms,
+        "The norms are missing: each part sees x normalised, by a norm of its own.",
+        "缺了归一化：每一部分看到的是各自归一化后的 x。",
+    ),
+    Slip(
+        _sums_of_norms,
+        "The norm is only for the part to look at: x + part(norm(x)), and not norm(x) + part(norm(x)).",
+        "归一化只给那一部分看：是 x + 部分(归一化(x))，不是 归一化(x) + 部分(归一化(x))。",
+    ),
+    Slip(
+        _cross_first,
+        "The order: first the cells look at each other (attn1), then at the words (attn2).",
+        "顺序反了：先是各格互相看（attn1），再看词（attn2）。",
+    ),
+    Slip(
+        _side_by_side,
+        "One after the other: attn2 gets the x to which attn1 has added, and ff what came of both.",
+        "要一个接一个：attn2 用的是 attn1 加过之后的 x，ff 用的是两者之后的 x。",
+    ),
+    Slip(
+        _wordless,
+        "The words have no say: attn2 is missing.",
+        "词没有起作用：缺了 attn2。",
+    ),
+    Slip(
+        _without_feed_forward,
+        "The last part is missing: ff, which every cell goes through by itself.",
+        "缺了最后一部分：ff，每一格各自通过。",
+    ),
+)
+
+
+@exercise(
+    lambda model: transformer_block,
+    "three lines of one pattern, x = x + part(norm(x)): attn1, then attn2 with encoder_hidden_states=words, then ff.",
+    "三行同一个模式，x = x + 部分(归一化(x))：先 attn1，再 attn2（encoder_hidden_states=words），最后 ff。",
+)
+def check_transformer_block(
+    forward: Callable[[nn.Module, Tensor, Tensor], Tensor], model: KolorsModel
+) -> Right:
+    """Whether `forward(block, x, words)` is what a transformer block of `model` computes from its parts.
+
+    Raises:
+        Mistake, Unanswered: it is not; the message names the likely reason.
+    """
+    blocks = [
+        deepcopy(part.attentions[0].transformer_blocks[0]).to("cpu", torch.float32)
+        for part in (model.unet.mid_block, model.unet.up_blocks[1])
+    ]
+    generator = torch.Generator().manual_seed(0)
+    cases = []
+    for block in blocks:
+        sizes = ((1, 6, block.attn1.to_q.in_features), (1, 4, block.attn2.to_k.in_features))
+        cases.append((block, *(torch.randn(size, generator=generator) for size in sizes)))
+    with torch.no_grad():
+        compare(forward, transformer_block, cases, _BLOCK_SLIPS)
+    return Right(
+        "Look around, look at the words, think: x = x + part(norm(x)), three times. Your function is what "
+        "every transformer block of the U-Net does, in full Kolors too, which has 70 of them.",
+        "看看四周，看看词，再想一想：x = x + 部分(归一化(x))，共三次。U-Net 的每个 Transformer 块都这样算，"
+        "完整的可图也一样，它有 70 块。",
     )

@@ -113,7 +113,7 @@ def _no_return_zh(answer: object) -> str:
 
 def _own_line(function: Callable, traceback: TracebackType | None) -> tuple[str, str]:
     """The line of the learner's code in which an error arose, or the first of the function; "" if there is none."""
-    code = getattr(function, "__code__", None)
+    code = getattr(inspect.unwrap(function), "__code__", None)
     if code is None:
         return "", ""
     number = code.co_firstlineno

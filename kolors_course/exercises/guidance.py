@@ -1,12 +1,13 @@
-"""Exercises of notebook 04: the formula of guidance, a classifier's push, and what guidance costs."""
+"""Exercises of notebook 04: the formula of guidance, a classifier's push, what guidance costs, a schedule of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import isfinite
 
 import torch
 from torch import Tensor
 
 from kolors_course.diffusion import classifier_free_guidance
-from kolors_course.exercises.answers import number_of
+from kolors_course.exercises.answers import called, number_of
 from kolors_course.exercises.check import exercise
 from kolors_course.exercises.feedback import Mistake, Right
 from kolors_course.exercises.formulas import Slip, compare
@@ -172,4 +173,64 @@ def check_unet_rows(answer: object, steps: int, guided_steps: int) -> Right:
     raise Mistake(
         f"{guided_steps} of the {steps} steps ask twice, the others once; that is not {answer:g}.",
         f"{steps} 步中有 {guided_steps} 步问两次，其余问一次；结果不是 {answer:g}。",
+    )
+
+
+def falling_scale(sigmas: Sequence[float], strongest: float) -> Callable[[float], float]:
+    """A scale that is `strongest` at the noisiest step and comes down to 1 in proportion to the noise."""
+    return lambda sigma: 1 + (strongest - 1) * min(1.0, sigma / sigmas[0])
+
+
+@exercise(
+    falling_scale,
+    "any function of sigma will do to begin with, such as an interval: `return 5.0 if 0.28 < sigma < 5.4 else 1.0`. "
+    "Then measure.",
+    "先写任意一个 sigma 的函数，例如一个区间：`return 5.0 if 0.28 < sigma < 5.4 else 1.0`。然后测量。",
+)
+def check_scale(scale: Callable[[float], float], sigmas: Sequence[float], strongest: float) -> Right:
+    """Whether `scale(sigma)` is a schedule of guidance that comes near to `strongest`, and not only stays there.
+
+    How good it is only pictures can say.
+
+    Args:
+        sigmas: the noise levels of the steps, falling.
+
+    Raises:
+        Mistake, Unanswered: it is none; the message names the likely reason.
+    """
+    values = [float(number_of(called(scale, (sigma,), falling_scale(sigmas, strongest)))) for sigma in sigmas]
+    shown = ", ".join(f"{value:.3g}" for value in values)
+    levels = ", ".join(f"{sigma:.2g}" for sigma in sigmas)
+    if not all(map(isfinite, values)):
+        raise Mistake(f"At σ = {levels} it gives {shown}.", f"在 σ = {levels} 处得到 {shown}。")
+    if min(values) < 0:
+        raise Mistake(
+            f"A scale below 0 leads away from the prompt; yours gives {shown}.",
+            f"系数小于 0 会背离提示词；现在得到 {shown}。",
+        )
+    if min(values) < 1:
+        raise Mistake(
+            f"Off is 1, not less: at s = 0 the prompt is not followed at all. Yours gives {shown}.",
+            f"不引导是 1，不是更小：s = 0 时完全不听提示词。现在得到 {shown}。",
+        )
+    if max(values) == 1:
+        raise Mistake(
+            f"It never guides. The steps are at σ = {levels}: it is asked for σ, not for a timestep.",
+            f"从未引导。各步的 σ = {levels}：参数是 σ，不是时间步。",
+        )
+    if not strongest - 1 <= max(values) <= strongest:
+        raise Mistake(
+            f"The largest scale has to be between {strongest - 1:g} and {strongest:g}; yours gives {shown}.",
+            f"最大的系数要在 {strongest - 1:g} 和 {strongest:g} 之间；现在得到 {shown}。",
+        )
+    if max(values) - min(values) < 1e-6:
+        raise Mistake(
+            "The same at all steps is plain guidance, with which yours is to be compared.",
+            "每一步都相同就是普通的引导，也就是要拿来比较的对象。",
+        )
+    rows = len(values) + sum(value > 1 for value in values)
+    return Right(
+        f"A schedule. At σ = {levels} it guides with {shown}: {rows} samples through the U-Net for one picture. "
+        "Is it any good? Measure below.",
+        f"这是一个引导调度。在 σ = {levels} 处系数为 {shown}：一张图要过 {rows} 次 U-Net。好不好？看下面的测量。",
     )

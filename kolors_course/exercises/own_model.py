@@ -18,7 +18,7 @@ _PIECE = 2000  # points whose distances are held at once
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Judgement:
     """What there is to say of drawn points, beside points of the data that the model has not seen.
 
     Attributes:
@@ -34,12 +34,12 @@ class Drawn:
     distance: float
 
 
-def measured(drawn: Tensor, examples: Tensor, unseen: Tensor) -> Drawn:
+def measured(drawn: Tensor, examples: Tensor, unseen: Tensor) -> Judgement:
     """Measure drawn points (N, 2) against `examples`, which the model has learned from, and `unseen` ones."""
     to_examples, usual = _to_nearest(drawn, examples), _to_nearest(unseen, examples)
     # As many points as there are examples would lie as near: fewer lie further apart, by the root.
     spread = max(1.0, len(examples) / len(drawn)) ** 0.5
-    return Drawn(
+    return Judgement(
         stray=float((to_examples > usual.quantile(0.99)).float().mean()),
         bare=float((_to_nearest(unseen, drawn) > spread * usual.quantile(0.99)).float().mean()),
         copies=float((to_examples.minimum(_to_nearest(drawn, unseen)) < 1e-6).float().mean()),
@@ -112,7 +112,7 @@ def _cloud(points: object) -> Tensor:
     return points.detach().to("cpu", torch.float32)
 
 
-def _trouble(drawn: Tensor, unseen: Tensor, found: Drawn) -> tuple[str, str] | None:
+def _trouble(drawn: Tensor, unseen: Tensor, found: Judgement) -> tuple[str, str] | None:
     """The first thing that is wrong with the points, most telling first; None if nothing is."""
     if found.copies > MOST_COPIES:
         return (

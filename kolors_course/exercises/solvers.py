@@ -73,6 +73,16 @@ def check_heun_step(step: Callable[[Slope, Tensor, float, float], Tensor]) -> Ri
             "The step is sigma_next - sigma. It is negative, because the noise falls.",
             "步长是 sigma_next - sigma。它是负数，因为噪声在减少。",
         ),
+        Slip(
+            lambda f, x, a, b: (b - a) * (f(x, a) + f(x + (b - a) * f(x, a), b)) / 2,
+            "That is the way to go, without the place where it begins: add it to x.",
+            "这只是要走的位移，缺了起点：还要加上 x。",
+        ),
+        Slip(
+            lambda f, x, a, b: x + (b - a) * (f(x, a) + f(x + f(x, a), b)) / 2,
+            "The trial goes too far: Euler's step is (sigma_next - sigma) times the slope, not the slope itself.",
+            "试探步走得太远：欧拉步是 (sigma_next - sigma) 乘斜率，而不是斜率本身。",
+        ),
     )
     compare(step, heun_step, cases, slips)
     return Right(
@@ -193,6 +203,11 @@ def check_leading_start(start: Callable[[int, int], int]) -> Right:
             lambda T, N: round((N - 1) * (T / N)) + 1,
             "The gap itself is rounded down, T // N, before it is multiplied.",
             "先把间隔向下取整成 T // N，再相乘。",
+        ),
+        Slip(
+            lambda T, N: T - T // N + 1,
+            "That is right only where N divides T. Count from 0 upwards: N - 1 gaps of T // N.",
+            "只有 N 能整除 T 时才对。请从 0 往上数：N - 1 个 T // N 的间隔。",
         ),
     )
     compare(start, leading_start, cases, slips)

@@ -105,31 +105,42 @@ def latents_figure(picture: Image.Image, latents: Tensor, decoded: Image.Image) 
 
 @in_style
 def attention_figure(
-    picture: Image.Image, maps: Tensor, words: Sequence[str], columns: int = 8
+    picture: Image.Image, maps: Tensor, words: Sequence[str], columns: int = 8, room: int = 0
 ) -> NotebookFigure:
-    """For each word, where in the picture it was attended to: colour where much, grey where little.
+    """For each word, where in the picture it was attended to: all on one scale, over the picture in grey.
 
     Args:
-        maps: (len(words), h, w), each drawn relative to its own largest value.
+        maps: (len(words), h, w), shares of attention in 0 … 1.
+        room: the figure is as large as one of so many words at least, so that it keeps its size in a widget.
 
     Raises:
         CourseError: there are not as many maps as words.
     """
     if len(maps) != len(words):
         raise CourseError(f"{len(maps)} attention maps for {len(words)} words; give one for each")
-    grey = np.asarray(picture.convert("L"), dtype=float)[..., None] / 255
-    colour = np.asarray(picture.convert("RGB"), dtype=float) / 255
-    figure, axes = rows_of_panels(len(words) + 1, columns, PICTURE, PICTURE + 0.2, pictures=True)
-    axes[0].imshow(colour)
+    count = max(len(words), room) + 1
+    figure, axes = rows_of_panels(count, columns, PICTURE, PICTURE + 0.2, pictures=True)
+    axes[0].imshow(picture)
     axes[0].set_title("picture", fontsize=SMALLEST)
-    for axis, heat, word in zip(axes[1:], maps, words, strict=True):
-        heat = (heat - heat.min()) / (heat.max() - heat.min()).clamp(min=1e-9)
-        heat = np.asarray(Image.fromarray(heat.numpy()).resize(picture.size, Image.Resampling.BICUBIC))
-        heat = heat.clip(0, 1)[..., None]
-        axis.imshow((0.4 * grey * (1 - heat) + colour * heat).clip(0, 1))
+    width, height = picture.size
+    percent = 100 * maps
+    for axis, heat, word in zip(axes[1:], percent, words, strict=False):
+        axis.imshow(picture.convert("L"), cmap="gray", vmin=0, vmax=255)
+        drawn = axis.imshow(
+            heat.numpy(),
+            cmap="magma",
+            vmin=0,
+            vmax=float(percent.max()),
+            alpha=0.75,
+            extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+            interpolation="bicubic",
+        )
         axis.set_title(word, fontsize=SMALLEST)
     for axis in axes:
         axis.set(xticks=[], yticks=[])
+    for axis in axes[len(words) + 1 :]:
+        axis.set_visible(False)
+    figure.colorbar(drawn, ax=axes, fraction=0.02, label="% of a place's attention")
     return figure
 
 

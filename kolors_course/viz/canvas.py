@@ -83,12 +83,18 @@ class NotebookFigure(Figure):
         file = BytesIO()
         _packed(self.drawn(), self.pictures).save(file, "png", optimize=True)
         width, height = (round(SHOWN_DPI * inches) for inches in self.get_size_inches())
-        # Where a window is narrower, JupyterLab scrolls the figure sideways and does not shrink its texts.
-        shown = {"width": width, "height": height, "unconfined": True}
-        metadata: dict[str, Any] = {"image/png": shown}
+        metadata: dict[str, Any] = {"image/png": shown_at(width, height)}
         if faults := self.faults():
             metadata["faults"] = faults
         return {"image/png": b64encode(file.getvalue()).decode(), "text/plain": repr(self)}, metadata
+
+
+def shown_at(width: int, height: int) -> dict[str, Any]:
+    """Metadata of a figure that is always shown at this size, in a browser's pixels.
+
+    Where a window is narrower, JupyterLab scrolls it sideways and does not shrink its texts.
+    """
+    return {"width": width, "height": height, "unconfined": True}
 
 
 class _Canvas(FigureCanvasAgg):

@@ -16,7 +16,6 @@ from kolors_course.viz.canvas import (
     INK,
     PAGE,
     PALE,
-    RED,
     SHADES,
     SOFT_INK,
     NotebookFigure,
@@ -147,7 +146,7 @@ def time_plot(
     """Paths of one number through time, over the density that they all obey.
 
     Args:
-        panels: times (N+1,) and paths (N+1, B) by title.
+        panels: times (N+1,) and paths (N+1, B) by title; the colours of eight paths differ.
         log_density: (x (M, 1), time) -> (M,), asked at times from 0 to `end`. Each moment is shaded by itself.
 
     Raises:
@@ -159,13 +158,15 @@ def time_plot(
     times = np.linspace(0, end, _CELLS)
     density = torch.stack([log_density(x, t).softmax(dim=0) for t in times.tolist()], dim=1)  # (x, time)
     density = density / density.amax(dim=0)
-    figure, axes = rows_of_panels(len(panels), None, PAGE / len(panels), 2.7)
+    # Coloured paths over all shades of blue are more colours than a palette has.
+    figure, axes = rows_of_panels(len(panels), None, PAGE / len(panels), 2.7, pictures=True)
     for axis, (title, (moments, paths)) in zip(axes, panels.items(), strict=True):
         span = (0, end, -reach, reach)
         axis.imshow(density.numpy(), cmap=SHADES, extent=span, origin="lower", aspect="auto", alpha=0.8)
         moments = np.asarray(moments, dtype=float)
         lines = [np.column_stack([moments, path]) for path in paths.T.numpy()]
-        axis.add_collection(LineCollection(lines, colors=[RED, INK, BLUE], linewidths=0.9, alpha=0.85))
+        colours = [INK, *(colour for colour in COLOURS if colour != BLUE)]  # blue is the density's
+        axis.add_collection(LineCollection(lines, colors=colours, linewidths=1.3))
         axis.set(xlim=(0, end), ylim=(-reach, reach), xlabel=xlabel)
         axis.set_title(in_lines(title, PAGE / len(panels) - 0.5))
     axes[0].set_ylabel("x")

@@ -17,6 +17,7 @@ from kolors_course.errors import CourseError
 from kolors_course.files import read_text
 from kolors_course.platform.paths import data_dir
 from kolors_course.untrusted import Integer, Text, parse_json, read_as
+from kolors_course.viz.canvas import shown_at
 
 FILE = "results.json"
 MARK = "stored"  # in the metadata of every output that is not of this run
@@ -95,11 +96,10 @@ def _bundle(lesson: str, piece: Piece) -> tuple[dict[str, str], dict[str, Any]]:
         return {"text/plain": piece.text.rstrip("\n")}, {}
     path = lesson_folder(lesson) / piece.picture
     open_picture(path)
-    size = {"width": piece.width, "height": piece.height}
     return {
         "image/png": b64encode(path.read_bytes()).decode(),
         "text/plain": f"<{piece.picture}>",
-    }, {"image/png": size}
+    }, {"image/png": shown_at(piece.width, piece.height)}
 
 
 def _origin(stored: StoredResults) -> tuple[dict[str, str], dict[str, Any]]:
