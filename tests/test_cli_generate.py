@@ -141,3 +141,46 @@ def test_a_broken_model_is_one_line(capsys, tmp_path, tiny_folder):
     file.unlink()
     file.write_bytes(data[:-5])
     assert "cannot load the model model" in refused(capsys, *generate(tmp_path / "a.png", "--model", model))
+
+
+def facts_of(path) -> tuple[list[str], int]:
+    with Image.open(path) as picture:
+        return picture.text["prompt"].split("\n"), picture.width // 32
+
+
+def test_a_template_gives_each_seed_its_own_prompt(capsys, tmp_path):
+    template, words = "a {cat|dog|fox} __place__", tmp_path / "words"
+    words.mkdir()
+    (words / "place.txt").write_text("at night\nin the forest\n", encoding="utf-8")
+    flags = ("generate", "--template", template, "--words", words, "--steps", 1)
+    assert main(command(*flags, "--count", 3, "--seed", 5, "-o", tmp_path / "three.png")) == 0
+    prompts, pictures = facts_of(tmp_path / "three.png")
+    assert pictures == len(prompts) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert [f"seed {5 + i}: {prompt}" for i, prompt in enumerate(prompts)] == lines[:3]
+    assert main(command(*flags, "--seed", 6, "-o", tmp_path / "one.png")) == 0
+    assert facts_of(tmp_path / "one.png") == ([prompts[1]], 1)
+    sheet, one = (Image.open(tmp_path / name) for name in ("three.png", "one.png"))
+    assert sheet.crop((32, 0, 64, 32)).tobytes() == one.tobytes()
+    assert sheet.text["template"] == template
+    assert main(command(*flags, "--each", "-o", tmp_path / "all.png")) == 0
+    prompts, pictures = facts_of(tmp_path / "all.png")
+    assert pictures == len(set(prompts)) == 6
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--prompt", "a cat", "--template", "a dog"), "not allowed with"),
+        (("--prompt", "a cat", "--each"), "need a --template"),
+        (("--prompt", "a cat", "--words", "."), "need a --template"),
+        (("--template", "{a|b", "--each"), "'{' is never closed"),
+        (("--template", "a __place__"), "there are no words for __place__"),
+        (("--template", "{a|b}", "--each", "--count", "2"), "give one of them"),
+        (("--template", "{a|b}" * 20, "--each"), "makes 1,048,576 prompts, and at most 10,000"),
+        (("--template", "{a|(b}", "--each"), "the prompt at character 1, '(b'"),
+    ],
+)
+def test_templates_that_are_refused(capsys, tmp_path, flags, message):
+    assert message in refused(capsys, "generate", *flags, "-o", tmp_path / "a.png")
+    assert tree(tmp_path) == set()

@@ -118,6 +118,23 @@ def test_generate_and_story_name_unknown_words(capsys, tiny_profile, tmp_path):
     assert line in capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("generate", "--prompt", "a (dog"),
+        ("generate", "--prompt", "a dog", "--negative", "a (dog"),
+        ("sweep", "--x", "steps=1,2", "--prompt", "a (dog"),
+        ("sweep", "--x", "word=dog,(dog", "--prompt", "a dog"),
+        ("train-lora", "--sample_prompt", "a (dog"),
+        ("words", "--prompt", "a (dog"),
+    ],
+)
+def test_wrong_weights_are_refused_before_a_model_is_loaded(capsys, monkeypatch, arguments):
+    monkeypatch.setattr("kolors_course.cli.options.load_profile", None)
+    message = refused(capsys, *arguments)
+    assert "the prompt at character 3, '(dog': '(' is never closed" in message
+
+
 def test_other_models_are_not_judged(tiny_model):
     assert unknown_note(tiny_model, ["a unicorn"]) != ""
     full = SimpleNamespace(config=SimpleNamespace(padded_vocab_size=65024))
@@ -159,5 +176,5 @@ def test_the_command_words(capsys, tmp_path):
     }
     assert main(command("words", "--prompt", "一只独角兽")) == 0
     assert capsys.readouterr().out == "Kolors-mini does not know: 独角兽\n"
-    assert main(command("words", "--prompt", "一只猫")) == 0
+    assert main(command("words", "--prompt", "一只（猫：1.3）")) == 0
     assert capsys.readouterr().out == "Kolors-mini knows every word\n"

@@ -8,6 +8,7 @@ from kolors_course.comfyui.convert import to_api
 from kolors_course.comfyui.graph import read_workflow
 from kolors_course.errors import CourseError
 from kolors_course.platform.paths import data_dir
+from kolors_course.prompting import WeightedText, read_weights
 from kolors_course.ranges import SEEDS
 
 
@@ -129,6 +130,17 @@ def test_what_cannot_be_the_same_is_told():
         word in told
         for word in ("'|' in the prompt", "DEISMultistepScheduler has no equal", "seeds end below")
     )
+
+
+def test_brackets_of_the_camps_prompts_stay_letters():
+    text = ("a (cat:1.3), 一只（兔子）", "plain")
+    result = import_camp(camp_page(lora=False, text=(*text, 1)), CORE)
+    prompt = nodes_of(result)["KolorsCoursePrompt"]
+    assert [read_weights(prompt[name]) for name in ("prompt", "negative_prompt")] == [
+        WeightedText(letters, (1.0,) * len(letters)) for letters in text
+    ]
+    (note,) = (note for note in result.notes if "brackets" in note)
+    assert "brackets in the prompt were letters there" in note
 
 
 def test_kolors_mini_draws_at_its_own_size():

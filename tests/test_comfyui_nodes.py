@@ -304,6 +304,20 @@ def test_a_storyboard_is_checked_before_anything_is_drawn(worker):
     assert "key 'panels' is missing" in refusal(worker.run(story_prompt("title_zh: a\ntitle_en: b")))
 
 
+def test_weights_in_the_prompt_are_those_of_the_library(worker, tiny_model):
+    prompt = "a [(cat:3):fox:0.5] at [night]"
+    (picture,) = worker.pictures(with_prompt(prompt, "(snow:2)"))
+    sampling = Sampling(STEPS, negative_prompt="(snow:2)")
+    assert picture.tobytes() == generate(tiny_model, [prompt], [SEED], sampling)[0].tobytes()
+    assert "at character 3, '(cat': '(' is never closed" in refusal(worker.run(with_prompt("a (cat", "")))
+    assert "closes no '('" in refusal(worker.run(with_prompt("a cat", "snow :)")))
+
+
+def with_prompt(prompt: str, negative: str) -> dict:
+    texts = {"prompt": prompt, "negative_prompt": negative}
+    return prompt_of() | {"prompt": node("KolorsCoursePrompt", model=["load", 0], **texts)}
+
+
 @pytest.fixture(scope="module")
 def parts(worker, tiny_folder):
     """The tiny Kolors with a VAE of SDXL's shape, in three places of ComfyUI's models."""

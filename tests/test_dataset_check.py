@@ -96,6 +96,19 @@ def test_one_caption_for_most_pictures(tmp_path):
     ]
 
 
+def test_captions_with_the_weights_of_prompts(tmp_path):
+    texts = ("a cat (black)", "a （猫：1.3）", "at 10:30", "(a dog:0.5) \\(")
+    folder = write_dataset(tmp_path / "set", [(noise(i), text) for i, text in enumerate(texts)])
+    ((verdict, text),) = found(check_dataset(folder), "weights")
+    assert verdict == "warning"
+    assert text.startswith(
+        "2 captions have what a prompt would take for a weight, the first is of 001.png (line 3)"
+    )
+    assert (
+        found(check_dataset(write_dataset(tmp_path / "two", [(noise(0), "a cat (black)")])), "weights") == []
+    )
+
+
 def test_captions_longer_than_the_text_encoder_reads(tmp_path):
     items = [(noise(0), "a" * TEXT_TOKENS), (noise(1), "b" * (TEXT_TOKENS + 1))]
     report = check_dataset(write_dataset(tmp_path / "set", items), count_tokens=len)

@@ -61,6 +61,17 @@ def test_story_seed_is_zero_if_left_out(file):
     assert [p.seed for p in read_storyboard(file).panels] == list(range(MAX_PANELS))
 
 
+def test_weights_in_prompts_are_read_with_the_story(file):
+    file.write_text(story(panel(prompt="a (rabbit:1.3)", negative="[:night:0.5]")), encoding="utf-8")
+    (read,) = read_storyboard(file).panels
+    assert (read.prompt, read.negative) == ("a (rabbit:1.3)", "[:night:0.5]")
+    wrong = {"prompt": "a (rabbit:13)", "negative": "(night"}
+    for key, text in wrong.items():
+        said = complaint(file, story(PANEL, panel(**{key: text})))
+        assert said.startswith(f"FILE panel 2: '{key}': the prompt at character ")
+    assert complaint(file, story(negative="(night")).startswith("FILE: 'negative': the prompt at character 1")
+
+
 def test_space_needs_no_time(file):
     file.write_text(story(panel(scene={"subjects": ["rabbit"], "place": "space"})), encoding="utf-8")
     assert read_storyboard(file).panels[0].scene.time == "timeless"

@@ -49,6 +49,15 @@ def test_words_take_the_place_of_the_first_and_the_scene_follows():
     assert scenes["unicorn", "snow"] is None
 
 
+def test_a_sweep_of_weights_asks_for_the_same_scene_in_every_cell():
+    sweep = plan("word=cat,(cat:2),(cat:0.5)")
+    assert [cell.wanted[0].prompt for cell in sweep.cells][1:] == [
+        "a (cat:2) in the city at night",
+        "a (cat:0.5) in the city at night",
+    ]
+    assert [cell.wanted[0].scene for cell in sweep.cells] == [CAT] * 3
+
+
 def test_words_are_whole_in_latin_and_anywhere_in_chinese_and_never_replaced_twice():
     caterpillar = Fixed((Wanted("a cat, Cat and caterpillar, 黑猫cat", 0, None),), Sampling())
     sweep = plan("word=cat,dog", fixed=caterpillar)

@@ -22,6 +22,7 @@ from kolors_course.lora.origin import is_foreign
 from kolors_course.lora.triggers import trigger_words
 from kolors_course.lora.wishes import sampling_wish, wish_text
 from kolors_course.platform.device import limit_threads, pick_device
+from kolors_course.prompting import check_prompts
 
 
 def present_sampling(arguments: argparse.Namespace) -> Sampling:
@@ -39,7 +40,8 @@ def sampling_of(arguments: argparse.Namespace) -> Sampling:
     """The sampling that the flags ask for; what they leave open is `present_sampling`.
 
     Raises:
-        CourseError: numbers that do not go together, a flag that would have no effect, or see `present_sampling`.
+        CourseError: numbers that do not go together, wrong weights in --negative, a flag that would have no effect,
+            or see `present_sampling`.
     """
     flags = {
         "steps": arguments.steps,
@@ -48,6 +50,7 @@ def sampling_of(arguments: argparse.Namespace) -> Sampling:
         "spacing": arguments.spacing,
         "size": getattr(arguments, "size", None),
     }
+    check_prompts([getattr(arguments, "negative", "")])
     sampling = present_sampling(arguments).but(
         **{name: value for name, value in flags.items() if value is not None},
         negative_prompt=getattr(arguments, "negative", ""),

@@ -9,7 +9,6 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from kolors_course.art import BASE_STYLE, style_test_subjects
-from kolors_course.art.facts import scene_of
 from kolors_course.cli import options
 from kolors_course.cli.adopt import adopt, check_adoption
 from kolors_course.cli.flags.sweep import GRID, SCENES
@@ -42,6 +41,7 @@ from kolors_course.sweep import (
     parse_axis,
     pictures_of,
     plan_sweep,
+    wanted_scene,
 )
 
 OF_A_PROMPT = ("seed", "denoise", "word")
@@ -139,7 +139,7 @@ def _fixed(arguments: argparse.Namespace, axes: Sequence[Axis]) -> Fixed:
         raise CourseError(f"denoise {sampling.denoise:g} needs a picture to start from; give --image")
     loras = tuple(parse_lora_argument(text) for text in arguments.lora)
     if arguments.prompt is not None:
-        one = Wanted(arguments.prompt, arguments.seed or 0, scene_of(arguments.prompt))
+        one = Wanted(arguments.prompt, arguments.seed or 0, wanted_scene(arguments.prompt))
         return Fixed((one,), sampling, loras, arguments.style, image)
     pool = None if arguments.style == BASE_STYLE else style_test_subjects()
     prompts = held_out_prompts(arguments.scenes or SCENES, pool)

@@ -6,11 +6,12 @@ from dataclasses import asdict
 from kolors_course.art.unknown import unknown_words
 from kolors_course.art.vocabulary import vocabulary
 from kolors_course.cli.reports import write_json
+from kolors_course.prompting import texts_of
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.prompt is not None:
-        unknown = unknown_words(arguments.prompt)
+        unknown = unknown_words(" , ".join(texts_of(arguments.prompt)))
         print(
             f"Kolors-mini does not know: {', '.join(unknown)}" if unknown else "Kolors-mini knows every word"
         )

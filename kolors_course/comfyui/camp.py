@@ -14,6 +14,7 @@ from kolors_course.comfyui.graph import ApiGraph, format_of, read_api, read_ui, 
 from kolors_course.comfyui.schema import NodeSchema, read_schemas
 from kolors_course.comfyui.validate import title_of
 from kolors_course.errors import CourseError, brief
+from kolors_course.prompting import without_weights
 from kolors_course.ranges import SEEDS
 
 MODEL, LORA, TEXT, SAMPLER = (
@@ -206,6 +207,12 @@ def _prompt(identity: str, api: ApiGraph, result: CampImport, model_name: str) -
         if "|" in str(inputs[name]):
             result.notes.append(
                 f"{_name(identity, api)}: '|' in the {name} separated prompts or chose at random; here it is text"
+            )
+        if isinstance(inputs[name], str) and (escaped := without_weights(inputs[name])) != inputs[name]:
+            inputs = inputs | {name: escaped}
+            result.notes.append(
+                f"{_name(identity, api)}: brackets in the {name} were letters there and stay letters, written with "
+                "a backslash; without it they weigh words here"
             )
     return {
         "model": _base_model(identity, api),

@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from kolors_course.errors import CourseError
-from kolors_course.kolors import KolorsModel, PromptEmbeds, encode_prompts
+from kolors_course.kolors import KolorsModel
+from kolors_course.kolors.stages import StagedPrompts, encode_stages
 from kolors_course.kolors.words import unknown_note
 from kolors_course.lora import LoadReport, load_lora, share_weights, with_wishes
 from kolors_course.lora.triggers import trigger_words
@@ -55,16 +56,16 @@ class StyledModel:
 class PromptPair:
     """What to draw and what to keep away from, one row each."""
 
-    prompt: PromptEmbeds
-    negative: PromptEmbeds
+    prompt: StagedPrompts
+    negative: StagedPrompts
 
-    def rows_for(self, model: KolorsModel, count: int) -> PromptEmbeds:
+    def rows_for(self, model: KolorsModel, count: int) -> StagedPrompts:
         """The prompt `count` times, for a model that understands it.
 
         Raises:
             CourseError: another kind of model read it.
         """
-        width, needed = self.prompt.prompt_embeds.shape[-1], model.unet.config.encoder_hid_dim
+        width, needed = self.prompt.at(0).prompt_embeds.shape[-1], model.unet.config.encoder_hid_dim
         if width != needed:
             raise CourseError(
                 f"the prompt was read by another model ({width} numbers a token, this one needs {needed}): connect "
@@ -76,7 +77,7 @@ class PromptPair:
 @torch.no_grad()
 def encode_pair(model: KolorsModel, prompt: str, negative_prompt: str) -> PromptPair:
     """Both prompts, encoded one by one as `generate` does."""
-    pair = (encode_prompts(model.tokenizer, model.text_encoder, [text]) for text in (prompt, negative_prompt))
+    pair = (encode_stages(model.tokenizer, model.text_encoder, [text]) for text in (prompt, negative_prompt))
     return PromptPair(*pair)
 
 

@@ -18,6 +18,7 @@ from kolors_course.dataset.pixels import cover_picture, open_picture, storage_qu
 from kolors_course.dataset.reader import Examination, Sample, examine_dataset
 from kolors_course.dataset.report import SEVERITIES, Finding, Report, Spread
 from kolors_course.errors import CourseError, brief, on_one_line, printable
+from kolors_course.prompting import looks_weighted
 
 TEXT_TOKENS = 254  # Kolors reads 256 tokens, of which the prefix [gMASK] sop takes two
 MAX_CROP = 0.2
@@ -119,6 +120,7 @@ class _Patient:
         yield from self._duplicates()
         yield from self._captions()
         yield from self._long_captions()
+        yield from self._weights()
         yield from self._small()
         yield from self._cropped()
         yield from self._unwanted()
@@ -160,6 +162,19 @@ class _Patient:
             f"{_captions_are(long)} cut after {TEXT_TOKENS} tokens, the first is of {self._place(first)} ({count} "
             f"tokens); put what matters first, or shorten",
             long,
+        )
+
+    def _weights(self) -> Iterator[Finding]:
+        weighted = {sample: sample.text for sample in self.samples if looks_weighted(sample.text)}
+        if not weighted:
+            return
+        first, text = next(iter(weighted.items()))
+        has = "1 caption has" if len(weighted) == 1 else f"{len(weighted)} captions have"
+        yield self._warning(
+            "weights",
+            f"{has} what a prompt would take for a weight, the first is of {self._place(first)} "
+            f"('{brief(text, 40)}'); captions are learned letter by letter, so take weights out",
+            weighted,
         )
 
     def _small(self) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from .sampling import (
     sample_latents,
 )
 from .settings import PUBLISHED, Sampling, read_sampling, write_sampling
+from .stages import StagedPrompts, encode_stages
 from .unet import conditioning_of, time_ids, unet_noise
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "PromptEmbeds",
     "RoundTrip",
     "Sampling",
+    "StagedPrompts",
     "conditioning_of",
     "current_profile",
     "decode_latents",
@@ -35,6 +37,7 @@ __all__ = [
     "encode_pictures",
     "encode_prompts",
     "encode_prompts_padded",
+    "encode_stages",
     "generate",
     "initial_latents",
     "load_model",

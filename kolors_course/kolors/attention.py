@@ -13,6 +13,7 @@ from torch import Tensor
 from kolors_course.errors import CourseError
 from kolors_course.kolors.compact import TextBiasAttnProcessor
 from kolors_course.kolors.prompts import token_ids
+from kolors_course.prompting import read_weights
 
 _SPACE = "▁"  # SentencePiece's mark for a space
 
@@ -95,11 +96,11 @@ class Word:
 
 
 def prompt_words(tokenizer: ChatGLMTokenizer, prompt: str) -> list[Word]:
-    """The pieces of `prompt` in order, without the two tokens of the prefix.
+    """The pieces of `prompt` in order, without the two tokens of the prefix and without weights.
 
     Padding is on the left, so a row counted from the end is the same with any padding.
     """
-    ids = token_ids(tokenizer, prompt)
+    ids = token_ids(tokenizer, read_weights(prompt).text)
     pieces = tokenizer.convert_ids_to_tokens(ids)
     texts = [piece.replace(_SPACE, " ").strip() for piece in pieces]
     return [Word(text, row - len(ids)) for row, text in enumerate(texts) if row >= 2 and text]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kolors_course.diffusion import NoiseSchedule, get_sampler
+from kolors_course.diffusion import Denoise, NoiseSchedule, SamplerState, get_sampler
 from kolors_course.kolors.settings import Sampling
 
 
@@ -30,15 +30,30 @@ def planned_calls(sampling: Sampling, schedule: NoiseSchedule | None = None) -> 
         questions += 1
         return torch.zeros_like(sample)
 
+    for _ in _walk(sampling, schedule or NoiseSchedule.kolors(), nothing):
+        pass
+    return questions * (2 if sampling.guidance_scale > 1 else 1)
+
+
+def visited_timesteps(sampling: Sampling, schedule: NoiseSchedule) -> dict[int, float]:
+    """Step, counted from 0 -> the timestep at which it begins; steps that image-to-image leaves out are missing.
+
+    Raises:
+        CourseError: see `planned_calls`.
+    """
+    walk = _walk(sampling, schedule, lambda sample, timestep: torch.zeros_like(sample))
+    return {state.step: state.timestep for state in walk if state.step < sampling.steps}
+
+
+def _walk(sampling: Sampling, schedule: NoiseSchedule, denoise: Denoise) -> Iterator[SamplerState]:
+    """The path of one picture of one cell."""
     latents = torch.zeros(1, 1, 1, 1)
     sampler = get_sampler(sampling.sampler, spacing=sampling.spacing, generator=torch.Generator())
     start: dict[str, Any] = {
         "original": latents if sampling.denoise < 1 else None,
         "first_step": sampling.first_step,
     }
-    for _ in sampler(nothing, latents, schedule or NoiseSchedule.kolors(), sampling.steps, **start):
-        pass
-    return questions * (2 if sampling.guidance_scale > 1 else 1)
+    return sampler(denoise, latents, schedule, sampling.steps, **start)
 
 
 @dataclass

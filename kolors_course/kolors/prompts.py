@@ -1,11 +1,12 @@
 """Prompts as Kolors reads them: ChatGLM's penultimate layer for cross-attention, its last token as a summary.
 
 The same numbers as `KolorsPipeline.encode_prompt`: prefix [gMASK] sop, padding on the left to 256 tokens,
-position 0 on the pads, `hidden_states[-2]` as prompt_embeds, last row of `hidden_states[-1]` as pooled.
+position 0 on the pads, `hidden_states[-2]` as prompt_embeds, last row of `hidden_states[-1]` as pooled. Weights in a
+prompt, (word:1.3), are ours; see `kolors_course.prompting.weights` for how they are written.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
@@ -15,6 +16,8 @@ from torch import Tensor
 from kolors_course.dataset.text import check_text
 from kolors_course.errors import CourseError
 from kolors_course.kolors.compact import additive_attention, compact_inputs, compact_rows
+from kolors_course.kolors.weighting import token_weights, weight_bias
+from kolors_course.prompting import read_weights
 
 MAX_SEQUENCE_LENGTH = 256
 
@@ -26,7 +29,8 @@ class PromptEmbeds:
     Attributes:
         prompt_embeds: (B, L, D) rows for cross-attention. L is 256, or less when compacted.
         pooled_prompt_embeds: (B, D).
-        text_bias: (B, L), added to the cross-attention scores of each row; zeros when nothing was compacted.
+        text_bias: (B, L), added to the cross-attention scores of each row: log of how many rows it stands for, and of
+            the weight of its word. Zeros where nothing was compacted and everything weighs 1.
     """
 
     prompt_embeds: Tensor
@@ -35,6 +39,15 @@ class PromptEmbeds:
 
     def __len__(self) -> int:
         return len(self.prompt_embeds)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The shares of the steps at which it changes; see `StagedPrompts`."""
+        return (0.0,)
+
+    def at(self, share: float) -> "PromptEmbeds":
+        """What is read at a share of the steps: always the same."""
+        return self
 
     def rows(self, index: Tensor | slice | Sequence[int]) -> "PromptEmbeds":
         """The prompts at `index`, as a batch."""
@@ -49,6 +62,10 @@ class PromptEmbeds:
         bias = torch.nn.functional.pad(self.text_bias, (missing, 0), value=float("-inf"))
         return PromptEmbeds(embeds, self.pooled_prompt_embeds, bias)
 
+    def weighted(self, weights: Sequence[Sequence[float]]) -> "PromptEmbeds":
+        """The same prompts with what each token weighs, see `token_weights`; the pooled vector stays as it is."""
+        return replace(self, text_bias=self.text_bias + weight_bias(weights, self.text_bias))
+
 
 @dataclass(frozen=True)
 class LivePrompts:
@@ -59,6 +76,7 @@ class LivePrompts:
 
     text_encoder: ChatGLMModel
     ids: tuple[tuple[int, ...], ...]
+    weights: Sequence[Sequence[float]] = ()  # of each token; nothing where all weigh 1
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -66,7 +84,12 @@ class LivePrompts:
     def rows(self, index: Tensor | slice | Sequence[int]) -> PromptEmbeds:
         """The prompts at `index`, encoded."""
         rows = torch.arange(len(self))[index].tolist()
-        return encode_ids(self.text_encoder, [self.ids[row] for row in rows])
+        prompts = encode_ids(self.text_encoder, [self.ids[row] for row in rows])
+        return prompts.weighted([self.weights[row] for row in rows]) if self.weights else prompts
+
+    def weighted(self, weights: Sequence[Sequence[float]]) -> "LivePrompts":
+        """See `PromptEmbeds.weighted`."""
+        return replace(self, weights=weights)
 
 
 def join(batches: Sequence[PromptEmbeds]) -> PromptEmbeds:
@@ -133,16 +156,45 @@ def encode_rows(
     return PromptEmbeds(hidden_states[-2].transpose(0, 1), hidden_states[-1][-1], text_bias)
 
 
+def encode_texts(
+    tokenizer: ChatGLMTokenizer,
+    text_encoder: ChatGLMModel,
+    texts: Sequence[str],
+    max_sequence_length: int = MAX_SEQUENCE_LENGTH,
+) -> PromptEmbeds:
+    """Texts to what the U-Net reads of them, letter by letter: tokenize, then `encode_ids`."""
+    return encode_ids(
+        text_encoder, [token_ids(tokenizer, text, max_sequence_length) for text in texts], max_sequence_length
+    )
+
+
 def encode_prompts(
     tokenizer: ChatGLMTokenizer,
     text_encoder: ChatGLMModel,
     prompts: Sequence[str],
     max_sequence_length: int = MAX_SEQUENCE_LENGTH,
 ) -> PromptEmbeds:
-    """Texts to what the U-Net reads of them: tokenize, then `encode_ids`."""
-    return encode_ids(
-        text_encoder, [token_ids(tokenizer, p, max_sequence_length) for p in prompts], max_sequence_length
-    )
+    """Prompts to what the U-Net reads of them: their texts, and the weights of their words.
+
+    Raises:
+        CourseError: see `token_ids` and `read_weights`.
+    """
+    texts, weights = split_weights(tokenizer, prompts, max_sequence_length)
+    return encode_texts(tokenizer, text_encoder, texts, max_sequence_length).weighted(weights)
+
+
+def split_weights(
+    tokenizer: ChatGLMTokenizer, prompts: Sequence[str], max_sequence_length: int = MAX_SEQUENCE_LENGTH
+) -> tuple[list[str], list[tuple[float, ...]]]:
+    """The texts of prompts, and what each token of them weighs.
+
+    Raises:
+        CourseError: see `token_ids` and `read_weights`.
+    """
+    read = [read_weights(prompt) for prompt in prompts]
+    ids = [token_ids(tokenizer, prompt.text, max_sequence_length) for prompt in read]
+    weights = [token_weights(tokenizer, *pair) for pair in zip(read, ids, strict=True)]
+    return [prompt.text for prompt in read], weights
 
 
 def encode_prompts_padded(
@@ -151,16 +203,15 @@ def encode_prompts_padded(
     prompts: Sequence[str],
     max_sequence_length: int = MAX_SEQUENCE_LENGTH,
 ) -> PromptEmbeds:
-    """Encode prompts in the plain way, with every pad row, as the stock pipeline does it.
+    """`encode_prompts` in the plain way, with every pad row, as the stock pipeline does it.
 
     Raises:
-        CourseError: see `token_ids`.
+        CourseError: see `encode_prompts`.
     """
-    for prompt in prompts:
-        check_text("prompt", prompt)
+    texts, weights = split_weights(tokenizer, prompts, max_sequence_length)
     device = text_encoder.get_input_embeddings().weight.device
     inputs = tokenizer(
-        list(prompts),
+        texts,
         padding="max_length",
         max_length=max_sequence_length,
         truncation=True,
@@ -175,4 +226,5 @@ def encode_prompts_padded(
         return_dict=True,
     ).hidden_states
     embeds = hidden_states[-2].transpose(0, 1)
-    return PromptEmbeds(embeds, hidden_states[-1][-1], torch.zeros(embeds.shape[:2], device=device))
+    bias = torch.zeros(embeds.shape[:2], device=device)
+    return PromptEmbeds(embeds, hidden_states[-1][-1], bias).weighted(weights)

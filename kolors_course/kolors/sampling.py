@@ -1,5 +1,6 @@
 """Pictures from prompts, with our own sampling loop; equal to `KolorsPipeline` on the same latents."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -22,9 +23,11 @@ from kolors_course.errors import CourseError
 from kolors_course.kolors.latents import decode_latents, encode_pictures
 from kolors_course.kolors.memory import check_memory
 from kolors_course.kolors.model import KolorsModel
-from kolors_course.kolors.prompts import PromptEmbeds, encode_prompts, join
+from kolors_course.kolors.prompts import PromptEmbeds, join
 from kolors_course.kolors.settings import Sampling
+from kolors_course.kolors.stages import StagedPrompts, encode_stages, first_timesteps, join_stages, switched
 from kolors_course.kolors.unet import conditioning_of, time_ids, unet_noise
+from kolors_course.prompting import check_prompts
 from kolors_course.ranges import SEEDS
 
 MAX_SIDE = 2**16  # pixels
@@ -69,8 +72,8 @@ def initial_latents(model: KolorsModel, seeds: Sequence[int], height: int, width
 
 def prompt_denoiser(
     model: KolorsModel,
-    prompts: PromptEmbeds,
-    negative: PromptEmbeds,
+    prompts: PromptEmbeds | StagedPrompts,
+    negative: PromptEmbeds | StagedPrompts,
     sampling: Sampling,
     latent_size: tuple[int, int],
     prediction_type: str = "epsilon",
@@ -80,11 +83,29 @@ def prompt_denoiser(
     At a guidance scale of 1 or less `negative` has no part in it.
 
     Args:
-        prompts, negative: B of each.
+        prompts, negative: B of each. Where they change on the way, `sampling` says which step is when.
         latent_size: (h, w) of the latents.
         prediction_type: how the predicted noise is put before it is guided, one of `PREDICTION_TYPES`. Guidance is
             the same in every way of putting it; its rescale is not. The sampler must be told the same.
     """
+    shares = sorted({*prompts.shares, *(negative.shares if sampling.guidance_scale > 1 else ())})
+    stages = [
+        _stage_denoiser(model, prompts.at(share), negative.at(share), sampling, latent_size, prediction_type)
+        for share in shares
+    ]
+    starts = first_timesteps(shares, sampling, model.schedule) if len(shares) > 1 else [math.inf]
+    return switched(stages, starts)
+
+
+def _stage_denoiser(
+    model: KolorsModel,
+    prompts: PromptEmbeds,
+    negative: PromptEmbeds,
+    sampling: Sampling,
+    latent_size: tuple[int, int],
+    prediction_type: str,
+) -> Denoise:
+    """`prompt_denoiser` of prompts that do not change."""
     height, width = (side * model.vae_scale_factor for side in latent_size)
     ids = time_ids(height, width).to(model.device, model.unet.dtype).expand(len(prompts), -1)
     guide = sampling.guidance_scale > 1
@@ -114,8 +135,8 @@ def prompt_denoiser(
 
 def sample_latents(
     model: KolorsModel,
-    prompts: PromptEmbeds,
-    negative: PromptEmbeds,
+    prompts: PromptEmbeds | StagedPrompts,
+    negative: PromptEmbeds | StagedPrompts,
     latents: Tensor,
     sampling: Sampling,
     *,
@@ -140,8 +161,8 @@ def sample_latents(
 @torch.no_grad()
 def draw_latents(
     model: KolorsModel,
-    prompts: PromptEmbeds,
-    negative: PromptEmbeds,
+    prompts: PromptEmbeds | StagedPrompts,
+    negative: PromptEmbeds | StagedPrompts,
     seeds: Sequence[int],
     sampling: Sampling,
     original: Tensor | None = None,
@@ -218,7 +239,8 @@ def generate(
     """One picture for each prompt and seed.
 
     Args:
-        prompts, seeds: equally many. A picture depends on its own prompt and seed, not on its neighbours.
+        prompts, seeds: equally many. Words may be weighed, (word:1.3), and prompts change on the way, [a:b:0.5]; see
+            `kolors_course.prompting`. A picture depends on its own prompt and seed, not on its neighbours.
         sampling: None for the model's own.
         negatives: what each picture keeps away from, instead of `sampling.negative_prompt`.
         progress: called with the number of pictures finished so far.
@@ -227,9 +249,9 @@ def generate(
         watch: called with every state of every batch; what it raises stops the drawing.
 
     Raises:
-        CourseError: numbers of prompts, seeds or negatives that differ, sizes that do not fit, unknown sampler, bad
-            number of steps, seed out of range, a denoise below 1 without a picture, pictures that do not fit into
-            memory.
+        CourseError: numbers of prompts, seeds or negatives that differ, wrong switches or weights in a prompt, sizes
+            that do not fit, unknown sampler, bad number of steps, seed out of range, a denoise below 1 without a
+            picture, more than memory holds.
     """
     sampling = sampling or model.sampling
     if len(prompts) != len(seeds):
@@ -238,16 +260,17 @@ def generate(
     if len(negatives) != len(prompts):
         raise CourseError(f"{len(prompts)} prompts but {len(negatives)} negative prompts; give one for each")
     check_seeds(seeds)
+    check_prompts([*prompts, *negatives])
     size = check_drawing(model, sampling, len(prompts))
     original = encode_pictures(model, [cover_picture(picture, *size)]) if picture else None
     pictures: list[Image.Image] = []
     with torch.no_grad():
         # Each by itself: what the others keep away from does not change its numbers.
-        kept_away = {text: encode_prompts(model.tokenizer, model.text_encoder, [text]) for text in negatives}
+        kept_away = {text: encode_stages(model.tokenizer, model.text_encoder, [text]) for text in negatives}
         for start in range(0, len(prompts), sampling.batch_size):
             rows = slice(start, start + sampling.batch_size)
-            encoded = encode_prompts(model.tokenizer, model.text_encoder, prompts[rows])
-            negative = join([kept_away[text] for text in negatives[rows]])
+            encoded = encode_stages(model.tokenizer, model.text_encoder, prompts[rows])
+            negative = join_stages([kept_away[text] for text in negatives[rows]])
             latents = draw_latents(model, encoded, negative, seeds[rows], sampling, original, watch)
             pictures += decode_latents(model, latents)
             if progress:

@@ -6,6 +6,7 @@ from pathlib import Path
 from kolors_course.art import TIMELESS, Scene, find_subject
 from kolors_course.dataset.text import check_text
 from kolors_course.errors import CourseError, brief
+from kolors_course.prompting import check_prompts
 from kolors_course.ranges import SEEDS
 from kolors_course.yaml_files import parse_yaml, read_yaml
 
@@ -72,8 +73,8 @@ def read_storyboard(path: str | Path) -> Storyboard:
 
     Raises:
         CourseError: no such file, not UTF-8, not the plain YAML that `kolors_course.yaml_files` reads, a key that is
-            missing, unknown or written twice, a text that is empty or longer than `MAX_TEXT`, a seed that is no whole
-            number from 0, a scene outside the world, no panels.
+            missing, unknown or written twice, a text that is empty or longer than `MAX_TEXT`, wrong weights in a
+            prompt, a seed that is no whole number from 0, a scene outside the world, no panels.
     """
     path = Path(path)
     return _storyboard(read_yaml(path, EXAMPLE), path)
@@ -134,11 +135,20 @@ class _Entry:
         check_text(f"{key} of {self.where}", value)
         return " ".join(value.split())
 
+    def prompt(self, key: str) -> str:
+        """A text that a model draws from."""
+        prompt = self.text(key)
+        try:
+            check_prompts([prompt])
+        except CourseError as error:
+            raise CourseError(f"{self.where}: '{key}': {error}") from error
+        return prompt
+
     def negative(self) -> str | None:
         """None where the key is missing; "" is allowed: a panel may keep away from nothing when its story does."""
         if self.values.get("negative") == "":
             return ""
-        return self.text("negative") if "negative" in self.values else None
+        return self.prompt("negative") if "negative" in self.values else None
 
     def seed(self, key: str, default: int) -> int:
         value = self.values.get(key, default)
@@ -160,7 +170,7 @@ def _panel(values: object, where: str, default_seed: int) -> StoryPanel:
         except CourseError as error:
             raise CourseError(f"{where}: {error}") from error
     return StoryPanel(
-        entry.text("prompt"),
+        entry.prompt("prompt"),
         entry.text("caption_zh"),
         entry.text("caption_en"),
         seed,

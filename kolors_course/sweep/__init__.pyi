@@ -1,5 +1,5 @@
 from .axes import AXES, Axis, parse_axis
-from .cells import Cell, Fixed, Sweep, Wanted, plan_sweep
+from .cells import Cell, Fixed, Sweep, Wanted, plan_sweep, wanted_scene
 from .draw import check_loras, draw_cells
 from .keep import CellStore, Kept, check_lora_files, keys_of
 from .measure import Measured, measure_cell, pictures_of
@@ -30,4 +30,5 @@ __all__ = [
     "recommend",
     "sweep_report",
     "sweep_table",
+    "wanted_scene",
 ]

@@ -17,6 +17,7 @@ from kolors_course.errors import CourseError, brief
 from kolors_course.kolors.calls import planned_calls
 from kolors_course.kolors.settings import Sampling
 from kolors_course.lora import parse_lora_argument
+from kolors_course.prompting import texts_of
 from kolors_course.sweep.axes import NO_LORA, Axis
 
 # Axis -> field of `Sampling`.
@@ -212,10 +213,20 @@ def _loras(chosen: Mapping[str, Any], loras: Loras) -> Loras:
     return loras
 
 
+def wanted_scene(prompt: str) -> Scene | None:
+    """The scene that a prompt asks for; None where nobody can tell, as of one that changes on the way.
+
+    Raises:
+        CourseError: switches or weights in the prompt are wrong, see `texts_of`.
+    """
+    texts = texts_of(prompt)
+    return scene_of(texts[0]) if len(texts) == 1 else None
+
+
 def _changed(wanted: Wanted, words: Mapping[str, str], seed: int | None) -> Wanted:
     if words:
         prompt = _pattern(list(words)).sub(lambda match: words[match[0]], wanted.prompt)
-        wanted = Wanted(prompt, wanted.seed, scene_of(prompt))
+        wanted = Wanted(prompt, wanted.seed, wanted_scene(prompt))
     return wanted if seed is None else replace(wanted, seed=seed)
 
 

@@ -15,8 +15,9 @@ from kolors_course.kolors.prompts import (
     MAX_SEQUENCE_LENGTH,
     LivePrompts,
     PromptEmbeds,
-    encode_prompts,
+    encode_texts,
     join,
+    split_weights,
     token_ids,
 )
 from kolors_course.training.masks import latent_mask, mask_beside
@@ -116,7 +117,7 @@ class Encoder:
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> PromptEmbeds | LivePrompts:
-        """Encode captions, one row for each."""
+        """Encode captions, one row for each; brackets in them are letters."""
         if self.live_text:
             ids = tuple(tuple(token_ids(self.model.tokenizer, text)) for text in texts)
             return LivePrompts(self.model.text_encoder, ids)
@@ -124,6 +125,15 @@ class Encoder:
             return join([self._stored_text(self.store, text) for text in texts])
         batches = range(0, len(texts), self.batch_size)
         return join([self._encode(texts[start : start + self.batch_size]) for start in batches])
+
+    def prompts(self, prompts: Sequence[str]) -> PromptEmbeds | LivePrompts:
+        """Encode prompts to draw from, with the weights in them.
+
+        Raises:
+            CourseError: see `encode_prompts`.
+        """
+        texts, weights = split_weights(self.model.tokenizer, prompts)
+        return self.texts(texts).weighted(weights)
 
     @torch.no_grad()
     def pictures(self, pixel_values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -141,7 +151,7 @@ class Encoder:
         return (posterior.mean * factor).float(), (posterior.std * factor).float()
 
     def _encode(self, texts: Sequence[str]) -> PromptEmbeds:
-        return encode_prompts(self.model.tokenizer, self.model.text_encoder, texts)
+        return encode_texts(self.model.tokenizer, self.model.text_encoder, texts)
 
     def _stored_text(self, store: Store, text: str) -> PromptEmbeds:
         # By its tokens, not its letters: they are what the encoder reads, whatever the tokenizer.

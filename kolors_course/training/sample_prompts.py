@@ -8,6 +8,7 @@ from typing import Any
 
 from kolors_course.dataset.text import check_text
 from kolors_course.errors import CourseError, brief
+from kolors_course.prompting import read_weights
 from kolors_course.ranges import SEED, Range
 
 GUIDANCE = Range(0, 100)
@@ -25,7 +26,7 @@ class SamplePrompt:
         guidance: None for the scale of the model.
 
     Raises:
-        CourseError: the prompt is empty, or a number out of range.
+        CourseError: the prompt is empty, its weights or those of the negative are wrong, or a number is out of range.
     """
 
     prompt: str
@@ -36,6 +37,8 @@ class SamplePrompt:
     def __post_init__(self) -> None:
         if not self.prompt.strip():
             raise CourseError(f"a sample prompt is empty; write for example: {SYNTAX}")
+        for text in (self.prompt, self.negative):
+            read_weights(text)
         if self.seed is not None:
             SEED.check("the seed of a sample prompt", self.seed)
         if self.guidance is not None:

@@ -32,8 +32,8 @@ class SampleSheet:
     @classmethod
     def encode(cls, encoder: Encoder, samples: tuple[SamplePrompt, ...], sampling: Sampling) -> "SampleSheet":
         """Encode the prompts, or leave that to each drawing if the encoder says so."""
-        prompts = encoder.texts([sample.prompt for sample in samples])
-        return cls(samples, prompts, encoder.texts([sample.negative for sample in samples]), sampling)
+        prompts = encoder.prompts([sample.prompt for sample in samples])
+        return cls(samples, prompts, encoder.prompts([sample.negative for sample in samples]), sampling)
 
     @torch.no_grad()
     def draw(self, model: KolorsModel) -> Image.Image:

@@ -13,10 +13,10 @@ from kolors_course.kolors import (
     Sampling,
     decode_latents,
     draw_latents,
-    encode_prompts,
     preview_picture,
 )
 from kolors_course.kolors.sampling import check_drawing
+from kolors_course.kolors.stages import encode_stages
 from kolors_course.kolors.words import unknown_note
 from kolors_course.lora import load_lora, set_lora_strengths, share_weights
 from kolors_course.lora.adapter import loaded_adapters
@@ -88,7 +88,7 @@ class LiveDrawing:
         model = self._with_loras(request.strengths)
         sampling = replace(self.sampling, guidance_scale=request.guidance_scale)
         prompt, negative = (
-            encode_prompts(model.tokenizer, model.text_encoder, [text])
+            encode_stages(model.tokenizer, model.text_encoder, [text])
             for text in (request.prompt, sampling.negative_prompt)
         )
         latents = draw_latents(model, prompt, negative, [request.seed], sampling, watch=watch)

@@ -3,6 +3,15 @@
 kolors-course generate --prompt 夜晚雪地上的一只兔子 -o rabbit.png
 kolors-course generate --prompt "a cat in the city at night" --lora data/loras/pixel.safetensors:0.8 -o cat.png
 kolors-course generate --prompt 夜晚雪地上的一只猫 --image rabbit.png --denoise 0.7 -o cat.png
+
+In --prompt and --negative, (word:1.3) counts 1.3 times in the attention to the text, (word) 1.1 times, [word]
+1/1.1 times, (word:0) not at all; full-width （word：1.3） is the same. \\( \\) \\[ \\] are the signs themselves.
+[cat:dog:0.4] is a cat for 0.4 of the steps and then a dog; --negative "[:fox:0.3]" begins at 0.3 of them.
+
+In --template, {a|b} is a or b, {3::a|b} mostly a, {2$$a|b|c} two of them (or {1-2$$ and $$a|b|c}), and __place__
+a line of place.txt in --words. The seed of a picture decides its prompt, too:
+
+kolors-course generate --template "a {cat|fox} in the {city|forest} at night" --count 4 -o four.png
 """
 
 import argparse
@@ -13,11 +22,20 @@ from kolors_course.cli.flags.numbers import number, size
 from kolors_course.cli.flags.outputs import output_file
 from kolors_course.ranges import SEED, SHARE, whole
 
+PICTURES = 10_000  # at most
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--prompt", required=True, help="what to draw, in Chinese or English")
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--prompt", help="what to draw, in Chinese or English")
+    wanted.add_argument("--template", help="what to draw, another prompt for each seed")
+    parser.add_argument(
+        "--words", type=Path, metavar="DIR", help="where __place__ finds place.txt, a line each"
+    )
+    parser.add_argument(
+        "--each", action="store_true", help="every prompt of --template once, instead of --count"
+    )
     parser.add_argument("--negative", default="", help="what to keep away from")
     parser.add_argument("--image", type=Path, metavar="FILE", help="picture to start from")
     parser.add_argument(
@@ -31,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--count",
-        type=number(whole(1, 10_000)),
+        type=number(whole(1, PICTURES)),
         default=1,
         help="pictures, side by side, with seeds counting up",
     )

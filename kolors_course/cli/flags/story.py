@@ -19,6 +19,7 @@ The storyboard is a YAML file in UTF-8, of 1 to 16 panels:
         negative: night                     # may be left out: instead of the story's; '' for none
         scene: {subjects: [rabbit, dog], place: meadow, time: day}   # may be left out: facts for measuring
 
+In prompts and negatives (word:1.3) weighs a word and [cat:dog:0.4] changes on the way, as for generate.
 A text with ': ' or '#' in it stands in quotes. A scene has one or two subjects of data/art/subjects.csv, place, time
 (but for place space), and for one subject also size and position; it changes no picture.
 """

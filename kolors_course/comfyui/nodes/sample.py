@@ -4,10 +4,12 @@ from comfy_api.v0_0_2 import io
 
 from kolors_course.comfyui.wires import PromptPair, StyledModel, encode_pair, from_latent, to_latent
 from kolors_course.kolors import draw_latents
+from kolors_course.prompting import texts_of
 
 from .inputs import (
     CATEGORY,
     KolorsPromptWire,
+    complaint,
     model_input,
     sampling_inputs,
     sampling_with,
@@ -18,7 +20,7 @@ from .report import show_text, watcher
 
 
 class KolorsCoursePrompt(io.ComfyNode):
-    """What to draw and what to keep away from, in Chinese or English."""
+    """What to draw and what to keep away from, in Chinese or English; (word:1.3) counts more."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -42,6 +44,11 @@ class KolorsCoursePrompt(io.ComfyNode):
             outputs=[KolorsPromptWire.Output("kolors_prompt", display_name="prompt")],
             hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def validate_inputs(cls, prompt: str | None, negative_prompt: str | None) -> bool | str:
+        faults = (complaint(texts_of, text) for text in (prompt, negative_prompt))
+        return next((fault for fault in faults if fault is not True), True)
 
     @classmethod
     def execute(cls, model: StyledModel, prompt: str, negative_prompt: str) -> io.NodeOutput:
