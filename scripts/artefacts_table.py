@@ -306,7 +306,7 @@ NOTEBOOKS = (
     _notebook("02_diffusion", *SCENES),
     _notebook("03_sde_ode_samplers"),
     _notebook("04_guidance", PROBE),
-    _notebook("05_anatomy_of_kolors", *SCENES),
+    _notebook("05_anatomy_of_kolors", "data/lessons/full-width/*", *SCENES),
     _notebook("08_lora_maths", "data/datasets/paper-cut/train/*", PROBE),
     _notebook(
         "09_training_a_kolors_lora",
