@@ -222,9 +222,7 @@ _BLOCK_SLIPS = (
     "three lines of one pattern, x = x + part(norm(x)): attn1, then attn2 with encoder_hidden_states=words, then ff.",
     "三行同一个模式，x = x + 部分(归一化(x))：先 attn1，再 attn2（encoder_hidden_states=words），最后 ff。",
 )
-def check_transformer_block(
-    forward: Callable[[Block, Tensor, Tensor], Tensor], model: KolorsModel
-) -> Right:
+def check_transformer_block(forward: Callable[[Block, Tensor, Tensor], Tensor], model: KolorsModel) -> Right:
     """Whether `forward(block, x, words)` is what a transformer block of `model` computes from its parts.
 
     Raises:
