@@ -258,3 +258,20 @@ def test_an_interval_guides_only_inside(tiny_model):
     torch.testing.assert_close(all_outside, unguided, atol=1e-4, rtol=1e-4)
     _, middle = our_latents(tiny_model, Sampling(STEPS, 4.0, guidance_interval=(300, 500)))
     assert min((middle - other).abs().max() for other in (everywhere, unguided)) > 0.01
+
+
+def test_without_guidance_there_need_be_no_negative_prompt(tiny_model):
+    prompts, empty = (
+        encode_prompts(tiny_model.tokenizer, tiny_model.text_encoder, [text]) for text in ("a cat", "")
+    )
+    latents = initial_latents(tiny_model, [0], 16, 16)
+    size = tuple(latents.shape[2:])
+    plain, same = (
+        prompt_denoiser(tiny_model, prompts, negative, Sampling(guidance_scale=1.0), size)(
+            latents, torch.tensor(500)
+        )
+        for negative in (None, empty)
+    )
+    assert torch.equal(plain, same)
+    with pytest.raises(CourseError, match="guidance 2 needs a negative prompt, even an empty one"):
+        prompt_denoiser(tiny_model, prompts, None, Sampling(guidance_scale=2.0), size)

@@ -73,24 +73,38 @@ def initial_latents(model: KolorsModel, seeds: Sequence[int], height: int, width
 def prompt_denoiser(
     model: KolorsModel,
     prompts: PromptEmbeds | StagedPrompts,
-    negative: PromptEmbeds | StagedPrompts,
+    negative: PromptEmbeds | StagedPrompts | None,
     sampling: Sampling,
     latent_size: tuple[int, int],
     prediction_type: str = "epsilon",
 ) -> Denoise:
     """The guided `denoise` of a sampler for a batch of prompts; any sampler of `kolors_course.diffusion` takes it.
 
-    At a guidance scale of 1 or less `negative` has no part in it.
+    At a guidance scale of 1 or less `negative` has no part in it, and may be None.
 
     Args:
         prompts, negative: B of each. Where they change on the way, `sampling` says which step is when.
         latent_size: (h, w) of the latents.
         prediction_type: how the predicted noise is put before it is guided, one of `PREDICTION_TYPES`. Guidance is
             the same in every way of putting it; its rescale is not. The sampler must be told the same.
+
+    Raises:
+        CourseError: guidance without a negative prompt.
     """
-    shares = sorted({*prompts.shares, *(negative.shares if sampling.guidance_scale > 1 else ())})
+    if sampling.guidance_scale <= 1:
+        negative = None
+    elif negative is None:
+        raise CourseError(f"guidance {sampling.guidance_scale:g} needs a negative prompt, even an empty one")
+    shares = sorted({*prompts.shares, *(() if negative is None else negative.shares)})
     stages = [
-        _stage_denoiser(model, prompts.at(share), negative.at(share), sampling, latent_size, prediction_type)
+        _stage_denoiser(
+            model,
+            prompts.at(share),
+            None if negative is None else negative.at(share),
+            sampling,
+            latent_size,
+            prediction_type,
+        )
         for share in shares
     ]
     starts = first_timesteps(shares, sampling, model.schedule) if len(shares) > 1 else [math.inf]
@@ -100,18 +114,17 @@ def prompt_denoiser(
 def _stage_denoiser(
     model: KolorsModel,
     prompts: PromptEmbeds,
-    negative: PromptEmbeds,
+    negative: PromptEmbeds | None,
     sampling: Sampling,
     latent_size: tuple[int, int],
     prediction_type: str,
 ) -> Denoise:
-    """`prompt_denoiser` of prompts that do not change."""
+    """`prompt_denoiser` of prompts that do not change; guided if there is a negative one."""
     height, width = (side * model.vae_scale_factor for side in latent_size)
     ids = time_ids(height, width).to(model.device, model.unet.dtype).expand(len(prompts), -1)
-    guide = sampling.guidance_scale > 1
-    both = join([prompts, negative] if guide else [prompts])
+    both = join([prompts] if negative is None else [prompts, negative])
     cond = conditioning_of(both.rows(slice(0, len(prompts))), ids)
-    uncond = conditioning_of(both.rows(slice(len(prompts), None)), ids) if guide else None
+    uncond = conditioning_of(both.rows(slice(len(prompts), None)), ids) if negative is not None else None
 
     memories: dict[int, dict[Any, Any]] = defaultdict(dict)
 
