@@ -14,7 +14,7 @@ from kolors_course.exercises.feedback import Mistake, Right
 from kolors_course.exercises.formulas import Slip, compare
 from kolors_course.kolors.model import KolorsModel
 
-Block = Any  # a BasicTransformerBlock, whose parts torch types as Module or Tensor
+_Block = Any  # a BasicTransformerBlock, whose parts torch types as Module or Tensor
 TIME_IDS = 6  # original height and width, crop top and left, target height and width
 
 
@@ -128,31 +128,31 @@ def check_condition_width(answer: object, model: KolorsModel) -> Right:
     )
 
 
-def transformer_block(block: Block, x: Tensor, words: Tensor) -> Tensor:
+def transformer_block(block: _Block, x: Tensor, words: Tensor) -> Tensor:
     """A transformer block of the U-Net, part by part: x (B, cells, channels), words (B, rows, width)."""
     x = x + block.attn1(block.norm1(x))
     x = x + block.attn2(block.norm2(x), encoder_hidden_states=words)
     return x + block.ff(block.norm3(x))
 
 
-def _cross_first(block: Block, x: Tensor, words: Tensor) -> Tensor:
+def _cross_first(block: _Block, x: Tensor, words: Tensor) -> Tensor:
     x = x + block.attn2(block.norm2(x), encoder_hidden_states=words)
     x = x + block.attn1(block.norm1(x))
     return x + block.ff(block.norm3(x))
 
 
-def _without_sums(block: Block, x: Tensor, words: Tensor) -> Tensor:
+def _without_sums(block: _Block, x: Tensor, words: Tensor) -> Tensor:
     x = block.attn2(block.norm2(block.attn1(block.norm1(x))), encoder_hidden_states=words)
     return block.ff(block.norm3(x))
 
 
-def _without_norms(block: Block, x: Tensor, words: Tensor) -> Tensor:
+def _without_norms(block: _Block, x: Tensor, words: Tensor) -> Tensor:
     x = x + block.attn1(x)
     x = x + block.attn2(x, encoder_hidden_states=words)
     return x + block.ff(x)
 
 
-def _sums_of_norms(block: Block, x: Tensor, words: Tensor) -> Tensor:
+def _sums_of_norms(block: _Block, x: Tensor, words: Tensor) -> Tensor:
     for norm, part in (
         (block.norm1, block.attn1),
         (block.norm2, lambda h: block.attn2(h, encoder_hidden_states=words)),
@@ -163,17 +163,17 @@ def _sums_of_norms(block: Block, x: Tensor, words: Tensor) -> Tensor:
     return x
 
 
-def _side_by_side(block: Block, x: Tensor, words: Tensor) -> Tensor:
+def _side_by_side(block: _Block, x: Tensor, words: Tensor) -> Tensor:
     looks = block.attn1(block.norm1(x)) + block.attn2(block.norm2(x), encoder_hidden_states=words)
     return x + looks + block.ff(block.norm3(x))
 
 
-def _wordless(block: Block, x: Tensor, words: Tensor) -> Tensor:
+def _wordless(block: _Block, x: Tensor, words: Tensor) -> Tensor:
     x = x + block.attn1(block.norm1(x))
     return x + block.ff(block.norm3(x))
 
 
-def _without_feed_forward(block: Block, x: Tensor, words: Tensor) -> Tensor:
+def _without_feed_forward(block: _Block, x: Tensor, words: Tensor) -> Tensor:
     x = x + block.attn1(block.norm1(x))
     return x + block.attn2(block.norm2(x), encoder_hidden_states=words)
 
@@ -222,7 +222,7 @@ _BLOCK_SLIPS = (
     "three lines of one pattern, x = x + part(norm(x)): attn1, then attn2 with encoder_hidden_states=words, then ff.",
     "三行同一个模式，x = x + 部分(归一化(x))：先 attn1，再 attn2（encoder_hidden_states=words），最后 ff。",
 )
-def check_transformer_block(forward: Callable[[Block, Tensor, Tensor], Tensor], model: KolorsModel) -> Right:
+def check_transformer_block(forward: Callable[[_Block, Tensor, Tensor], Tensor], model: KolorsModel) -> Right:
     """Whether `forward(block, x, words)` is what a transformer block of `model` computes from its parts.
 
     Raises:

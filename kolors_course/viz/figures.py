@@ -92,7 +92,9 @@ def _common_size(pictures: Sequence[Image.Image | None]) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class _Line:
+class TextLine:
+    """A line of text, and how it is set."""
+
     text: str
     font: ImageFont.FreeTypeFont
     colour: str
@@ -110,7 +112,7 @@ class _Line:
 class _Labels:
     """Centred texts. Sizes are in px."""
 
-    texts: tuple[tuple[_Line, ...], ...]
+    texts: tuple[tuple[TextLine, ...], ...]
 
     @classmethod
     def of(cls, texts: Sequence[str] | None, wanted: int, kind: str, room: int | None = None) -> "_Labels":
@@ -148,10 +150,10 @@ class _Labels:
 
 def _lines(
     text: str, heading: ImageFont.FreeTypeFont, small: ImageFont.FreeTypeFont, room: int | None
-) -> Iterator[_Line]:
+) -> Iterator[TextLine]:
     for i, line in enumerate(text.split("\n")):
         font, colour = (small, SOFT_INK) if i else (heading, INK)
-        yield from (_Line(part, font, colour) for part in (wrap(line, font, room) if room else (line,)))
+        yield from (TextLine(part, font, colour) for part in (wrap(line, font, room) if room else (line,)))
 
 
 def _font(file: Path | None, size: int) -> ImageFont.FreeTypeFont:

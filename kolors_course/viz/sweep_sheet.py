@@ -1,7 +1,6 @@
 """The picture sheet of a sweep, an X/Y/Z plot: labelled rows and columns, blocks for the third axis."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
 from PIL import Image, ImageDraw, ImageFont
@@ -10,7 +9,7 @@ from kolors_course.errors import CourseError, brief
 from kolors_course.platform.fonts import cjk_font_path
 from kolors_course.story.typeset import BASELINE, line_height, load_font, wrap
 from kolors_course.sweep.axes import Axis
-from kolors_course.viz.figures import GAP, INK, PAPER, SOFT_INK, picture_grid
+from kolors_course.viz.figures import GAP, INK, PAPER, SOFT_INK, TextLine, picture_grid
 
 MARGIN = 14  # px
 TITLE, BLOCK, NOTE = 18, 16, 13  # px of type
@@ -78,38 +77,23 @@ def _page(grids: Sequence[Image.Image], names: Sequence[str], title: str, note: 
     """Title and note, then each block below its name."""
     file = cjk_font_path("".join([title, note, *names]))
 
-    def lines(text: str, size: int, colour: str) -> list[_Line]:
+    def lines(text: str, size: int, colour: str) -> list[TextLine]:
         # The default font is one of this type for any size.
         font = load_font(file, size) if file else cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))
-        return [_Line(line, font, colour) for line in (wrap(text, font, width) if text else ())]
+        return [TextLine(line, font, colour) for line in (wrap(text, font, width) if text else ())]
 
     width = max(grid.width for grid in grids)
-    parts: list[_Line | Image.Image] = [*lines(title, TITLE, INK), *lines(note, NOTE, SOFT_INK)]
+    parts: list[TextLine | Image.Image] = [*lines(title, TITLE, INK), *lines(note, NOTE, SOFT_INK)]
     for grid, name in zip(grids, names, strict=True):
         parts += [*lines(name, BLOCK, INK), grid]
-    height = sum(part.height + GAP for part in parts)
-    page = Image.new("RGB", (width + 2 * MARGIN, height + 2 * MARGIN), PAPER)
+    heights = [line_height(part.font) if isinstance(part, TextLine) else part.height for part in parts]
+    page = Image.new("RGB", (width + 2 * MARGIN, sum(heights) + GAP * len(parts) + 2 * MARGIN), PAPER)
     draw, top = ImageDraw.Draw(page), MARGIN
-    for part in parts:
-        if isinstance(part, _Line):
-            part.draw(draw, MARGIN, top)
+    for part, height in zip(parts, heights, strict=True):
+        if isinstance(part, TextLine):
+            baseline = top + round(BASELINE * part.font.size)
+            draw.text((MARGIN, baseline), part.text, part.colour, part.font, "ls")
         else:
             page.paste(part, (MARGIN, top))
-        top += part.height + GAP
+        top += height + GAP
     return page
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A line of text, which stays within its height."""
-
-    text: str
-    font: ImageFont.FreeTypeFont
-    colour: str
-
-    @property
-    def height(self) -> int:
-        return line_height(self.font)
-
-    def draw(self, draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
-        draw.text((left, top + round(BASELINE * self.font.size)), self.text, self.colour, self.font, "ls")
