@@ -35,7 +35,7 @@ LESSONS = (
     Lesson("00_setup", "Setup", "准备", ("setup",)),
     Lesson("01_generative_models", "Generative models", "生成模型", ("generative", "own_model")),
     Lesson("02_diffusion", "Diffusion", "扩散模型", ("diffusion", "own_schedule")),
-    Lesson("03_sde_ode_samplers", "SDE, ODE and samplers", "SDE、ODE 与采样器", ("solvers",)),
+    Lesson("03_sde_ode_samplers", "SDE, ODE and samplers", "SDE、ODE 与采样器", ("solvers", "own_sampler")),
     Lesson("04_guidance", "Guidance", "引导", ("guidance",)),
     Lesson("05_anatomy_of_kolors", "Anatomy of Kolors", "解剖可图", ("anatomy",)),
     Lesson("08_lora_maths", "The mathematics of LoRA", "LoRA 的数学", ("lora_maths",)),

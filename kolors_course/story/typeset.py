@@ -14,6 +14,7 @@ NOT_FIRST = set("，。！？；：、）》」』】”’…—,.!?;:)]}%")  #
 NOT_LAST = set("（《「『【“‘([{")  # may not end a line
 # In parts of the font size. Hanzi reach 0.88 above the baseline, Latin tails 0.29 below it.
 LINE_HEIGHT, BASELINE = 1.4, 1.05
+OVERHANG = 1  # px by which ink may stand out at either end of a line's length
 BALANCE = 4  # lines are made equally long to within this many px
 
 
@@ -71,6 +72,7 @@ def wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> tuple[str, ...]
     Lines break at spaces and between Chinese characters, never before a comma or after an opening bracket;
     a word wider than the line is cut.
     """
+    width -= 2 * OVERHANG
     pieces = _pieces("".join(c for c in " ".join(text.split()) if c.isprintable()))
     lines = _fill(pieces, font, width)
     too_narrow = 0
