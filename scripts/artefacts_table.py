@@ -76,7 +76,7 @@ PROBE = "data/probes/probe.safetensors"
 STYLES = ("paper-cut", "ink", "pixel")
 # Leading spacing and the published settings stand beside the grids as a row of their own.
 BASE_GRID = "--over spacing=trailing"
-LORA_GRID = "--over steps=4,6,8 --over guidance=2,3,5 --over sampler=euler --over spacing=trailing"
+LORA_GRID = "--over steps=4,6,8 --over guidance=2,3 --over sampler=euler --over spacing=trailing"
 
 BY_CARD = "on a GPU, with the commands that data/kolors-mini/README.md gives under 'How it was made'"
 WORLD = (
