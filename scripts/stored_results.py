@@ -59,19 +59,20 @@ def keep_results(notebook: NotebookNode, command: str) -> None:
 
 
 def pieces_of(
-    shown: Mapping[str, Outputs],
+    results: Mapping[str, Outputs],
 ) -> tuple[dict[str, tuple[Piece, ...]], dict[str, bytes]]:
     """What cells showed, by name, as pieces; and the files of the pictures."""
     pictures: dict[str, bytes] = {}
     found = {}
-    for name, outputs in shown.items():
+    for name, outputs in results.items():
         pieces: list[Piece] = []
         for output in outputs:
             data = output.get("data", {})
             if "image/png" in data:
                 file = f"{name}-{len(pieces) + 1}.png"
                 pictures[file] = b64decode(data["image/png"])
-                pieces.append(Piece(picture=file, **output.metadata.get("image/png", {})))
+                shown = output.metadata.get("image/png", {})
+                pieces.append(Piece(picture=file, width=shown.get("width", 0), height=shown.get("height", 0)))
             else:
                 pieces.append(Piece(text=output.get("text") or data["text/plain"]))
         found[name] = tuple(pieces)

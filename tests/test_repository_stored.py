@@ -18,7 +18,7 @@ LIVE = [
     new_output(
         "display_data",
         data={"image/png": PNG},
-        metadata={"image/png": {"width": 4, "height": 3}, "faults": []},
+        metadata={"image/png": {"width": 4, "height": 3, "unconfined": True}, "faults": []},
     ),
 ]
 MARKED = [new_output("display_data", data={"text/plain": "6 steps"}, metadata={"stored": "99/run"})]
