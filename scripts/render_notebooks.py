@@ -173,9 +173,10 @@ def handle(path: Path, check_only: bool) -> bool:
         return False
     found = problems(notebook)
     if not found and not check_only:
+        # First of all: their provenance asks whether anything was changed since the commit.
+        keep_results(notebook, f"python scripts/render_notebooks.py {name}")
         with atomic_path(path) as temporary:
             nbformat.write(notebook, temporary)
-        keep_results(notebook, f"python scripts/render_notebooks.py {name}")
     print(f"{name}: {'; '.join(found) or 'good'} ({time.monotonic() - start:.0f} s)", flush=True)
     return not found
 
