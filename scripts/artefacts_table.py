@@ -40,6 +40,7 @@ COMFYUI = Need("ComfyUI (kolors-course comfyui install)", _has_comfyui)
 CHROMIUM = Need("Chromium with a Chinese font (apt install chromium fonts-noto-cjk)", _has_chromium)
 
 SOURCES = (
+    "data/kolors-mini/sampling.json",
     *("data/README.md", "data/art/subjects.csv", "data/art/licences/*", "data/kolors-mini/README.md"),
     *("data/fonts/README.md", "data/fonts/extra_characters.txt", "data/stories/*.yaml"),
     *("data/workflows/kolors_with_lora_example.json", "docs/*.md", "notebooks/conftest.py"),
@@ -142,22 +143,22 @@ MODEL = (
 )
 
 
-def _sampling(table: str, flags: str, of: Sequence[str], *adopted: str) -> Artefact:
-    """How something is best sampled, measured; cells of an interrupted run are found again by the inputs."""
+def _sampling(table: str, flags: str, of: Sequence[str]) -> Artefact:
+    """How well something is drawn in which settings; cells of an interrupted run are found again by the inputs."""
     folder = f"outputs/artefacts/sampling-{table}-{{inputs}}"
     return Artefact(
         f"sampling-{table}",
-        makes=[f"docs/sampling/{table}.md", f"docs/sampling/{table}.json", *adopted],
+        makes=[f"docs/sampling/{table}.md", f"docs/sampling/{table}.json"],
         of=[*of, PROBE, *SCENES, *CAPTIONS],
         by=[f"kolors-course sweep --recommend {flags} --batch_size 16 -o {folder}"],
         copies={f"{folder}/recommendation.{end}": f"docs/sampling/{table}.{end}" for end in ("md", "json")},
     )
 
 
-# A LoRA's table adopts nothing: that would change the file which it measured. Where a test says that the model's
-# sampling does not do for one, adopt by hand (sweep --recommend --lora ... --adopt), and accept its two entries.
+# They adopt nothing: what is in force is as good as what a table recommends, within its intervals, and a test says so
+# (tests/test_kolors_settings.py). Where it no longer is, adopt by hand: sweep --recommend ... --adopt.
 SAMPLINGS = (
-    _sampling("kolors-mini", f"{BASE_GRID} --adopt", NETWORKS, SAMPLING),
+    _sampling("kolors-mini", BASE_GRID, NETWORKS),
     *(
         _sampling(style, f"--lora {file} --style {style} {LORA_GRID}", [*DRAWS, file])
         for style, file in ((style, f"data/loras/{style}.safetensors") for style in STYLES)

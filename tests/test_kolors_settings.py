@@ -23,6 +23,7 @@ from kolors_course.kolors import (
     three_paths,
     write_sampling,
 )
+from kolors_course.kolors.calls import planned_calls
 from kolors_course.kolors.configs import KOLORS_SCHEDULER
 from kolors_course.kolors.settings import SAID, SAMPLING_FILE
 from kolors_course.lora import with_wishes
@@ -150,17 +151,33 @@ def test_kolors_mini_is_drawn_in_few_steps():
     assert read_sampling(MINI).steps <= 10
 
 
-def test_kolors_mini_is_drawn_as_its_table_recommends():
-    table = json.loads((TABLES / "kolors-mini.json").read_text(encoding="utf-8"))
-    assert read_sampling(MINI) == recommended_sampling(table)
+def worse_than_recommended(table: str, sampling: Sampling) -> dict[str, float]:
+    """In what the row of `sampling` lies below the 95 % interval of the row that a table recommends."""
+    report = json.loads((TABLES / f"{table}.json").read_text(encoding="utf-8"))
+    (row,) = (
+        row for row in report["cells"] if recommended_sampling({"recommended": row}).said == sampling.said
+    )
+    best = report["recommended"]["measured"]
+    assert row["measured"].keys() == best.keys()
+    return {
+        name: value["value"]
+        for name, value in row["measured"].items()
+        if value["value"] < best[name]["low"] - 1e-9
+    }
+
+
+def test_kolors_mini_is_drawn_as_well_as_its_table_recommends():
+    """And with no more network calls: what differs by less than the intervals is no reason to change a default."""
+    sampling = read_sampling(MINI)
+    report = json.loads((TABLES / "kolors-mini.json").read_text(encoding="utf-8"))
+    assert planned_calls(sampling) <= report["recommended"]["network_calls"]
+    assert not worse_than_recommended("kolors-mini", sampling)
+    assert worse_than_recommended("kolors-mini", sampling.but(guidance_scale=5.0))
+    assert worse_than_recommended("kolors-mini", sampling.but(steps=2))
 
 
 @pytest.mark.parametrize(
     "lora", sorted((data_dir() / "loras").glob("*.safetensors")), ids=lambda path: path.stem
 )
-def test_a_committed_lora_is_drawn_well_enough_as_its_table_measured(lora):
-    table = json.loads((TABLES / f"{lora.stem}.json").read_text(encoding="utf-8"))
-    wanted = with_wishes(read_sampling(MINI), [lora]).said
-    (row,) = (row for row in table["cells"] if recommended_sampling({"recommended": row}).said == wanted)
-    assert row["shortfall"] is not None
-    assert row["shortfall"] <= table["recommended"]["limit"]
+def test_a_committed_lora_is_drawn_as_well_as_its_table_recommends(lora):
+    assert not worse_than_recommended(lora.stem, with_wishes(read_sampling(MINI), [lora]))
