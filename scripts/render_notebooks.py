@@ -35,7 +35,7 @@ EMBEDDED_FILE = re.compile(r"base64,[A-Za-z0-9+/=\s\\]+")
 # nbval reads both, but the comment stands where a learner reads.
 CHECK_COMMENT, CHECK_TAG = "# NBVAL_CHECK_OUTPUT", "nbval-check-output"
 SHOWS = {"print", "display", "show_stored"}
-MAX_BYTES = 2_000_000
+MAX_BYTES = 1_500_000
 CELL_TIMEOUT = 900  # seconds
 UNATTENDED = {
     "HF_HUB_OFFLINE": "1",

@@ -1,7 +1,6 @@
 """A sampler of one's own is its step and one line of a registry."""
 
 from inspect import signature
-from math import sqrt
 
 import pytest
 import torch
@@ -15,23 +14,11 @@ from kolors_course.theory.convergence import measure_convergence
 KOLORS = NoiseSchedule.kolors()
 
 
-@sampler(paths.spaced)
-def midpoint(model, x, steps):
-    """DPM-Solver++(2S): step with the x₀ that the model sees halfway in log σ (arXiv 2211.01095, Algorithm 1)."""
-    for i, σ, σ_next in steps:
-        x0 = yield from model.ask(x, i)
-        if σ_next > 0:
-            halfway = sqrt(σ * σ_next)
-            x0 = model.x0_at(x0 + halfway / σ * (x - x0), halfway)
-        x = x0 + σ_next / σ * (x - x0)
-    return x
-
-
 @pytest.fixture
 def registered(monkeypatch):
     """As a line of choices.py."""
     monkeypatch.setattr(
-        "kolors_course.diffusion.samplers.SAMPLERS", Registry({"mid": f"{__name__}:midpoint"})
+        "kolors_course.diffusion.samplers.SAMPLERS", Registry({"mid": "own_midpoint:midpoint"})
     )
 
 
@@ -93,7 +80,7 @@ def test_a_misspelt_argument_is_told_at_the_call_and_a_bad_value_at_the_first_st
 
 
 def test_what_a_line_of_the_registry_fixes_cannot_be_chosen(monkeypatch):
-    fixed = Registry({"mid-trailing": (f"{__name__}:midpoint", {"spacing": "trailing"})})
+    fixed = Registry({"mid-trailing": ("own_midpoint:midpoint", {"spacing": "trailing"})})
     monkeypatch.setattr("kolors_course.diffusion.samplers.SAMPLERS", fixed)
     assert get_sampler("mid-trailing").keywords == {"spacing": "trailing"}
     with pytest.raises(CourseError, match='"mid-trailing" has timesteps of its own'):

@@ -3,10 +3,10 @@
 import re
 from functools import partial
 from itertools import pairwise
-from math import sqrt
 
 import pytest
 import torch
+from own_midpoint import midpoint
 
 from kolors_course.diffusion import NoiseSchedule, dpmpp_2m, euler, heun, paths, unipc
 from kolors_course.diffusion.states import SamplerState
@@ -14,17 +14,6 @@ from kolors_course.diffusion.steps import sampler
 from kolors_course.exercises.own_sampler import check_sampler, remembered_slope
 from kolors_course.exercises.walks import MISTAKEN
 from kolors_course.theory.convergence import measure_convergence
-
-
-@sampler(paths.spaced)
-def midpoint(model, x, steps):
-    for i, σ, σ_next in steps:
-        x0 = yield from model.ask(x, i)
-        if σ_next > 0:
-            halfway = sqrt(σ * σ_next)
-            x0 = model.x0_at(x0 + halfway / σ * (x - x0), halfway)
-        x = x0 + σ_next / σ * (x - x0)
-    return x
 
 
 def runge_kutta(denoise, latents, schedule, num_inference_steps, *, spacing="leading"):

@@ -71,6 +71,8 @@ def test_a_figure_of_attention_keeps_its_size_where_there_is_room():
     assert len(sizes) == 1
     with pytest.raises(CourseError, match="1 attention maps for 2 words"):
         anatomy.attention_figure(RED, torch.zeros(1, 8, 8), ["fox", "tree"])
+    with pytest.raises(CourseError, match="a prompt without words has no attention maps"):
+        anatomy.attention_figure(RED, torch.zeros(0, 8, 8), [])
 
 
 def test_similarities_are_labelled_and_must_be_square():

@@ -114,8 +114,10 @@ def attention_figure(
         room: the figure is as large as one of so many words at least, so that it keeps its size in a widget.
 
     Raises:
-        CourseError: there are not as many maps as words.
+        CourseError: there are not as many maps as words, or none.
     """
+    if not words:
+        raise CourseError("a prompt without words has no attention maps; name what is to be seen")
     if len(maps) != len(words):
         raise CourseError(f"{len(maps)} attention maps for {len(words)} words; give one for each")
     count = max(len(words), room) + 1
@@ -124,7 +126,7 @@ def attention_figure(
     axes[0].set_title("picture", fontsize=SMALLEST)
     width, height = picture.size
     percent = 100 * maps
-    for axis, heat, word in zip(axes[1:], percent, words, strict=False):
+    for axis, heat, word in zip(axes[1 : len(words) + 1], percent, words, strict=True):
         axis.imshow(picture.convert("L"), cmap="gray", vmin=0, vmax=255)
         drawn = axis.imshow(
             heat.numpy(),

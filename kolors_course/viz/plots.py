@@ -73,8 +73,8 @@ def picture_strip(
             axis.imshow(_small(pictures[i]), interpolation="bicubic")
         if i < len(titles):
             axis.set_title(titles[i], fontsize=SMALLEST)
-    for axis, label in zip(axes[::columns], row_labels, strict=False):
-        axis.set_ylabel(label)
+    for row, label in enumerate(row_labels):
+        axes[row * columns].set_ylabel(label)
     return figure
 
 
