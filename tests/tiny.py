@@ -103,7 +103,8 @@ def state_of(unet: torch.nn.Module) -> tuple:
 
 def assert_same_state(one: tuple, two: tuple) -> None:
     """Compare what `state_of` returned."""
-    assert one[1:] == two[1:]
+    assert one[1] == two[1], (one[1], two[1])
+    assert one[2] == two[2], f"attributes that only one has: {set(one[2]) ^ set(two[2])}"
     assert one[0].keys() == two[0].keys()
     assert all(torch.equal(tensor, two[0][name]) for name, tensor in one[0].items())
 

@@ -145,7 +145,7 @@ def unload_lora(unet: UNet2DConditionModel | ChatGLMModel) -> None:
     elif loaded_adapters(unet):  # transformers can only delete adapters, and leaves their wrappers behind
         recurse_remove_peft_layers(unet)
         del unet.peft_config
-        unet._hf_peft_config_loaded = False
+    vars(unet).pop("_hf_peft_config_loaded", None)  # both leave the flag of adapters; the class has its own
 
 
 def merge_lora(unet: UNet2DConditionModel) -> int:

@@ -217,8 +217,8 @@ def _train(
 def restore(model: KolorsModel) -> None:
     """Leave the model as it was before: no LoRA, no gradients, no autocast, the VAE back in its place."""
     unet = model.unet
-    for name in ("forward", "_original_forward"):
-        vars(unet).pop(name, None)  # accelerate puts its autocast into this one object
+    for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
+        vars(unet).pop(name, None)  # accelerate puts its autocast and its mark into this one object
     unload_lora(unet)
     if model.text_encoder is not None:
         unload_lora(model.text_encoder)
