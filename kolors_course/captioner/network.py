@@ -6,9 +6,10 @@ tokens, each with a learned place, because captions say left and right.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, ResNetConfig, ResNetModel, VisionEncoderDecoderModel
 from transformers.generation import GenerationConfig
@@ -20,16 +21,24 @@ SIDE = 128  # pixels of the pictures that it looks at
 STRIDE = 32  # pixels of a cell of the ResNet's last map, along one side
 
 
+_Size = Annotated[int, Field(ge=1, le=1024)]
+_Four = Annotated[tuple[_Size, ...], Field(min_length=4, max_length=4)]
+
+
 @dataclass(frozen=True)
 class CaptionerShape:
-    """How large the network is; these are 4.6 million weights with Kolors-mini's tokenizer."""
+    """How large the network is; these are 4.6 million weights with Kolors-mini's tokenizer.
 
-    stem: int = 24
-    widths: tuple[int, ...] = (32, 64, 128, 256)
-    depths: tuple[int, ...] = (1, 1, 1, 2)
-    width: int = 192
-    layers: int = 3
-    heads: int = 6
+    `stem`, `widths` and `depths` are the ResNet's: channels after its first layer, and channels and blocks of each of
+    its four stages. `width`, `layers` and `heads` are GPT-2's.
+    """
+
+    stem: _Size = 24
+    widths: _Four = (32, 64, 128, 256)
+    depths: _Four = (1, 1, 1, 2)
+    width: _Size = 192
+    layers: _Size = 3
+    heads: _Size = 6
 
 
 class PictureTokens(ResNetModel):
