@@ -5,6 +5,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +23,7 @@ from kolors_course.platform.paths import data_dir
 
 TRIES = 3
 MOST_NEW_TOKENS = 512  # of an answer; a caption of 254 tokens with its JSON around it
+QWEN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 LONGEST_SIDE = 1024  # pixels; larger pictures cost memory and tell a caption nothing more
 
 Message: TypeAlias = dict[str, Any]
@@ -115,12 +117,36 @@ def load_vlm(
 
 
 def load_processor(folder: Path) -> Any:
-    """What turns pictures and words into a model's inputs. Pillow prepares pictures, so that torchvision is no need."""
-    from transformers import AutoProcessor
+    """What turns pictures and words into a model's inputs.
 
-    return AutoProcessor.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False, backend="pil"
-    )
+    That of Qwen's models needs torchvision, for films; without it, they have one that takes pictures alone.
+    """
+    from transformers import AutoConfig, AutoProcessor
+
+    kind = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).model_type
+    if kind in QWEN and not find_spec("torchvision"):
+        return qwen_processor(folder)
+    return AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def qwen_processor(folder: Path) -> Any:
+    """Qwen's own processor without its video half, with pictures prepared by Pillow."""
+    from transformers import AutoTokenizer, ProcessorMixin, Qwen2_5_VLProcessor
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    class PictureProcessor(Qwen2_5_VLProcessor):
+        """Its arguments say what it consists of: ProcessorMixin reads them."""
+
+        def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None):
+            self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
+            self.image_token_id, self.video_token_id = tokenizer.convert_tokens_to_ids(
+                [self.image_token, self.video_token]
+            )
+            ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+    pictures = Qwen2VLImageProcessorPil.from_pretrained(folder, local_files_only=True)
+    words = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return PictureProcessor(pictures, words, chat_template=words.chat_template)
 
 
 @torch.no_grad()
