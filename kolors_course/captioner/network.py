@@ -78,7 +78,7 @@ def build_captioner(words: CaptionWords, shape: CaptionerShape | None = None) ->
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
-        bos_token_id=words.padding,
+        bos_token_id=words.start,
         eos_token_id=words.end,
         pad_token_id=words.padding,
     )

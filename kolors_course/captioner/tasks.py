@@ -37,6 +37,11 @@ class CaptionWords:
         return self.tokenizer.tokenizer.sp_model.eos_id()
 
     @property
+    def start(self) -> int:
+        """SentencePiece's own first token, which no caption has."""
+        return self.tokenizer.tokenizer.sp_model.bos_id()
+
+    @property
     def padding(self) -> int:
         return self.pieces + len(TASKS)
 
@@ -48,7 +53,7 @@ class CaptionWords:
     def never_written(self) -> list[int]:
         """What no caption holds: unknown and start of SentencePiece, tasks and padding."""
         model = self.tokenizer.tokenizer.sp_model
-        return [model.unk_id(), model.bos_id(), *range(self.pieces, self.size)]
+        return [model.unk_id(), self.start, *range(self.pieces, self.size)]
 
     def task(self, language: str, length: str) -> int:
         """The first token of a caption.

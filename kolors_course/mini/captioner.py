@@ -46,18 +46,18 @@ class CaptionerConfig:
     its pictures from these. `fact_weight` multiplies the loss of the questions.
     """
 
-    steps: int = 5000
+    steps: int = 4400
     batch_size: int = 64
-    learning_rate: float = 1.5e-3
-    warmup: int = 200
+    learning_rate: float = 1e-3
+    warmup: int = 150
     weight_decay: float = 0.02
-    pictures: int = 50000
-    through_vae: int = 3000
-    vae_share: float = 0.2
+    pictures: int = 40000
+    through_vae: int = 1000
+    vae_share: float = 0.15
     fact_weight: float = 0.25
     max_grad_norm: float = 1.0
     seed: int = 300
-    checkpoint_every: int = 250
+    checkpoint_every: int = 100
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -124,19 +124,18 @@ def through_vae(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def reconstructed(store: PictureStore, vae: AutoencoderKL | None, count: int, chunk: int = 500) -> Tensor:
+def reconstructed(store: PictureStore, vae: AutoencoderKL, count: int, chunk: int = 500) -> Tensor:
     """The first `count` pictures of the store through the VAE, kept beside them in files of `chunk` pictures."""
-    parts = []
+    parts = [torch.empty(0, 3, store.spec.size, store.spec.size, dtype=torch.uint8)]
     for start in range(0, count, chunk):
         stop = min(start + chunk, count)
         path = store.folder / f"through-vae-{start}-{stop}.npy"
         if not path.is_file():
-            assert vae is not None
             pictures = through_vae(vae, store.read(start, stop))
             with atomic_path(path) as temporary:
                 np.save(temporary, pictures.numpy())
         parts.append(torch.from_numpy(np.load(path)))
-    return torch.cat(parts) if parts else torch.empty(0, 3, store.spec.size, store.spec.size, dtype=torch.uint8)
+    return torch.cat(parts)
 
 
 def choose_rows(config: CaptionerConfig, step: int) -> tuple[Tensor, Tensor]:
@@ -188,20 +187,17 @@ def train_captioner(
     config: CaptionerConfig,
     shape: CaptionerShape,
     store: PictureStore,
-    vae: AutoencoderKL | None,
+    vae: AutoencoderKL,
     words: CaptionWords,
     output: Path,
 ) -> VisionEncoderDecoderModel:
-    """Train or resume, to the same bits; returns the captioner on the CPU, to look and write.
-
-    `vae` may be None if no picture goes through it.
-    """
+    """Train or resume, to the same bits; returns the captioner on the CPU, to look and write."""
     device, run = pick_device(), RunFolder(output)
     torch.manual_seed(key_number(config.seed, INIT))
     # torch's own types leave out memory_format.
     network = CaptionerInTraining(words, shape).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     learner = NetworkLearner(network)
-    decoded = reconstructed(store, vae, config.through_vae if vae else 0)
+    decoded = reconstructed(store, vae, config.through_vae)
     material = captioner_material(store, decoded, words, config, device)
     optimizer = torch.optim.AdamW(
         learner.groups(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -232,7 +228,3 @@ def _take_steps(training: Training, config: CaptionerConfig, run: RunFolder) -> 
         if training.step % config.checkpoint_every == 0 or training.step == config.steps:
             run.save(config, **training.learner.state(), **training.state())
 
-
-def recipe_of(config: CaptionerConfig, store: PictureStore) -> dict[str, Any]:
-    """What a card tells of how the captioner was made."""
-    return {"training": asdict(config), "pictures": asdict(store.spec)}
