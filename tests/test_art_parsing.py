@@ -5,8 +5,19 @@ from itertools import product
 import numpy as np
 import pytest
 
-from kolors_course.art import LANGUAGES, LENGTHS, PLACES, POSITIONS, SIZES, TIMELESS, TIMES, Scene, caption
-from kolors_course.art import random_scene, subjects
+from kolors_course.art import (
+    LANGUAGES,
+    LENGTHS,
+    PLACES,
+    POSITIONS,
+    SIZES,
+    TIMELESS,
+    TIMES,
+    Scene,
+    caption,
+    random_scene,
+    subjects,
+)
 from kolors_course.art.captions import in_style
 from kolors_course.art.parsing import Told, facts_of, parse_caption
 from kolors_course.errors import CourseError

@@ -21,7 +21,12 @@ def score(scene, text, length="sentence", language="en"):
 @pytest.mark.parametrize("length", LENGTHS)
 def test_a_true_caption_is_all_right(scene, language, length):
     scores = score(scene, caption(scene, language, length), length, language)
-    assert (scores.perfect, scores.unreadable, scores.omission_rate, scores.hallucination_rate) == (1, 0, 0, 0)
+    assert (scores.perfect, scores.unreadable, scores.omission_rate, scores.hallucination_rate) == (
+        1,
+        0,
+        0,
+        0,
+    )
     assert scores.all_facts.right == {ONE: 6, TWO: 5, SPACE: 5}[scene]
 
 

@@ -87,7 +87,11 @@ def parse_caption(text: str, language: str, length: str) -> Told | None:
 
 def _inverse(table: Mapping[str, tuple[str, ...] | str]) -> dict[str, str]:
     """Every word of a table -> what it stands for."""
-    pairs = ((word, key) for key, words in table.items() for word in ((words,) if isinstance(words, str) else words))
+    pairs = (
+        (word, key)
+        for key, words in table.items()
+        for word in ((words,) if isinstance(words, str) else words)
+    )
     return {word: key for word, key in pairs if word}
 
 
@@ -109,7 +113,7 @@ def _tables(language: str) -> tuple[dict[str, tuple[str, str]], dict[str, str]]:
 
 @cache
 def _words(language: str, length: str) -> dict[str, dict[str, str]]:
-    """"place" and "time" -> word -> value, as captions of this length have them."""
+    """ "place" and "time" -> word -> value, as captions of this length have them."""
     if language == "en":
         label_places = {place: LABEL_PLACE_EN.get(place, place) for place in PLACE_EN}
         label_times = {time: time for time in TIME_EN if time != TIMELESS}

@@ -19,15 +19,15 @@ KEYS = ("subjects", "place", "caption")
 _TASKS = {
     "label": "only the words for what is in it, separated by commas, no sentence",
     "sentence": "one short sentence: who or what, how it looks, where, when",
-    "detailed": "two or three sentences: every subject and where in the picture it is, its colours, what it does, the "
-    "place, the time of day and the light",
+    "detailed": "two or three sentences: every subject and where in the picture it is, its colours, what it does, "
+    "the place, the time of day and the light",
 }
 _LANGUAGES = {"zh": "Simplified Chinese", "en": "English"}
 _CHINESE = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _LETTER = re.compile(r"[^\W\d_]")
 _REFUSAL = re.compile(
-    r"\s*(?:i(?:'|’)?m sorry|i am sorry|sorry,|i can(?:'|’)?t|i cannot|i(?:'|’)?m (?:not able|unable)|i am (?:not able|"
-    r"unable)|as an ai|unable to|很?抱歉|对不起|我?无法|我?不能|作为(?:一个)?(?:ai|人工智能))",
+    r"\s*(?:i(?:'|’)?m sorry|i am sorry|sorry,|i can(?:'|’)?t|i cannot|i(?:'|’)?m (?:not able|unable)|i am "
+    r"(?:not able|unable)|as an ai|unable to|很?抱歉|对不起|我?无法|我?不能|作为(?:一个)?(?:ai|人工智能))",
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"```[a-zA-Z]*\s*(.*?)(?:```|\Z)", re.DOTALL)
@@ -51,8 +51,8 @@ def question(language: str, length: str) -> str:
     return (
         "Describe this picture for training an image model. Tell only what can be seen; do not guess names, do not "
         "praise, do not name the style of the picture. Answer with one JSON object and nothing else: "
-        '{"subjects": ["..."], "place": "...", "caption": "..."} where "subjects" lists what stands in the foreground, '
-        f'"place" is the surroundings ("" if there are none), and "caption" is {_TASKS[length]}. Write all values in '
+        '{"subjects": ["..."], "place": "...", "caption": "..."} where "subjects" lists what stands in the '
+        f'foreground, "place" is the surroundings ("" if there are none), and "caption" is {_TASKS[length]}. Write all values in '
         f"{_LANGUAGES[language]}."
     )
 
@@ -101,7 +101,9 @@ def _check_caption(caption: str, language: str, count_tokens: Callable[[str], in
     if not letters or (share < 0.5 if language == "zh" else share > 0.1):
         raise BadAnswer(f'"caption" is not in {_LANGUAGES[language]}')
     if (tokens := count_tokens(caption)) > MOST_TOKENS:
-        raise BadAnswer(f'"caption" takes {tokens} tokens, and at most {MOST_TOKENS} are read; make it shorter')
+        raise BadAnswer(
+            f'"caption" takes {tokens} tokens, and at most {MOST_TOKENS} are read; make it shorter'
+        )
 
 
 def _says_something(value: Any) -> bool:

@@ -157,11 +157,9 @@ def _refuse(refused: dict[Path, str], total: int, place: Path) -> None:
 
 
 def write_metadata(target: Path, captions: dict[str, str]) -> None:
-    """Write file name -> caption as metadata.csv (UTF-8 with a mark, for Excel) or metadata.jsonl, whole or not at all."""
+    """Write file name -> caption as metadata.csv (UTF-8 with a mark, for Excel) or metadata.jsonl, whole."""
     if target.suffix == ".jsonl":
-        text = "".join(
-            json_text(dict(zip(COLUMNS, row, strict=True))) + "\n" for row in captions.items()
-        )
+        text = "".join(json_text(dict(zip(COLUMNS, row, strict=True))) + "\n" for row in captions.items())
         encoding = "utf-8"
     else:
         stream = io.StringIO(newline="")
@@ -181,9 +179,7 @@ def _fingerprint(file: Path) -> str:
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
-        raise CourseError(
-            f"cannot read {file}: {error.strerror or error}; mend its permissions"
-        ) from error
+        raise CourseError(f"cannot read {file}: {error.strerror or error}; mend its permissions") from error
 
 
 @dataclass(frozen=True)
@@ -194,13 +190,16 @@ class _Notes:
     asked: dict[str, str]
 
     def read(self) -> dict[str, str]:
-        """What is noted for the same job; of another job, or damaged, nothing. A line that was cut off is left out."""
+        """What is noted for the same job; of another job, or damaged, nothing. A line cut off is left out."""
         lines = [line for line in self._lines() if isinstance(line, dict)]
         if not lines or lines[0] != self.asked:
             self.remove()
             return {}
         return {
-            key: text for line in lines[1:] for key, text in line.items() if isinstance(text, str) and text.strip()
+            key: text
+            for line in lines[1:]
+            for key, text in line.items()
+            if isinstance(text, str) and text.strip()
         }
 
     def _lines(self) -> Iterator[object]:
@@ -222,7 +221,9 @@ class _Notes:
             with self.path.open("a", encoding="utf-8") as file:
                 rows = [self.asked] if new else []
                 rows += [{key: text} for key, text in captions.items()]
-                file.writelines("\n" * (not new and i == 0) + json_text(row) + "\n" for i, row in enumerate(rows))
+                file.writelines(
+                    "\n" * (not new and i == 0) + json_text(row) + "\n" for i, row in enumerate(rows)
+                )
         except OSError as error:
             raise CourseError(
                 f"cannot write {self.path}: {error.strerror or error}; make room, then run the same command again"

@@ -1,8 +1,8 @@
 """What every captioner can do, the small one of the course and a large vision-language model alike.
 
-    captioner = load_captioner()                       # the course's own, in data/captioner
-    captioner = load_vlm("models/Qwen2.5-VL-3B")       # a local folder, best on a GPU
-    captioner.caption(pictures, "zh", "detailed")      # -> one caption for each picture, or why there is none
+captioner = load_captioner()                       # the course's own, in data/captioner
+captioner = load_vlm("models/Qwen2.5-VL-3B")       # a local folder, best on a GPU
+captioner.caption(pictures, "zh", "detailed")      # -> one caption for each picture, or why there is none
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """How right captions are, fact by fact: told rightly, told wrongly (a hallucination), or not told (an omission).
 
-CHAIR (arXiv 1809.02156) counts objects that a caption names and a picture does not show; here every fact is known, so
-every fact is counted. BLEU and its kin would count words, and "a small rabbit" is as many words from "a big rabbit" as
-from "a little rabbit".
+CHAIR (arXiv 1809.02156) counts objects that a caption names and a picture does not show; here every fact is known,
+so every fact is counted. BLEU and its kin would count words, and "a small rabbit" is as many words from "a big rabbit"
+as from "a little rabbit".
 """
 
 from collections import Counter
@@ -127,8 +127,8 @@ def score_captions(
 def judge_caption(truth: Told, told: Told | None) -> list[tuple[str, str]]:
     """(kind, "right", "wrong" or "omitted") of each fact of a picture.
 
-    Each subject is a fact; of a pair the left one must be told first. Size and side are facts of single subjects, time
-    is one everywhere but in space. A subject too many makes the count wrong.
+    Each subject is a fact; of a pair the left one must be told first. Size and side are facts of single subjects,
+    time is one everywhere but in space. A subject too many makes the count wrong.
     """
     kinds = ["subject"] * len(truth.subjects) + ["place", "count"]
     kinds += ["time"] if truth.place != "space" else []

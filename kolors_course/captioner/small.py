@@ -27,6 +27,7 @@ from kolors_course.untrusted import parse_json, read_as
 CONFIG, WEIGHTS = "config.json", "captioner.safetensors"
 MOST_CONFIG = 100_000  # bytes
 
+
 @dataclass(frozen=True)
 class _Config:
     """What config.json says: the network's shape, and of which tokenizer its words are."""
@@ -46,9 +47,7 @@ class SmallCaptioner:
     batch_size: int = 32
 
     @torch.no_grad()
-    def caption(
-        self, pictures: Sequence[Image.Image], language: str, length: str = "sentence"
-    ) -> list[str]:
+    def caption(self, pictures: Sequence[Image.Image], language: str, length: str = "sentence") -> list[str]:
         """A caption of each picture; it always finds one. Pictures are scaled to cover 128 x 128 and cropped.
 
         Raises:

@@ -67,7 +67,11 @@ class VlmCaptioner:
             except BadAnswer as error:
                 fault = str(error)
             # Only the last answer is sent back: a model that sees three of its mistakes makes a fourth.
-            said = [*asked, _says("assistant", brief(answer, 2000)), _says("user", complaint(fault, language))]
+            said = [
+                *asked,
+                _says("assistant", brief(answer, 2000)),
+                _says("user", complaint(fault, language)),
+            ]
         return NoCaption(f"{self.tries} answers could not be used; of the last, {fault}")
 
 
@@ -102,7 +106,7 @@ def load_vlm(
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise CourseError(
-            f"{folder} holds no config.json; give the folder of a vision-language model, such as Qwen2.5-VL-3B-Instruct"
+            f"{folder} holds no config.json; give the folder of a vision-language model, such as Qwen2.5-VL"
         )
     place = pick_device() if device is None else torch.device(device)
     dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
@@ -112,7 +116,9 @@ def load_vlm(
             folder, dtype=dtype, local_files_only=True, trust_remote_code=False
         )
     except LOAD_ERRORS as error:
-        raise CourseError(f"cannot load {folder} as a vision-language model: {brief(str(error), 200)}") from error
+        raise CourseError(
+            f"cannot load {folder} as a vision-language model: {brief(str(error), 200)}"
+        ) from error
     return VlmCaptioner(partial(answer_with, model.to(place).eval(), processor), folder.name, tries)
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from kolors_course.captioner import CaptionJob, Captioner, caption_folder, load_captioner, load_vlm
+from kolors_course.captioner import Captioner, CaptionJob, caption_folder, load_captioner, load_vlm
 from kolors_course.captioner.folder import check_job
 from kolors_course.captioner.vlm import TRIES
 from kolors_course.cli import options

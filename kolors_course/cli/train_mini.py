@@ -165,9 +165,7 @@ def _train_captioner(recipe: MiniRecipe, folder: Path, start: KolorsModel) -> No
     shape = CaptionerShape()
     words = caption_words(data_dir() / "kolors-mini" / "tokenizer")
     store = PictureStore(recipe.captioned, folder / "captioner-pictures")
-    network = train_captioner(
-        recipe.captioner, shape, store, start.vae, words, folder / "captioner-run"
-    )
+    network = train_captioner(recipe.captioner, shape, store, start.vae, words, folder / "captioner-run")
     probe = load_probe(data_dir() / "probes" / "probe.safetensors")
     card = measure_captioner(SmallCaptioner(network, words), recipe.captioned, start, probe)
     save_captioner(network, shape, words, folder / "captioner", {"recipe": asdict(recipe.captioner), **card})

@@ -5,7 +5,7 @@ that are thrown away afterwards: captions alone teach looking slowly, because th
 from the scenes; nothing comes from the probe, which judges.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ def reconstructed(store: PictureStore, vae: AutoencoderKL, count: int, chunk: in
 
 
 def choose_rows(config: CaptionerConfig, step: int) -> tuple[Tensor, Tensor]:
-    """Which pictures a step sees (B,), and which of them as the VAE returns them (B,); a function of seed and step."""
+    """Which pictures a step sees (B,), and which as the VAE returns them (B,); a function of seed and step."""
     generator = generator_for(config.seed, STEP, step)
     rows = torch.randint(config.pictures, (config.batch_size,), generator=generator)
     if not config.through_vae:
@@ -151,13 +151,11 @@ def choose_rows(config: CaptionerConfig, step: int) -> tuple[Tensor, Tensor]:
 def tell(
     scenes: list[Scene], words: CaptionWords, config: CaptionerConfig, step: int
 ) -> tuple[Tensor, Tensor]:
-    """A caption of each scene, in either language: lengths take turns by steps, so that a batch has little padding."""
+    """A caption of each scene, in either language; lengths take turns by steps, so that there is little padding."""
     length = LENGTHS[step % len(LENGTHS)]
     rng = np.random.default_rng((config.seed, step))
     languages = [LANGUAGES[(i + step) % len(LANGUAGES)] for i in range(len(scenes))]
-    texts = [
-        caption(scene, language, length, rng) for scene, language in zip(scenes, languages, strict=True)
-    ]
+    texts = [caption(scene, language, length, rng) for scene, language in zip(scenes, languages, strict=True)]
     return words.encode(texts, [(language, length) for language in languages])
 
 
@@ -227,4 +225,3 @@ def _take_steps(training: Training, config: CaptionerConfig, run: RunFolder) -> 
             progress.set_postfix({name: f"{float(loss):.3f}" for name, loss in losses.items()})
         if training.step % config.checkpoint_every == 0 or training.step == config.steps:
             run.save(config, **training.learner.state(), **training.state())
-

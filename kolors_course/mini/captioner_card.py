@@ -1,4 +1,4 @@
-"""How good a captioner is, by facts: on fresh scenes, on compositions that training never showed, on generated pictures."""
+"""How good a captioner is, by facts: on fresh scenes, on compositions never shown, on generated pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,21 +54,17 @@ def generated_pictures(model: KolorsModel, probe: Probe, scenes: int) -> tuple[J
     """
     prompts = held_out_prompts(scenes)
     drawn = evaluate(model, probe, prompts)
-    agreed = [
-        i for i, p in enumerate(prompts) if all(agreement(p.scene, drawn.verdicts[i]).values())
-    ]
+    agreed = [i for i, p in enumerate(prompts) if all(agreement(p.scene, drawn.verdicts[i]).values())]
     every = Judged([p.scene for p in prompts], drawn.pictures)
     return every, Judged([prompts[i].scene for i in agreed], [drawn.pictures[i] for i in agreed])
 
 
 def score_tasks(captioner: Captioner, judged: Judged) -> dict[str, CaptionScores]:
-    """"zh detailed" and the others -> scores, each task on all pictures; "all" takes a task for each in turn.
+    """ "zh detailed" and the others -> scores, each task on all pictures; "all" takes a task for each in turn.
 
     Facts of one picture in several tasks are no independent evidence: intervals are those of one task, or of "all".
     """
-    written = {
-        task: [str(answer) for answer in captioner.caption(judged.pictures, *task)] for task in TASKS
-    }
+    written = {task: [str(answer) for answer in captioner.caption(judged.pictures, *task)] for task in TASKS}
     scores = {
         " ".join(task): score_captions(judged.scenes, texts, [task] * len(texts))
         for task, texts in written.items()

@@ -42,6 +42,7 @@ JUDGED = PictureSpec(seed=100, styled_share=0.6, lora_subjects="all")
 CAPTIONED = PictureSpec(
     seed=300, styled_share=0.5, styles=(*BASE_MODEL_STYLES, *STYLES[1:]), lora_subjects="all"
 )
+CAPTIONER = CaptionerConfig()
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class MiniRecipe:
     base: BaseConfig
     pictures: PictureSpec = PICTURES
     judged: PictureSpec = JUDGED
-    captioner: CaptionerConfig = CaptionerConfig()
+    captioner: CaptionerConfig = CAPTIONER
     captioned: PictureSpec = CAPTIONED
 
 

@@ -22,7 +22,9 @@ from kolors_course.ranges import whole
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="the pictures, in it or in train/ in it")
-    parser.add_argument("--language", choices=CAPTION_LANGUAGES, required=True, help="zh is Chinese, en English")
+    parser.add_argument(
+        "--language", choices=CAPTION_LANGUAGES, required=True, help="zh is Chinese, en English"
+    )
     parser.add_argument(
         "--length",
         choices=CAPTION_LENGTHS,
@@ -30,9 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="words, a sentence, or the layout too (default %(default)s)",
     )
     parser.add_argument(
-        "--format", choices=METADATA_FORMATS, default="csv", help="metadata.csv or .jsonl (default %(default)s)"
+        "--format",
+        choices=METADATA_FORMATS,
+        default="csv",
+        help="metadata.csv or .jsonl (default %(default)s)",
     )
-    parser.add_argument("--style", default="", metavar="WORDS", help="put behind every caption, such as 剪纸风格")
+    parser.add_argument(
+        "--style", default="", metavar="WORDS", help="put behind every caption, such as 剪纸风格"
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace captions that are there by new ones"
     )
