@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 
 import torch
 from PIL import Image
-from torch import nn
 
 from kolors_course.captioner.answers import BadAnswer, complaint, question, read_answer
 from kolors_course.captioner.interface import NoCaption
@@ -156,7 +155,7 @@ def qwen_processor(folder: Path) -> Any:
 
 
 @torch.no_grad()
-def answer_with(model: nn.Module, processor: Any, picture: Image.Image, messages: list[Message]) -> str:
+def answer_with(model: Any, processor: Any, picture: Image.Image, messages: list[Message]) -> str:
     """What a model of transformers says next, always its likeliest words."""
     picture = picture.convert("RGB")
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
