@@ -12,14 +12,14 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from chromium import find_chromium, open_chromium
 from comfyui_hand import Hand
 from comfyui_page import RUN_BUTTON, open_comfyui
-from comfyui_walk import HEIGHT, WIDTH, camp_by_hand, walk
+from comfyui_walk import HEIGHT, WIDTH, Stop, camp_by_hand, open_file, walk
 from numbered_marks import draw_marks
 from PIL import Image
 from playwright.sync_api import Browser, Page
@@ -36,7 +36,7 @@ BY_HAND = FIGURES / "by-hand"
 WORKFLOWS = NODES / "example_workflows"
 LANGUAGES = ("en", "zh")
 DRAWING = 300_000  # milliseconds
-COLOURS = 96  # the page is grey with a few bright lines; the picture it has drawn stays recognisable
+COLOURS = 256
 
 
 def shipped(name: str) -> dict:
@@ -82,22 +82,31 @@ def show_missing_nodes(page: Page) -> None:
 def shoot_walk(browser: Browser, client: ComfyClient, language: str) -> None:
     """The camp's task by hand: a picture for each stop."""
     client.post("/free", {"free_memory": True})
-    with tempfile.TemporaryDirectory() as folder:
+    with open_comfyui(browser, client, language, WIDTH, HEIGHT, first_visit=True) as page:
+        shoot(page, walk(Hand(page)), language)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_comfyui(browser, client, language, WIDTH, HEIGHT) as page,
+    ):
         camp = Path(folder) / "camp.json"
         camp.write_text(json.dumps(camp_by_hand(client.schemas())), encoding="utf-8")
-        with open_comfyui(browser, client, language, WIDTH, HEIGHT, first_visit=True) as page:
-            for stop in walk(Hand(page), camp):
-                left, top, right, bottom = map(round, stop.box)
-                picture = Image.open(io.BytesIO(page.screenshot())).crop((left, top, right, bottom))
-                spots = [(x - left, y - top) for x, y in stop.spots]
-                save(draw_marks(picture, spots), BY_HAND / f"{stop.name}-{language}.png")
+        shoot(page, open_file(Hand(page), camp), language)
+
+
+def shoot(page: Page, stops: Iterable[Stop], language: str) -> None:
+    for stop in stops:
+        left, top, right, bottom = map(round, stop.box)
+        picture = Image.open(io.BytesIO(page.screenshot())).crop((left, top, right, bottom))
+        spots = [(x - left, y - top) for x, y in stop.spots]
+        save(draw_marks(picture, spots), BY_HAND / f"{stop.name}-{language}.png")
 
 
 SHOTS = {"run": show_run, "refusal": show_refusal, "missing-nodes": show_missing_nodes}
 
 
 def save(picture: Image.Image, path: Path) -> None:
-    few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    # an octree keeps the few bright spots of a grey page, which the median cut would lose
+    few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     with atomic_path(path) as temporary:
         few.save(temporary, optimize=True)
     print(f"{path.relative_to(REPOSITORY)}: {path.stat().st_size / 1e3:.0f} kB")

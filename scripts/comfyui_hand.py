@@ -9,7 +9,7 @@ Spot = tuple[float, float]  # pixels of the page, from its upper left corner
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 # Where a part of a node is: of the last one of its type, for a graph may have several.
-WHERE = """([kind, part, name]) => {
+WHERE = """([kind, part, name, across]) => {
     const node = app.graph.nodes.findLast(node => node.type == kind)
     const [left, top, width, height] = [...node.pos, ...node.size]
     const of = entries => {
@@ -21,8 +21,8 @@ WHERE = """([kind, part, name]) => {
         title: () => [[left + 90, top - 15]],
         input: () => [node.getInputPos(of(node.inputs))],
         output: () => [node.getOutputPos(of(node.outputs))],
-        field: () => [[left + 0.7 * width, top + node.widgets[of(node.widgets)].y + 10]],
-        picture: () => [[left + width / 2, top + height - 140]],
+        field: () => [[left + across * width, top + node.widgets[of(node.widgets)].y + 10]],
+        picture: () => [[left + across * width, top + height - 140]],
         all: () => [[left, top - 30], [left + width, top + height]],
     }
     const {scale, offset} = app.canvas.ds
@@ -45,20 +45,24 @@ class Hand:
 
     page: Page
 
-    def at(self, selector: str) -> Spot:
-        """The middle of an element of the page."""
+    def at(self, selector: str, across: float = 0.5) -> Spot:
+        """A spot on an element of the page: at half its height, and as far `across` from its left."""
         box = self.page.locator(selector).first.bounding_box()
         assert box is not None, f"{selector} is not to be seen"
-        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        return box["x"] + across * box["width"], box["y"] + box["height"] / 2
 
-    def on(self, kind: str, part: str, name: str = "") -> Spot:
-        """A part of a node of type `kind`: its title, picture, or the input, output or field called `name`."""
-        x, y = self.page.evaluate(WHERE, [kind, part, name])[0]
+    def on(self, kind: str, part: str, name: str = "", across: float = 0.5) -> Spot:
+        """A part of a node of type `kind`: its title, its picture, or the input, output or field called `name`.
+
+        Args:
+            across: how far across the node, for its picture and fields.
+        """
+        x, y = self.page.evaluate(WHERE, [kind, part, name, across])[0]
         return x, y
 
     def around(self, *kinds: str, margin: float = 16) -> Box:
         """A box around all nodes of these types."""
-        corners = [self.page.evaluate(WHERE, [kind, "all", ""]) for kind in kinds]
+        corners = [self.page.evaluate(WHERE, [kind, "all", "", 0]) for kind in kinds]
         left, top = (min(first[axis] for first, _ in corners) for axis in (0, 1))
         right, bottom = (max(last[axis] for _, last in corners) for axis in (0, 1))
         return left - margin, top - margin, right + margin, bottom + margin

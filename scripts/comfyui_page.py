@@ -15,6 +15,7 @@ FILE_INPUT = "#comfy-file-input"
 PATIENCE = 60_000  # milliseconds that anything on the page may take
 SETTINGS = {
     "Comfy.Minimap.Visible": False,
+    "Comfy.Graph.CanvasInfo": False,
     "LiteGraph.Canvas.MinFontSizeForLOD": 0,  # small text is drawn, too
 }
 # The page greets newcomers with dialogs that would lie over everything.

@@ -1,5 +1,6 @@
 """Numbers drawn over a picture, each beside the spot that it is about."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,19 +21,34 @@ def draw_marks(picture: Image.Image, spots: Sequence["Spot"]) -> Image.Image:
     marks = Image.new("RGBA", (picture.width * FINER, picture.height * FINER))
     pen = ImageDraw.Draw(marks)
     font = ImageFont.truetype(data_dir() / "fonts" / "NotoSansSC-subset.ttf", 18 * FINER)
-    for number, (x, y) in enumerate(spots, start=1):
-        # to the upper left, or to where there is room
-        left = x + (AWAY if x < AWAY + RADIUS else -AWAY)
-        top = y + (AWAY if y < AWAY + RADIUS else -AWAY)
-        scaled = [FINER * value for value in (x, y, left, top)]
-        pen.line(scaled, fill=PINK, width=WEIGHT * FINER)
-        _disc(pen, (x, y), RING, outline=PINK)
-        _disc(pen, (left, top), RADIUS, fill=PINK, outline=WHITE)
-        pen.text(scaled[2:], str(number), font=font, fill=WHITE, anchor="mm", stroke_width=2, stroke_fill=WHITE)
+    discs: list[Spot] = []
+    for number, spot in enumerate(spots, start=1):
+        disc = _beside(spot, discs, picture.size)
+        discs.append(disc)
+        pen.line([FINER * value for value in (*spot, *disc)], fill=PINK, width=WEIGHT * FINER)
+        _circle(pen, spot, RING, outline=PINK)
+        _circle(pen, disc, RADIUS, fill=PINK, outline=WHITE)
+        middle = (FINER * disc[0], FINER * disc[1])
+        pen.text(middle, str(number), font=font, fill=WHITE, anchor="mm", stroke_width=2, stroke_fill=WHITE)
     marks = marks.resize(picture.size, Image.Resampling.LANCZOS)
     return Image.alpha_composite(picture.convert("RGBA"), marks).convert("RGB")
 
 
-def _disc(pen: ImageDraw.ImageDraw, centre: "Spot", radius: float, **colours: tuple[int, int, int]) -> None:
+def _beside(spot: "Spot", discs: Sequence["Spot"], size: tuple[int, int]) -> "Spot":
+    """Where the disc of a spot goes: to its upper left, or else where it is in the picture and on no other disc."""
+    ways = ((-AWAY, -AWAY), (-AWAY, AWAY), (AWAY, -AWAY), (AWAY, AWAY))
+    places = [(spot[0] + right, spot[1] + down) for right, down in ways]
+    return next(
+        (
+            place
+            for place in places
+            if all(RADIUS <= value <= side - RADIUS for value, side in zip(place, size, strict=True))
+            and all(math.dist(place, disc) > 2 * RADIUS for disc in discs)
+        ),
+        places[0],
+    )
+
+
+def _circle(pen: ImageDraw.ImageDraw, centre: "Spot", radius: float, **colours: tuple[int, int, int]) -> None:
     edges = [FINER * (value + side * radius) for side in (-1, 1) for value in centre]
     pen.ellipse(edges, width=(WEIGHT - 1) * FINER, **colours)
