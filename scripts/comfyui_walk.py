@@ -190,7 +190,7 @@ def open_file(hand: Hand, file: Path) -> Iterator[Stop]:
     write_prompt(hand)
     hand.click(FREE)
     run(hand, PREVIEWER)
-    yield Stop("camp", (0, 40, WIDTH, 520), (hand.at(RUN_BUTTON, 0.9), hand.on(PREVIEWER, "picture")))
+    yield Stop("camp", (0, 40, WIDTH, 560), (hand.at(RUN_BUTTON, 0.9), hand.on(PREVIEWER, "picture")))
 
 
 def camp_by_hand(schemas: dict[str, NodeSchema]) -> ApiGraph:
