@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 from playwright.sync_api import Page
 
@@ -72,7 +73,7 @@ class Hand:
         self.page.evaluate(LOOK, [kind, *spot, scale])
         self.rest()
 
-    def click(self, spot: Spot, button: str = "left") -> None:
+    def click(self, spot: Spot, button: Literal["left", "right"] = "left") -> None:
         self.page.mouse.click(*spot, button=button)
         self.rest()
 
