@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import torch
 from PIL import Image
 
-from kolors_course.captioner.answers import BadAnswer, objection, question, read_answer
+from kolors_course.captioner.answers import BadAnswer, ask_again, question, read_answer
 from kolors_course.captioner.interface import NoCaption
 from kolors_course.captioner.tasks import caption_words
 from kolors_course.errors import CourseError, brief
@@ -69,7 +69,7 @@ class VlmCaptioner:
             said = [
                 *asked,
                 _says("assistant", brief(answer, 2000)),
-                _says("user", objection(fault, language)),
+                _says("user", ask_again(fault, language)),
             ]
         return NoCaption(f"{self.tries} answers could not be used; of the last, {fault}")
 
