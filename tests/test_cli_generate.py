@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from command_line import command, refused, tree
-from PIL import Image
+from PIL import Image, ImageChops
 from tiny import build_tiny
 
 from kolors_course.cli import main
@@ -34,6 +34,7 @@ def test_generate_writes_a_picture_that_says_how_it_was_made(capsys, tmp_path, l
         "spacing": "trailing",  # the model's own
         "denoise": "1.0",
         "image": "",
+        "mask": "",
         "lora": lora,
     }
     out, err = capsys.readouterr()
@@ -70,6 +71,22 @@ def test_generate_from_a_picture_keeps_some_of_it_and_says_which(tmp_path):
     assert Image.open(first).tobytes() != Image.open(last).tobytes()
 
 
+def test_generate_draws_what_is_white_in_a_mask_and_says_which(tmp_path):
+    first, mask, last = (tmp_path / name for name in ("first.png", "mask.png", "last.png"))
+    assert main(generate(first, "--seed", 3)) == 0
+    white = Image.new("L", (32, 32))
+    white.paste(255, (8, 8, 24, 24))
+    white.save(mask)
+    assert main(generate(last, "--seed", 4, "--image", first, "--mask", mask)) == 0
+    before, after = Image.open(first), Image.open(last)
+    assert after.text["mask"] == "mask.png"
+    box = ImageChops.difference(before.convert("RGB"), after.convert("RGB")).getbbox()
+    assert box is not None
+    left, top, right, bottom = box
+    assert 8 <= min(left, top)
+    assert max(right, bottom) <= 24
+
+
 BAD_FLAGS = {
     "--size 33x32": "33x32",
     "--size 32": "--size: must be width x height in pixels, each a whole number from 1 to 65,536",
@@ -96,6 +113,8 @@ BAD_FLAGS = {
     "--denoise 0.5": "needs a picture",
     "--denoise 0.1": "denoise",
     "--image none.png": "none.png does not exist",
+    "--mask none.png": "--mask needs the --image that it is painted on",
+    "--image data/fonts --mask data/fonts": "is a folder",
     "--lora none.safetensors": "no LoRA file none.safetensors",
     "--lora ink:strong": "strong",
     "--device abacus": "abacus",

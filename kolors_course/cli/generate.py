@@ -74,7 +74,8 @@ def _facts(
         read = {"template": arguments.template, "prompt": "\n".join(prompts)}
     for key, value in {**read, **asked, **said}.items():
         facts.add_itxt(key, str(value))
-    facts.add_itxt("image", printable(arguments.image.name) if arguments.image else "")
+    for key, file in (("image", arguments.image), ("mask", arguments.mask)):
+        facts.add_itxt(key, printable(file.name) if file else "")
     facts.add_itxt("lora", printable(" ".join(arguments.lora)))
     return facts
 
@@ -83,7 +84,9 @@ def run(arguments: argparse.Namespace) -> int:
     prompts = _prompts(arguments)
     check_prompts(prompts)
     sampling = options.sampling_of(arguments)
-    picture = open_picture(arguments.image) if arguments.image else None
+    if arguments.mask and not arguments.image:
+        raise CourseError("--mask needs the --image that it is painted on")
+    picture, mask = (open_picture(file) if file else None for file in (arguments.image, arguments.mask))
     model = options.model_of(arguments)
     count, factor = len(prompts), arguments.scale
     _check(arguments, model, sampling, count)
@@ -92,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.template is not None:
         print("\n".join(f"seed {seed}: {prompt}" for seed, prompt in zip(seeds, prompts, strict=True)))
     progress = options.picture_progress(count, "drawing")
-    pictures = generate(model, prompts, seeds, sampling, progress, picture=picture)
+    pictures = generate(model, prompts, seeds, sampling, progress, picture=picture, mask=mask)
     sheet = make_image_grid(pictures, 1, count)
     if factor > 1:
         sheet = sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.LANCZOS)

@@ -18,8 +18,10 @@ from kolors_course.diffusion import (
     convert_prediction,
     get_sampler,
     guided,
+    keep_known,
 )
 from kolors_course.errors import CourseError
+from kolors_course.kolors.inpainting import Hole, check_channels, cut_hole
 from kolors_course.kolors.latents import decode_latents, encode_pictures
 from kolors_course.kolors.memory import check_memory
 from kolors_course.kolors.model import KolorsModel
@@ -56,7 +58,7 @@ def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:
 def unit_noise(model: KolorsModel, generators: Sequence[torch.Generator], height: int, width: int) -> Tensor:
     """Standard normal latents (B, C, h, w), each row from its own generator, so batches do not change pictures."""
     factor = model.vae_scale_factor
-    shape = (1, model.unet.config.in_channels, height // factor, width // factor)
+    shape = (1, model.latent_channels, height // factor, width // factor)
     rows = [torch.randn(shape, generator=generator) for generator in generators]
     return torch.cat(rows).to(model.device, model.unet.dtype)
 
@@ -77,6 +79,7 @@ def prompt_denoiser(
     sampling: Sampling,
     latent_size: tuple[int, int],
     prediction_type: str = "epsilon",
+    hole: Hole | None = None,
 ) -> Denoise:
     """The guided `denoise` of a sampler for a batch of prompts; any sampler of `kolors_course.diffusion` takes it.
 
@@ -87,10 +90,12 @@ def prompt_denoiser(
         latent_size: (h, w) of the latents.
         prediction_type: how the predicted noise is put before it is guided, one of `PREDICTION_TYPES`. Guidance is
             the same in every way of putting it; its rescale is not. The sampler must be told the same.
+        hole: what of a picture is drawn; the rest is kept.
 
     Raises:
-        CourseError: guidance without a negative prompt.
+        CourseError: guidance without a negative prompt, or a U-Net made for inpainting without a hole.
     """
+    check_channels(model, hole is not None)
     if sampling.guidance_scale <= 1:
         negative = None
     elif negative is None:
@@ -104,11 +109,15 @@ def prompt_denoiser(
             sampling,
             latent_size,
             prediction_type,
+            hole,
         )
         for share in shares
     ]
     starts = first_timesteps(shares, sampling, model.schedule) if len(shares) > 1 else [math.inf]
-    return switched(stages, starts)
+    denoise = switched(stages, starts)
+    if hole is None or hole.channels is not None:
+        return denoise
+    return keep_known(denoise, hole.known, hole.cells, model.schedule, prediction_type)
 
 
 def _stage_denoiser(
@@ -118,6 +127,7 @@ def _stage_denoiser(
     sampling: Sampling,
     latent_size: tuple[int, int],
     prediction_type: str,
+    hole: Hole | None,
 ) -> Denoise:
     """`prompt_denoiser` of prompts that do not change; guided if there is a negative one."""
     height, width = (side * model.vae_scale_factor for side in latent_size)
@@ -125,6 +135,9 @@ def _stage_denoiser(
     both = join([prompts] if negative is None else [prompts, negative])
     cond = conditioning_of(both.rows(slice(0, len(prompts))), ids)
     uncond = conditioning_of(both.rows(slice(len(prompts), None)), ids) if negative is not None else None
+    if hole is not None and hole.channels is not None:
+        for conditioning in filter(None, (cond, uncond)):
+            conditioning["hole"] = hole.channels.expand(len(prompts), -1, -1, -1)
 
     memories: dict[int, dict[Any, Any]] = defaultdict(dict)
 
@@ -154,6 +167,7 @@ def sample_latents(
     sampling: Sampling,
     *,
     original: Tensor | None = None,
+    hole: Hole | None = None,
     generator: Generator | None = None,
 ) -> Iterator[SamplerState]:
     """Walk one batch from noise to clean latents, yielding every state; see `prompt_denoiser`.
@@ -161,10 +175,11 @@ def sample_latents(
     Args:
         latents: the noise.
         original: latents of the pictures to start from; needed if `sampling.denoise` is below 1.
+        hole: what of a picture is drawn; the rest is kept.
         generator: what stochastic samplers draw from on the way.
     """
     height, width = latents.shape[2:]
-    denoise = prompt_denoiser(model, prompts, negative, sampling, (height, width))
+    denoise = prompt_denoiser(model, prompts, negative, sampling, (height, width), hole=hole)
     sampler = get_sampler(sampling.sampler, spacing=sampling.spacing, generator=generator)
     return sampler(
         denoise, latents, model.schedule, sampling.steps, original=original, first_step=sampling.first_step
@@ -180,6 +195,7 @@ def draw_latents(
     sampling: Sampling,
     original: Tensor | None = None,
     watch: Callable[[SamplerState], None] | None = None,
+    hole: Hole | None = None,
 ) -> Tensor:
     """Clean latents (B, C, h, w) of one batch, each row from its own prompt and seed.
 
@@ -187,11 +203,14 @@ def draw_latents(
         negative: one row for all, or B.
         original: latents of pictures to start from, (B, C, h, w) or one row for all; the size is then theirs.
         watch: called with every state; what it raises stops the drawing.
+        hole: what of a picture is drawn; the rest is kept, and drawing starts from the hole's own picture.
 
     Raises:
         CourseError: see `generate`.
     """
     width, height = check_size(model, sampling)
+    if hole is not None:
+        original = hole.start(sampling.denoise)
     if original is not None:
         height, width = (side * model.vae_scale_factor for side in original.shape[2:])
         original = original.to(model.device, model.unet.dtype).expand(len(seeds), -1, -1, -1)
@@ -204,7 +223,7 @@ def draw_latents(
     if len(negative) == 1:
         negative = negative.rows([0] * len(prompts))
     for state in sample_latents(
-        model, prompts, negative, noise, sampling, original=original, generator=generators
+        model, prompts, negative, noise, sampling, original=original, hole=hole, generator=generators
     ):
         if watch:
             watch(state)
@@ -247,6 +266,7 @@ def generate(
     *,
     negatives: Sequence[str] | None = None,
     picture: Image.Image | None = None,
+    mask: Image.Image | None = None,
     watch: Callable[[SamplerState], None] | None = None,
 ) -> list[Image.Image]:
     """One picture for each prompt and seed.
@@ -259,12 +279,14 @@ def generate(
         progress: called with the number of pictures finished so far.
         picture: what every picture starts from, as far as `sampling.denoise` leaves it; scaled to cover the size
             and cropped in the middle.
+        mask: of the shape of `picture`: only what is white in it is drawn, all else stays to the pixel; grey mixes.
         watch: called with every state of every batch; what it raises stops the drawing.
 
     Raises:
         CourseError: numbers of prompts, seeds or negatives that differ, wrong switches or weights in a prompt, sizes
             that do not fit, unknown sampler, bad number of steps, seed out of range, a denoise below 1 without a
-            picture, more than memory holds.
+            picture, a mask without a picture or without white, a U-Net made for inpainting without a mask, more than
+            memory holds.
     """
     sampling = sampling or model.sampling
     if len(prompts) != len(seeds):
@@ -275,7 +297,10 @@ def generate(
     check_seeds(seeds)
     check_prompts([*prompts, *negatives])
     size = check_drawing(model, sampling, len(prompts))
-    original = encode_pictures(model, [cover_picture(picture, *size)]) if picture else None
+    if mask and not picture:
+        raise CourseError("a mask needs the picture that it is painted on; give both")
+    hole = cut_hole(model, picture, mask, size) if picture and mask else None
+    original = encode_pictures(model, [cover_picture(picture, *size)]) if picture and not hole else None
     pictures: list[Image.Image] = []
     with torch.no_grad():
         # Each by itself: what the others keep away from does not change its numbers.
@@ -284,8 +309,9 @@ def generate(
             rows = slice(start, start + sampling.batch_size)
             encoded = encode_stages(model.tokenizer, model.text_encoder, prompts[rows])
             negative = join_stages([kept_away[text] for text in negatives[rows]])
-            latents = draw_latents(model, encoded, negative, seeds[rows], sampling, original, watch)
-            pictures += decode_latents(model, latents)
+            latents = draw_latents(model, encoded, negative, seeds[rows], sampling, original, watch, hole)
+            drawn = decode_latents(model, latents)
+            pictures += [hole.paste(each) for each in drawn] if hole else drawn
             if progress:
                 progress(len(pictures))
     return pictures

@@ -29,8 +29,11 @@ def unet_noise(
     """One call of the U-Net: predicted noise (B, C, h, w).
 
     Args:
+        conditioning: see `conditioning_of`; for a U-Net made for inpainting also "hole", see `Hole.channels`.
         text_memory: see `TextBiasAttnProcessor`; one for each conditioning that is used more than once.
     """
+    if "hole" in conditioning:
+        sample = torch.cat([sample, conditioning["hole"]], dim=1)
     return model.unet(
         sample,
         timestep,

@@ -3,6 +3,7 @@
 kolors-course generate --prompt 夜晚雪地上的一只兔子 -o rabbit.png
 kolors-course generate --prompt "a cat in the city at night" --lora data/loras/pixel.safetensors:0.8 -o cat.png
 kolors-course generate --prompt 夜晚雪地上的一只猫 --image rabbit.png --denoise 0.7 -o cat.png
+kolors-course generate --prompt "a cat on a snowy field at night" --image rabbit.png --mask hole.png -o cat.png
 
 In --prompt and --negative, (word:1.3) counts 1.3 times in the attention to the text, (word) 1.1 times, [word]
 1/1.1 times, (word:0) not at all; full-width （word：1.3） is the same. \\( \\) \\[ \\] are the signs themselves.
@@ -38,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--negative", default="", help="what to keep away from")
     parser.add_argument("--image", type=Path, metavar="FILE", help="picture to start from")
+    parser.add_argument(
+        "--mask",
+        type=Path,
+        metavar="FILE",
+        help="picture of the shape of --image: only what is white in it is drawn anew, grey mixes",
+    )
     parser.add_argument(
         "--denoise",
         type=number(SHARE),
