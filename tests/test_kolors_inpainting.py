@@ -29,6 +29,7 @@ from kolors_course.kolors import (
     generate,
     initial_latents,
 )
+from kolors_course.kolors.denoiser import Steering
 from kolors_course.kolors.inpainting import cut_hole
 from kolors_course.kolors.prompts import encode_prompts_padded
 from kolors_course.training.lora import train_lora
@@ -167,7 +168,7 @@ def test_the_nine_channels_are_those_of_stock_diffusers(tiny_model, columns, pic
     prompts, empty = (
         encode_prompts(model.tokenizer, model.text_encoder, [text]) for text in (PROMPTS[0], "")
     )
-    ours = draw_latents(model, prompts, empty, SEEDS[:1], TRAILING, hole=hole)
+    ours = draw_latents(model, prompts, empty, SEEDS[:1], TRAILING, steering=Steering(hole))
     torch.testing.assert_close(ours, latents, rtol=1e-3, atol=1e-3)
 
 
