@@ -201,13 +201,18 @@ def control_residuals(
     conditioning: Conditioning,
     text_memory: dict[Any, Any] | None = None,
 ) -> Residuals:
-    """What some controls, each with its pixels, add together at one call of the U-Net.
-
-    Args:
-        sample, timestep, conditioning, text_memory: as for `unet_noise`.
-    """
+    """What some controls, each with its pixels, add together; see `residuals_of`."""
     parts = (
-        _residuals(control, pixels, sample, timestep, conditioning, text_memory)
+        residuals_of(
+            control.net,
+            pixels.repeat(len(sample) // len(pixels), 1, 1, 1),
+            sample,
+            timestep,
+            conditioning,
+            text_memory,
+            scale=control.scale,
+            guess=control.guess,
+        )
         for control, pixels in controls
     )
     total = next(parts)
@@ -216,22 +221,31 @@ def control_residuals(
     return total
 
 
-def _residuals(
-    control: Control,
+def residuals_of(
+    net: ControlNetModel,
     pixels: Tensor,
     sample: Tensor,
     timestep: Tensor,
     conditioning: Conditioning,
-    text_memory: dict[Any, Any] | None,
+    text_memory: dict[Any, Any] | None = None,
+    *,
+    scale: float = 1.0,
+    guess: bool = False,
 ) -> Residuals:
-    net = control.net
+    """What a ControlNet adds at one call of the U-Net.
+
+    Args:
+        pixels: (B, 3, H, W) in 0 … 1.
+        sample, timestep, conditioning, text_memory: as for `unet_noise`.
+        scale, guess: see `Control`.
+    """
     down, mid = net(
         sample,
         timestep,
         encoder_hidden_states=net.encoder_hid_proj(conditioning["prompt_embeds"]),
-        controlnet_cond=pixels.repeat(len(sample) // len(pixels), 1, 1, 1),
-        conditioning_scale=control.scale,
-        guess_mode=control.guess,
+        controlnet_cond=pixels,
+        conditioning_scale=scale,
+        guess_mode=guess,
         added_cond_kwargs={
             "text_embeds": conditioning["pooled_prompt_embeds"],
             "time_ids": conditioning["add_time_ids"],
