@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 LOW, HIGH = 100, 200  # Kwai's sample script
 
@@ -16,3 +16,11 @@ def canny(picture: Image.Image, low: float = LOW, high: float = HIGH) -> Image.I
     """
     edges = cv2.Canny(np.asarray(picture.convert("RGB")), low, high)
     return Image.fromarray(edges).convert("RGB")
+
+
+def drawing(picture: Image.Image) -> Image.Image:
+    """A line drawing as hints are: white on black. One that is dark on light paper is turned over."""
+    grey = picture.convert("L")
+    if np.asarray(grey).mean() > 127:
+        grey = ImageOps.invert(grey)
+    return grey.convert("RGB")

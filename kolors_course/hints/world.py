@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
 from kolors_course.art import BASE_STYLE, Cutout, Scene, cutouts, lay_out, render
 from kolors_course.errors import CourseError
+from kolors_course.hints.boxes import draw_boxes
 from kolors_course.hints.edges import canny
 
 INSIDE = 0.5  # a pixel is a subject's if it covers so much of it
 SKYLESS_GROUND = {"space": 1.0}  # where the ground begins, in parts of the side, if not at the horizon
-RED = (255, 0, 0)
 FAR, NEAR = 40, 170  # grey of the ground at the horizon and at the lower edge; a subject is a little nearer
 LIFT = 60
 
@@ -55,12 +55,11 @@ def _pen(edges: Image.Image, shape: Image.Image, width: int, inside: bool) -> Im
 
 def scene_boxes(scene: Scene, px: int = 128, style: str = BASE_STYLE) -> Image.Image:
     """The boxes that the subjects fill, red on black. Which subject is which, the prompt says."""
-    picture = Image.new("RGB", (px, px))
-    draw = ImageDraw.Draw(picture)
+    boxes = []
     for cut in cutouts(scene, px, style):
         height, width = cut.alpha.shape
-        draw.rectangle((cut.left, cut.top, cut.left + width - 1, cut.top + height - 1), RED)
-    return picture
+        boxes.append((cut.left / px, cut.top / px, (cut.left + width) / px, (cut.top + height) / px))
+    return draw_boxes(boxes, px)
 
 
 def scene_depth(scene: Scene, px: int = 128, style: str = BASE_STYLE) -> Image.Image:
