@@ -5,17 +5,21 @@ from .diversity import vendi_score
 from .features import ProbeFeatures, picture_features, pixel_vectors
 from .fidelity import Match, shape_fidelity
 from .intervals import Interval, mean_interval, wilson
+from .kept import DrawnStore, draw_kept, picture_keys
 from .likeness import Fidelity, Likeness, measure_fidelity
 from .manifold import Manifold, expected_coverage, manifold_scores
-from .probes import Probe, Verdict, agreement, load_probe, look
+from .probes import Probe, Verdict, agreement, load_probe, look, subject_centres
 from .prompts import HeldOutPrompt, held_out_prompts
 from .score import Evaluation, Scores, evaluate, picture_sheet, score_table
+from .suite import Answer, SuitePrompt, SuiteScores, judge, suite_prompts, suite_scores, suite_table
 from .variety import spread, variety
 from .votes import McNemar, bradley_terry, clopper_pearson, mcnemar, sign_test
 
 __all__ = [
     "AestheticHead",
+    "Answer",
     "Copies",
+    "DrawnStore",
     "Evaluation",
     "Fidelity",
     "HeldOutPrompt",
@@ -28,18 +32,22 @@ __all__ = [
     "Probe",
     "ProbeFeatures",
     "Scores",
+    "SuitePrompt",
+    "SuiteScores",
     "Verdict",
     "agreement",
     "bradley_terry",
     "clip_embeddings",
     "clip_mmd",
     "clopper_pearson",
+    "draw_kept",
     "evaluate",
     "expected_coverage",
     "find_copies",
     "frechet_distance",
     "frechet_infinity",
     "held_out_prompts",
+    "judge",
     "kernel_distance",
     "kernel_interval",
     "load_aesthetic",
@@ -52,12 +60,17 @@ __all__ = [
     "multiply_out",
     "nearest_points",
     "picture_features",
+    "picture_keys",
     "picture_sheet",
     "pixel_vectors",
     "score_table",
     "shape_fidelity",
     "sign_test",
     "spread",
+    "subject_centres",
+    "suite_prompts",
+    "suite_scores",
+    "suite_table",
     "variety",
     "vendi_score",
     "wilson",

@@ -1,0 +1,5 @@
+import argparse
+
+
+def run_report(arguments: argparse.Namespace) -> int:
+    raise NotImplementedError
