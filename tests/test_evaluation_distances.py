@@ -19,6 +19,7 @@ from kolors_course.evaluation import (
     pixel_vectors,
     spread,
 )
+from kolors_course.evaluation.features import SCALE
 from kolors_course.evaluation.probes import pixels_of
 from kolors_course.platform.paths import data_dir
 
@@ -150,7 +151,7 @@ def test_features_are_those_that_the_heads_see():
     found = picture_features(probe, pictures, batch_size=2)
     assert found.shape == (3, ProbeFeatures(probe).num_features)
     torch.testing.assert_close(
-        probe.heads["place"](found.float()), probe(pixels_of(pictures))["place"], rtol=1e-4, atol=1e-4
+        probe.heads["place"](SCALE * found.float()), probe(pixels_of(pictures))["place"], rtol=1e-4, atol=1e-4
     )
     assert picture_features(probe, []).shape == (0, 256)
     vectors = pixel_vectors(pictures)

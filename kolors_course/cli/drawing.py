@@ -38,12 +38,13 @@ def draw_told(
     first, started = missing[: sampling.batch_size], perf_counter()
     with ended_in_order(), tqdm(total=len(keys), desc=description, unit="picture", disable=None) as bar:
         if len(missing) > 2 * len(first):  # else the end is near
-            few = ([values[i] for i in first] for values in (prompts, seeds, keys))
-            some_prompts, some_seeds, some_keys = few
-            draw_kept(model, some_prompts, some_seeds, sampling, store, some_keys)
+            some = [prompts[i] for i in first], [seeds[i] for i in first]
+            draw_kept(model, *some, sampling, store, [keys[i] for i in first])
             left = (len(missing) - len(first)) * (perf_counter() - started) / len(first)
             about = f"{ceil(left)} s" if left < 90 else f"{ceil(left / 60):,} min"
             tqdm.write(f"time: about {about} for {len(missing) - len(first):,} more pictures")
-        return draw_kept(
-            model, prompts, seeds, sampling, store, keys, lambda done: bar.update(done - bar.n) and None
-        )
+
+        def advance(done: int) -> None:
+            bar.update(done - bar.n)
+
+        return draw_kept(model, prompts, seeds, sampling, store, keys, advance)

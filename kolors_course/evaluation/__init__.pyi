@@ -8,7 +8,7 @@ from .intervals import Interval, mean_interval, wilson
 from .kept import DrawnStore, draw_kept, picture_keys
 from .likeness import Fidelity, Likeness, measure_fidelity
 from .manifold import Manifold, expected_coverage, manifold_scores
-from .probes import Probe, Verdict, agreement, load_probe, look, subject_centres
+from .probes import Probe, Verdict, agreement, find_in_picture, load_probe, look
 from .prompts import HeldOutPrompt, held_out_prompts
 from .score import Evaluation, Scores, evaluate, picture_sheet, score_table
 from .suite import Answer, SuitePrompt, SuiteScores, judge, suite_prompts, suite_scores, suite_table
@@ -44,6 +44,7 @@ __all__ = [
     "evaluate",
     "expected_coverage",
     "find_copies",
+    "find_in_picture",
     "frechet_distance",
     "frechet_infinity",
     "held_out_prompts",
@@ -67,7 +68,6 @@ __all__ = [
     "shape_fidelity",
     "sign_test",
     "spread",
-    "subject_centres",
     "suite_prompts",
     "suite_scores",
     "suite_table",

@@ -12,9 +12,13 @@ from torch import Tensor, nn
 
 from kolors_course.evaluation.probes import Probe, pixels_of
 
+SCALE = (
+    5.0  # brings the mean square of features of world pictures to about 1: KID's kernel takes the third power
+)
+
 
 class ProbeFeatures(nn.Module):
-    """The probe without its heads: pixels (B, 3, 64, 64) in -1..1 -> features (B, 256).
+    """The probe without its heads, and to scale: pixels (B, 3, 64, 64) in -1..1 -> features (B, 256).
 
     torchmetrics takes it as `feature` of its FrechetInceptionDistance and KernelInceptionDistance.
     """
@@ -25,7 +29,7 @@ class ProbeFeatures(nn.Module):
         self.num_features = next(iter(probe.heads["place"].parameters())).shape[1]
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.probe.whole(self.probe.trunk(pixels))
+        return self.probe.whole(self.probe.trunk(pixels)) / SCALE
 
 
 @torch.no_grad()

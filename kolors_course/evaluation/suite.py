@@ -7,27 +7,27 @@ detector is the probe. GenEval's tasks here:
 * counting: one subject or two, of different kinds. GenEval's two to four of one kind are not in this world.
 * position: two subjects, the first named on the left; GenEval also asks for above and below.
 * colors: no words of colour are in this world. `size` and `style` ask for an attribute of the subject, and of all.
-* color_attr has no counterpart: no caption gives each of two subjects its own attribute, other than its side.
+* attribution, in GenEval color_attr: each of two subjects its own attribute; here a big one and a small one. No
+  training caption of Kolors-mini says such a thing: it must put together what it knows.
 
 Stricter than GenEval is *all facts right*: the same pictures, with everything that the scene says asked at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
 from kolors_course.art import BASE_MODEL_STYLES, BASE_STYLE, LENGTHS, Scene, Subject, caption, draw_scene
-from kolors_course.art.captions import in_style
+from kolors_course.art.captions import SIZE_EN, SIZE_ZH, in_style, with_article
 from kolors_course.errors import CourseError
 from kolors_course.evaluation.intervals import Interval, wilson
-from kolors_course.evaluation.probes import Probe, agreement, look, subject_centres
+from kolors_course.evaluation.probes import Probe, agreement, find_in_picture, look
 
 SUITE_SEED = 2310
-DEAD_ZONE = (
-    0.1  # of the picture's width that two subjects must at least be apart, as in GenEval's position task
-)
+DEAD_ZONE = 0.1  # of the picture's width that two subjects are at least apart, as in GenEval's position
+TIMES_LARGER = 1.5  # extent of the big subject over that of the small one, at least; see `find_in_picture`
 
 # Task -> the facts that make it right.
 TASKS: dict[str, tuple[str, ...]] = {
@@ -37,12 +37,20 @@ TASKS: dict[str, tuple[str, ...]] = {
     "size": ("subject", "size"),
     "style": ("subject", "style"),
     "position": ("subject", "count", "order"),
+    "attribution": ("subject", "count", "sizes"),
 }
+SIDED = ("position", "attribution")  # their prompts say the sides
+PAIRS = ("two_object", "position", "attribution")
 
 
 @dataclass(frozen=True)
 class SuitePrompt:
-    """One prompt of a task. `style` is what the picture must look like, named in the prompt or not."""
+    """One prompt of a task.
+
+    Attributes:
+        style: what the picture must look like, named in the prompt or not.
+        sizes: of the subject on the left and of that on the right, in the task "attribution"; else ().
+    """
 
     task: str
     scene: Scene
@@ -50,11 +58,12 @@ class SuitePrompt:
     language: str
     prompt: str
     seed: int
+    sizes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the probe found of a prompt: `facts` by name, "order" only where the prompt says the sides."""
+    """What the probe found of a prompt: `facts` by name, "order" and "sizes" only where the prompt says them."""
 
     asked: SuitePrompt
     facts: dict[str, bool]
@@ -97,28 +106,48 @@ def suite_prompts(
     """
     if pool is not None and len(pool) < 2:
         raise CourseError("the tasks with two subjects need a pool of at least two")
-    prompts = []
-    for number, task in enumerate(TASKS):
-        rng = np.random.default_rng([SUITE_SEED, number])
-        for index in range(scenes):
-            scene = _scene(task, index, rng, pool)
-            look_named = BASE_MODEL_STYLES[index % len(BASE_MODEL_STYLES)]
-            wanted = look_named if task == "style" and style == BASE_STYLE else style
-            # Only detailed captions say who of two is on which side.
-            length = "detailed" if task == "position" else LENGTHS[index % len(LENGTHS)]
-            for language in ("en", "zh"):
-                text = caption(scene, language, length)
-                if wanted != style:
-                    text = in_style(text, language, wanted)
-                prompts.append(
-                    SuitePrompt(task, scene, wanted, language, text, 100_000 * (number + 1) + index)
-                )
-    return prompts
+    return [
+        prompt
+        for number, task in enumerate(TASKS)
+        for prompt in _prompts_of(task, scenes, style, pool, np.random.default_rng([SUITE_SEED, number]))
+    ]
+
+
+def _prompts_of(
+    task: str, scenes: int, style: str, pool: tuple[Subject, ...] | None, rng: np.random.Generator
+) -> Iterator[SuitePrompt]:
+    first_seed = 100_000 * (1 + list(TASKS).index(task))
+    for index in range(scenes):
+        scene = _scene(task, index, rng, pool)
+        named = BASE_MODEL_STYLES[index % len(BASE_MODEL_STYLES)]
+        wanted = named if task == "style" and style == BASE_STYLE else style
+        sizes = (("big", "small"), ("small", "big"))[index % 2] if task == "attribution" else ()
+        # Only detailed captions say who of two is on which side.
+        length = "detailed" if task in SIDED else LENGTHS[index % len(LENGTHS)]
+        for language in ("en", "zh"):
+            text = caption(scene, language, length)
+            if sizes:
+                text = _with_sizes(text, scene, language, sizes)
+            if wanted != style:
+                text = in_style(text, language, wanted)
+            yield SuitePrompt(task, scene, wanted, language, text, first_seed + index, sizes)
+
+
+def _with_sizes(text: str, scene: Scene, language: str, sizes: tuple[str, ...]) -> str:
+    """A detailed caption of two subjects with a size said of each."""
+    for subject, size, side, side_zh in zip(scene.subjects, sizes, ("left", "right"), "左右", strict=True):
+        if language == "en":
+            phrase = f"{with_article(subject.en)} on the {side}"
+            text = text.replace(phrase, f"{with_article(f'{SIZE_EN[size][0]} {subject.en}')} on the {side}")
+        else:
+            before = f"{side_zh}边是一{subject.classifier}"
+            text = text.replace(before, before + SIZE_ZH[size][0])
+    return text
 
 
 def _scene(task: str, index: int, rng: np.random.Generator, pool: tuple[Subject, ...] | None) -> Scene:
     """A held-out scene with as many subjects as the task wants; in the middle, and of normal size but for "size"."""
-    count = {"two_object": 2, "position": 2, "counting": 1 + index % 2}.get(task, 1)
+    count = 2 if task in PAIRS or (task == "counting" and index % 2) else 1
     while len((scene := draw_scene(rng, held_out=True, pool=pool)).subjects) != count:
         pass
     size = ("small", "big")[index % 2] if task == "size" else "normal"
@@ -130,11 +159,20 @@ def judge(probe: Probe, prompts: Sequence[SuitePrompt], pictures: Sequence[Image
     answers = []
     for asked, picture, verdict in zip(prompts, pictures, look(probe, pictures), strict=True):
         facts = agreement(asked.scene, verdict) | {"style": verdict.style == asked.style}
-        if asked.task == "position":
-            left, right = subject_centres(probe, picture, asked.scene.subjects)
-            facts["order"] = right - left > DEAD_ZONE
-        answers.append(Answer(asked, facts))
+        answers.append(Answer(asked, facts | _facts_of_two(probe, asked, picture)))
     return answers
+
+
+def _facts_of_two(probe: Probe, asked: SuitePrompt, picture: Image.Image) -> dict[str, bool]:
+    """Who stands where, and who is larger, where the prompt says it."""
+    if asked.task not in SIDED:
+        return {}
+    left, right = find_in_picture(probe, picture, asked.scene.subjects)
+    facts = {"order": right.x - left.x > DEAD_ZONE}
+    if asked.task == "attribution":
+        big, small = (left, right) if asked.sizes == ("big", "small") else (right, left)
+        facts["sizes"] = big.extent > TIMES_LARGER * small.extent
+    return facts
 
 
 def suite_scores(answers: Sequence[Answer], language: str | None = None) -> SuiteScores:
