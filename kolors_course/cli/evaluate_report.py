@@ -71,7 +71,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     scenes = arguments.scenes or REPORT_SCENES
     if scenes < FEWEST_SCENES:
         raise CourseError(
-            f"a report needs at least {FEWEST_SCENES} --scenes: distances of fewer pictures say nothing"
+            f"--report needs at least {FEWEST_SCENES} --scenes; distances of fewer pictures say nothing"
         )
     sampling = options.sampling_of(arguments)
     main = tuple(parse_lora_argument(text) for text in arguments.lora)
@@ -99,12 +99,6 @@ def run_report(arguments: argparse.Namespace) -> int:
         path.write_text(page, encoding="utf-8")
     write_json(folder / "report.json", facts)
     write_json(arguments.json, facts)
-    whole = report.main.share("all facts")
-    print(
-        f"{report.main.name}: {whole.value:.1%} with all facts right, KID {report.distances.kid:.3g}"
-        if whole
-        else ""
-    )
     print(f"wrote {folder}/report.html and report.json")
     return 0
 
@@ -150,7 +144,7 @@ def _training_pictures(arguments: argparse.Namespace) -> list[Image.Image]:
     samples = read_dataset(folder).samples[:TRAINING]
     if len(samples) < 2:
         raise CourseError(
-            f"--training {folder} has {len(samples)} picture; the nearest of at least two is looked for"
+            f"--training {folder} has only {len(samples)} picture; give at least two, to find the nearest"
         )
     pictures = []
     for sample in samples:

@@ -15,6 +15,7 @@ from kolors_course.evaluation import (
     agreement,
     look,
     mcnemar,
+    mean_interval,
     measure_fidelity,
     wilson,
 )
@@ -47,6 +48,11 @@ class Findings:
         rows = [i for i, prompt in enumerate(self.prompts) if language in (None, prompt.language)]
         known = [self.facts[i][fact] for i in rows if fact in self.facts[i]]
         return wilson(sum(known), len(known)) if known else None
+
+    @property
+    def shape(self) -> Interval:
+        """Mean shape fidelity."""
+        return mean_interval(self.fidelity)
 
     def failures(self) -> list[int]:
         """Pictures with a wrong fact: those with the most wrong facts first, then those of the worst shapes."""

@@ -18,7 +18,7 @@ from kolors_course.evaluation import Copies, McNemar
 from kolors_course.report.charts import strength_chart
 from kolors_course.report.findings import FACTS, Findings
 from kolors_course.report.strengths import AtStrength
-from kolors_course.report.world import Distances, Memorised
+from kolors_course.report.world import Distances, Memorised, independent_rows
 
 FACTS_ZH = {
     "subject": "主体",
@@ -69,13 +69,15 @@ def report_page(report: ModelReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "number": _number, "picture": picture_uri}
+    environment.filters |= {"percent": _percent, "number": _number, "chance": _chance, "picture": picture_uri}
     return environment.get_template("report.html").render(
         report=report,
         rows=_fact_rows(report),
-        failures=[_failure(report.main, i) for i in report.main.failures()[:FAILURES]],
+        failures=[
+            _failure(report.main, i) for i in _of_other_scenes(report.main, report.main.failures())[:FAILURES]
+        ],
         failure_count=len(report.main.failures()),
-        sample=[_shown(report.main, i) for i in range(min(SAMPLE, len(report.main.pictures)))],
+        sample=[_shown(report.main, i) for i in independent_rows(report.main.prompts)[:SAMPLE]],
         differences=_differences(report),
         nearest=_nearest(report),
         chart=strength_chart(report.strengths),
@@ -100,8 +102,20 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
+def _chance(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _of_other_scenes(found: Findings, rows: Sequence[int]) -> list[int]:
+    """The first of `rows` of each scene, which two prompts ask for."""
+    first: dict[int, int] = {}
+    for row in rows:
+        first.setdefault(found.prompts[row].seed, row)
+    return list(first.values())
+
+
 def _fact_rows(report: ModelReport) -> list[dict[str, Any]]:
-    """Of each fact its share on every side, by language, and McNemar's test."""
+    """Of each fact its share on every side, by language, and McNemar's test; then shape fidelity."""
     rows = []
     for fact in FACTS:
         shares = [found.share(fact) for found, _ in report.sides]
@@ -110,9 +124,31 @@ def _fact_rows(report: ModelReport) -> list[dict[str, Any]]:
         languages = [report.main.share(fact, language) for language in ("en", "zh")]
         duel = report.duel[fact] if report.duel else None
         rows.append(
-            {"name": fact, "zh": FACTS_ZH[fact], "shares": shares, "languages": languages, "duel": duel}
+            {
+                "name": fact,
+                "zh": FACTS_ZH[fact],
+                "shares": shares,
+                "languages": languages,
+                "duel": duel,
+                "show": _percent,
+            }
         )
+    shapes = [found.shape for found, _ in report.sides]
+    rows.append(
+        {
+            "name": "shape fidelity",
+            "zh": "形状",
+            "shares": shapes,
+            "languages": [None, None],
+            "duel": None,
+            "show": _fidelity,
+        }
+    )
     return rows
+
+
+def _fidelity(value: float) -> str:
+    return f"{value:.3f}"
 
 
 def _shown(found: Findings, i: int) -> dict[str, Any]:
@@ -171,14 +207,14 @@ def _nearest(report: ModelReport) -> list[dict[str, Any]]:
 
 def _pairs(copies: Copies, found: Findings, training: Sequence[Image.Image]) -> list[dict[str, Any]]:
     """Of one scene asked for in two languages only the nearer picture."""
-    pairs: dict[int, dict[str, Any]] = {}
-    for i in copies.made.distance.argsort().tolist():
-        pair = {
+    nearest_first = copies.made.distance.argsort().tolist()
+    return [
+        {
             "made": found.pictures[i],
             "training": training[int(copies.made.index[i])],
             "distance": float(copies.made.distance[i]),
             "ratio": float(copies.made.ratio[i]),
             "suspect": i in copies.suspects,
         }
-        pairs.setdefault(found.prompts[i].seed, pair)
-    return list(pairs.values())[:PAIRS]
+        for i in _of_other_scenes(found, nearest_first)[:PAIRS]
+    ]
