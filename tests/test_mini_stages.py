@@ -114,7 +114,8 @@ def test_the_saved_folder_is_a_whole_model(model, tmp_path):
     save_mini(model, tmp_path / "mini")
     loaded = load_model(tmp_path / "mini")
     assert loaded.unet.config.block_out_channels == [32, 32, 32]
-    assert torch.equal(loaded.unet.conv_in.weight, model.unet.conv_in.weight)
+    assert torch.equal(loaded.unet.conv_in.weight, model.unet.conv_in.weight.half().float())
+    assert {part.dtype for part in (model.unet, model.vae)} == {torch.float32}, "saving changes no model"
 
 
 def test_a_model_saved_again_does_not_say_where_it_was_loaded_from(model, tmp_path):

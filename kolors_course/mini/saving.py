@@ -1,6 +1,7 @@
 """Kolors-mini as a folder that stock diffusers loads."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,9 @@ def save_mini(model: KolorsModel, folder: Path) -> None:
     The text encoder stays in single precision: transformers loads it in the type it finds, and stock
     `KolorsPipeline.from_pretrained(folder)` would otherwise mix half and single precision.
     """
-    parts = replace(model, unet=model.unet.half(), vae=model.vae.half())
+    parts = replace(
+        model, unet=deepcopy(model.unet).half(), vae=deepcopy(model.vae).half()
+    )  # half() works in place
     KolorsPipeline(
         vae=parts.vae,
         text_encoder=parts.text_encoder,
