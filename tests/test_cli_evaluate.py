@@ -73,7 +73,7 @@ def test_the_report_of_a_lora_against_the_model(capsys, tmp_path, counted, lora_
     assert [each["strength"] for each in facts["strengths"]] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.2])
     assert len(facts["nearest"]["pixels"]["distance"]) == 20  # to the committed data set of the style
     assert facts["made_by"]["command"].startswith("kolors-course evaluate --report")
-    assert any(name.startswith("LoRA <script>") and "SHA-256" in v for name, v in facts["made_by"].items())
+    assert facts["made_by"][f"LoRA {named} × 0.8"].startswith("SHA-256 ")
 
 
 def test_the_report_of_a_model_alone(tmp_path, counted, tiny_pictures):
@@ -88,6 +88,18 @@ def test_the_report_of_a_model_alone(tmp_path, counted, tiny_pictures):
     assert "<h1>tiny</h1>" in page
     assert main(line) == 0
     assert len(counted) == 20
+
+
+def test_two_files_of_one_name_are_told_apart(tmp_path, lora_file):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(lora_file, tmp_path / folder / "lora.safetensors")
+    files = [tmp_path / folder / "lora.safetensors" for folder in ("a", "b")]
+    line = ("evaluate", "--report", tmp_path / "out", "--lora", files[0], "--against", f"{files[1]}:1")
+    assert main(command(*line, "--scenes", 10, *QUICK)) == 0
+    facts = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert [side["name"] for side in facts["sides"]] == [str(file) for file in files]
+    assert {f"LoRA {file} × 1" for file in files} <= set(facts["made_by"])
 
 
 @pytest.mark.parametrize(

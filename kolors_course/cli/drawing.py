@@ -20,11 +20,13 @@ def draw_told(
     store: DrawnStore,
     loras: Sequence[tuple[str, float]] = (),
     description: str = "drawing",
+    later: int | None = 0,
 ) -> list[Image.Image]:
     """Every picture, kept in `store` or drawn now.
 
     Args:
         loras: see `picture_keys`.
+        later: pictures that the command draws afterwards, whose time is told too; None where it was told already.
 
     Raises:
         CourseError: see `draw_kept`.
@@ -37,12 +39,13 @@ def draw_told(
         )
     first, started = missing[: sampling.batch_size], perf_counter()
     with ended_in_order(), tqdm(total=len(keys), desc=description, unit="picture", disable=None) as bar:
-        if len(missing) > 2 * len(first):  # else the end is near
+        if later is not None and len(missing) > 2 * len(first):  # else the end is near
             some = [prompts[i] for i in first], [seeds[i] for i in first]
             draw_kept(model, *some, sampling, store, [keys[i] for i in first])
-            left = (len(missing) - len(first)) * (perf_counter() - started) / len(first)
-            about = f"{ceil(left)} s" if left < 90 else f"{ceil(left / 60):,} min"
-            tqdm.write(f"time: about {about} for {len(missing) - len(first):,} more pictures")
+            left = len(missing) - len(first) + later
+            seconds = left * (perf_counter() - started) / len(first)
+            about = f"{ceil(seconds)} s" if seconds < 90 else f"{ceil(seconds / 60):,} min"
+            tqdm.write(f"time: about {about} for {left:,} more pictures")
 
         def advance(done: int) -> None:
             bar.update(done - bar.n)

@@ -57,12 +57,15 @@ class _Work:
     store: DrawnStore
     style: str
 
-    def draw(self, worn: Worn, prompts: Sequence[HeldOutPrompt], description: str) -> list[Image.Image]:
+    def draw(
+        self, worn: Worn, prompts: Sequence[HeldOutPrompt], description: str, later: int | None = None
+    ) -> list[Image.Image]:
+        """One picture for each prompt, by the model with these LoRAs on; `later` as in `draw_told`."""
         hashes = [(hash_of_lora(path), strength) for path, strength in worn]
         texts, seeds = [each.prompt for each in prompts], [each.seed for each in prompts]
         wear_loras(self.model.unet, self.model.text_encoder, worn)
         try:
-            return draw_told(self.model, texts, seeds, self.sampling, self.store, hashes, description)
+            return draw_told(self.model, texts, seeds, self.sampling, self.store, hashes, description, later)
         finally:
             wear_loras(self.model.unet, self.model.text_encoder, ())
 
@@ -164,10 +167,13 @@ def _measured(
     made_by: dict[str, str],
 ) -> ModelReport:
     """Draw and measure everything."""
+    both = [main] if other is None else [main, other]
+    later: int | None = len(prompts) * (len(both) - 1) + len(few) * (len(MULTIPLES) - 1)
     sides = []
-    for worn in (main, *([] if other is None else [other])):
-        pictures = work.draw(worn, prompts, "drawing")
-        sides.append(find(_name(work.model, worn), work.probe, work.model, prompts, pictures, work.style))
+    for worn, name in zip(both, _names(work.model, both), strict=True):
+        pictures = work.draw(worn, prompts, name, later)
+        sides.append(find(name, work.probe, work.model, prompts, pictures, work.style))
+        later = None  # it was told
     rows = independent_rows(prompts)
     world = world_pictures(len(rows), work.style, sides[0].pictures[0].width, _pool(work.style))
     distances = [measure_distances(work.probe, [side.pictures[i] for i in rows], world) for side in sides]
@@ -189,9 +195,18 @@ def _strengths(
     return tuple(found)
 
 
-def _name(model: KolorsModel, worn: Worn) -> str:
-    names = [printable(path.stem) + ("" if strength == 1 else f" × {strength:g}") for path, strength in worn]
-    return " + ".join(names) or model.name
+def _names(model: KolorsModel, sides: Sequence[Worn]) -> list[str]:
+    """The names of files without folder and ending; with both where two sides would be called the same."""
+
+    def name(worn: Worn, whole: bool) -> str:
+        files = [
+            printable(str(path) if whole else path.stem) + ("" if strength == 1 else f" × {strength:g}")
+            for path, strength in worn
+        ]
+        return " + ".join(files) or model.name
+
+    names = [name(worn, False) for worn in sides]
+    return names if len(set(names)) == len(names) else [name(worn, True) for worn in sides]
 
 
 def _made_by(
@@ -204,11 +219,10 @@ def _made_by(
         "command": arguments.command_line,
         "written": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "model": model.name,
-        "weights of the model": " ".join(hash_of_weights(part)[:16] for part in parts)
-        + " (U-Net, VAE, text encoder)",
+        "U-Net, VAE, text encoder": " ".join(hash_of_weights(part)[:16] for part in parts),
     }
     for path, strength in (*main, *(other or ())):
-        rows[f"LoRA {printable(path.name)}"] = f"strength {strength:g}, SHA-256 {hash_of_lora(path)}"
+        rows[f"LoRA {printable(str(path))} × {strength:g}"] = f"SHA-256 {hash_of_lora(path)}"
     said = sampling.said | {"device": str(model.device)}
     rows |= {
         "prompts": f"{scenes} held-out scenes from seed {TEST_SEED}, each in English and Chinese on the same noise",
