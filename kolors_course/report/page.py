@@ -14,7 +14,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from kolors_course.evaluation import Copies, McNemar
+from kolors_course.evaluation import Copies, McNemar, wilson
+from kolors_course.evaluation.copies import RARE
 from kolors_course.report.charts import strength_chart
 from kolors_course.report.findings import FACTS, Findings
 from kolors_course.report.strengths import AtStrength
@@ -179,7 +180,7 @@ def _differences(report: ModelReport) -> list[dict[str, Any]]:
     ]
     return [
         _shown(one, i) | {"other": two.pictures[i], "right": one.facts[i]["all facts"]}
-        for i in rows[:DIFFERENCES]
+        for i in _of_other_scenes(one, rows)[:DIFFERENCES]
     ]
 
 
@@ -196,7 +197,8 @@ def _nearest(report: ModelReport) -> list[dict[str, Any]]:
             "name": name,
             "zh": zh,
             "copies": copies,
-            "share": len(copies.suspects) / len(copies.made.distance),
+            "usual_share": RARE,
+            "share": wilson(len(copies.suspects), len(copies.made.distance)),
             "median": float(copies.made.distance.median()),
             "usual": float(copies.held_out.distance.median()),
             "pairs": _pairs(copies, report.main, report.memory.training),
@@ -214,7 +216,6 @@ def _pairs(copies: Copies, found: Findings, training: Sequence[Image.Image]) -> 
             "training": training[int(copies.made.index[i])],
             "distance": float(copies.made.distance[i]),
             "ratio": float(copies.made.ratio[i]),
-            "suspect": i in copies.suspects,
         }
         for i in _of_other_scenes(found, nearest_first)[:PAIRS]
     ]
