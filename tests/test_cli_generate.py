@@ -4,11 +4,13 @@ import os
 import shutil
 
 import pytest
+import torch
 from command_line import command, refused, tree
 from PIL import Image, ImageChops
 from tiny import build_tiny
 
 from kolors_course.cli import main
+from kolors_course.kolors import load_model, new_controlnet, save_controlnet
 
 pytestmark = pytest.mark.usefixtures("tiny_profile")
 
@@ -35,6 +37,7 @@ def test_generate_writes_a_picture_that_says_how_it_was_made(capsys, tmp_path, l
         "denoise": "1.0",
         "image": "",
         "mask": "",
+        "control": "",
         "lora": lora,
     }
     out, err = capsys.readouterr()
@@ -113,6 +116,12 @@ BAD_FLAGS = {
     "--denoise 0.5": "needs a picture",
     "--denoise 0.1": "denoise",
     "--image none.png": "none.png does not exist",
+    "--control cat.png": "is no control; write KIND:FILE",
+    "--control pose:cat.png": "'pose' is not one of canny, drawing, boxes, hint",
+    "--control canny:none.png": "none.png does not exist",
+    "--control boxes:1,2,3": "write left,top,right,bottom",
+    "--control boxes:0,0,1,1 --controlnet none": "there is no ControlNet folder none",
+    "--controlnet data": "--controlnet without --control changes nothing",
     "--mask none.png": "--mask needs the --image that it is painted on",
     "--image data/fonts --mask data/fonts": "is a folder",
     "--lora none.safetensors": "no LoRA file none.safetensors",
@@ -203,3 +212,24 @@ def test_a_template_gives_each_seed_its_own_prompt(capsys, tmp_path):
 def test_templates_that_are_refused(capsys, tmp_path, flags, message):
     assert message in refused(capsys, "generate", *flags, "-o", tmp_path / "a.png")
     assert tree(tmp_path) == set()
+
+
+def test_generate_is_led_by_hints_and_says_which(tmp_path, tiny_folder):
+    model = load_model(tiny_folder)
+    net = new_controlnet(model)
+    torch.nn.init.normal_(net.controlnet_mid_block.weight)
+    save_controlnet(net, tmp_path / "net")
+    picture, plain, led = (tmp_path / name for name in ("hint.png", "plain.png", "led.png"))
+    Image.effect_noise((32, 32), 90).save(picture)
+    assert main(generate(plain)) == 0
+    flags = (
+        "--control",
+        f"canny:{picture}:0.8",
+        "--control",
+        "boxes:0,0,0.5,1",
+        "--controlnet",
+        tmp_path / "net",
+    )
+    assert main(generate(led, *flags)) == 0
+    assert Image.open(led).text["control"] == f"canny:{picture}:0.8 boxes:0,0,0.5,1"
+    assert Image.open(led).tobytes() != Image.open(plain).tobytes()

@@ -7,10 +7,10 @@ from kolors_course.errors import CourseError, brief
 RED = (255, 0, 0)
 SIDE = 1024  # pixels, to be scaled down
 
-Box = tuple[float, float, float, float]
+Corners = tuple[float, float, float, float]
 
 
-def draw_boxes(boxes: list[Box], px: int = SIDE) -> Image.Image:
+def draw_boxes(boxes: list[Corners], px: int = SIDE) -> Image.Image:
     """Boxes (left, top, right, bottom) in parts of the side, from its upper left corner, px x px."""
     picture = Image.new("RGB", (px, px))
     draw = ImageDraw.Draw(picture)

@@ -1,21 +1,27 @@
-"""Edges of any picture, white on black, as the published Canny ControlNet of Kolors was shown them."""
+"""Edges and lines, white on black, as the published Canny ControlNet of Kolors was shown them."""
 
-import cv2
 import numpy as np
 from PIL import Image, ImageOps
+from skimage import feature
 
-LOW, HIGH = 100, 200  # Kwai's sample script
+LOW, HIGH = (
+    100,
+    200,
+)  # Kwai's sample script: of the gradient in grey levels, which OpenCV and scikit-image sum alike
 
 
 def canny(picture: Image.Image, low: float = LOW, high: float = HIGH) -> Image.Image:
-    """Edges of one pixel (J. Canny, "A Computational Approach to Edge Detection", IEEE PAMI 8, 1986), by OpenCV.
+    """Edges of one pixel (J. Canny, "A Computational Approach to Edge Detection", IEEE PAMI 8, 1986).
+
+    Of each colour by itself, and together: two colours as light as each other have an edge between them, too.
 
     Args:
-        low, high: how steep an edge must be, in grey levels times 4: from `high` on it is one, from `low` on if it
-            goes on from one.
+        low, high: how steep an edge must be, by Sobel's operator on grey levels: from `high` on it is one, from `low`
+            on if it goes on from one.
     """
-    edges = cv2.Canny(np.asarray(picture.convert("RGB")), low, high)
-    return Image.fromarray(edges).convert("RGB")
+    colours = np.moveaxis(np.asarray(picture.convert("RGB"), dtype=float), -1, 0)
+    edges = [feature.canny(colour, sigma=0, low_threshold=low, high_threshold=high) for colour in colours]
+    return Image.fromarray(np.any(edges, axis=0).astype(np.uint8) * 255).convert("RGB")
 
 
 def drawing(picture: Image.Image) -> Image.Image:

@@ -6,9 +6,9 @@ all of them, and sees from the picture which it is.
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 from PIL import Image, ImageFilter
+from scipy import ndimage
 
 from kolors_course.art import BASE_STYLE, Cutout, Scene, cutouts, lay_out, render
 from kolors_course.errors import CourseError
@@ -42,15 +42,12 @@ def scene_lines(
 
 def _pen(edges: Image.Image, shape: Image.Image, width: int, inside: bool) -> Image.Image:
     """The outline of a shape in strokes, and the edges within it if `inside`."""
-    drawn = np.zeros(shape.size[::-1], np.uint8)
-    filled = (np.asarray(shape) > 0).astype(np.uint8)
-    outlines, _ = cv2.findContours(filled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(drawn, outlines, -1, 255, width, cv2.LINE_AA)
+    filled = ndimage.binary_fill_holes(np.asarray(shape) > 0)
+    drawn = filled & ~ndimage.binary_erosion(filled, border_value=1)
     if inside:
-        within = cv2.erode(filled, np.ones((3, 3), np.uint8))
-        kernel = np.ones((max(1, width - 1),) * 2, np.uint8)
-        drawn = np.maximum(drawn, cv2.dilate(np.asarray(edges)[..., 0] * within, kernel))
-    return Image.fromarray(drawn).convert("RGB")
+        drawn |= (np.asarray(edges)[..., 0] > 0) & ndimage.binary_erosion(filled, iterations=2)
+    stroke = ndimage.binary_dilation(drawn, np.ones((width, width)))
+    return Image.fromarray(stroke.astype(np.uint8) * 255).convert("RGB")
 
 
 def scene_boxes(scene: Scene, px: int = 128, style: str = BASE_STYLE) -> Image.Image:

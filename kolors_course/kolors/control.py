@@ -155,7 +155,7 @@ def load_controlnet(folder: str | Path, model: KolorsModel, variant: str | None 
     folder = Path(folder)
     if not folder.is_dir():
         raise CourseError(
-            f"there is no ControlNet folder {folder}; correct the path, or train one with train-controlnet"
+            f"there is no ControlNet folder {folder}; correct the path, or train one with train-mini --stage control"
         )
     check_controlnet(read_model_config(folder), model.unet, str(folder))
     with explained(str(folder)):

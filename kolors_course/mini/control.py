@@ -29,7 +29,6 @@ from kolors_course.training.recorded import recorded_pass
 from kolors_course.training.run import RunFolder, in_autocast, warmup_cosine
 
 CONTENTS = {"net": dict, "optimizer": dict, "step": int}
-FLAGS = {"steps": "--control-steps"}
 KINDS = tuple(HINTS)
 AT_ONCE = 500  # hints drawn by a process at a time
 LOG_EVERY = 10  # steps
@@ -199,7 +198,7 @@ def train_control(
         ),
         clip=lambda: torch.nn.utils.clip_grad_norm_(learning, 1.0),
     )
-    state = run.resume(config, CONTENTS, FLAGS)
+    state = run.resume(config, CONTENTS)
     if state:
         with restoring(run.checkpoint):
             learner.load(state)

@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--controlnet",
         metavar="DIR",
-        help="the ControlNet of --control, in diffusers layout (default: that of Kolors-mini)",
+        help="the ControlNet of --control, in diffusers layout (default: kolors-mini-control among the data)",
     )
     parser.add_argument(
         "--seed", type=number(SEED), default=0, help="seed of the noise (default %(default)s)"
