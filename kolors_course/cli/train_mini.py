@@ -19,6 +19,7 @@ from kolors_course.mini.base import BaseConfig, train_base
 from kolors_course.mini.captioner import CaptionerConfig, train_captioner
 from kolors_course.mini.captioner_card import captioner_table, measure_captioner
 from kolors_course.mini.choices import FURTHER_STAGES, MINI_STAGES
+from kolors_course.mini.control import train_control
 from kolors_course.mini.pictures import PictureStore
 from kolors_course.mini.probe import ProbeConfig, train_probe
 from kolors_course.mini.recipe import RECIPES, MiniRecipe, default_recipe
@@ -117,7 +118,7 @@ def _check_room(recipe: MiniRecipe, stages: Collection[str], folder: Path) -> No
 
 def _beside(config: Any) -> int:
     """How many pictures a stage holds in memory besides those that it draws."""
-    return config.through_vae if isinstance(config, CaptionerConfig) else config.foreign_pool
+    return getattr(config, "foreign_pool", 0) + getattr(config, "through_vae", 0)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -148,6 +149,9 @@ def _run_stages(arguments: argparse.Namespace, recipe: MiniRecipe, stages: Colle
         save_mini(replace(start, vae=vae), folder / "kolors-mini")
     if start and "captioner" in stages:
         _train_captioner(recipe, folder, start)
+    if start and "control" in stages:
+        train_control(recipe.control, start, store, folder / "control-run")
+        print(f"wrote {folder}/control-run/controlnet")
     if "vae" in stages:
         train_mini_vae(recipe.vae, store, vae_folder, start and start.vae)
     if "probe" in stages:
