@@ -19,7 +19,7 @@ from kolors_course.art import (
     subjects,
 )
 from kolors_course.art.captions import in_style
-from kolors_course.art.parsing import Told, facts_of, parse_caption
+from kolors_course.art.parsing import Told, parse_caption, true_facts
 from kolors_course.errors import CourseError
 
 TASKS = list(product(LANGUAGES, LENGTHS))
@@ -48,7 +48,7 @@ def test_every_word_of_the_tables_is_read_back(language, length, synonym):
     ]
     for scene in scenes:
         text = caption(scene, language, length, Always(synonym))
-        assert parse_caption(text, language, length) == facts_of(scene), text
+        assert parse_caption(text, language, length) == true_facts(scene), text
 
 
 @pytest.mark.parametrize(("language", "length"), TASKS)
@@ -57,7 +57,7 @@ def test_pairs_and_mixed_words_are_read_back(language, length):
     for _ in range(400):
         scene = random_scene(rng)
         text = caption(scene, language, length, rng)
-        assert parse_caption(text, language, length) == facts_of(scene), text
+        assert parse_caption(text, language, length) == true_facts(scene), text
 
 
 def test_the_left_one_comes_first():

@@ -47,7 +47,7 @@ class Told:
     position: str = "middle"
 
 
-def facts_of(scene: Scene) -> Told:
+def true_facts(scene: Scene) -> Told:
     """What a true caption of `scene` says."""
     names = tuple(subject.en for subject in scene.subjects)
     return Told(names, scene.place, scene.time, scene.size, scene.position)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kolors_course.art.parsing import Told, facts_of, parse_caption
+from kolors_course.art.parsing import Told, parse_caption, true_facts
 from kolors_course.art.scene import Scene
 from kolors_course.evaluation.intervals import Interval, wilson
 
@@ -113,7 +113,7 @@ def score_captions(
     for scene, text, (language, length) in zip(scenes, captions, tasks, strict=True):
         told = parse_caption(text, language, length)
         unreadable += told is None
-        verdicts = judge_caption(facts_of(scene), told)
+        verdicts = judge_caption(true_facts(scene), told)
         perfect += all(verdict == "right" for _, verdict in verdicts)
         for kind, verdict in verdicts:
             tallies.setdefault(kind, Counter())[verdict] += 1
