@@ -13,8 +13,8 @@ in every cell, only the captions differ:
 * wrong: the detailed ones, but each fifth tells of another scene
 
 Each LoRA draws the same held-out prompts: of subjects that no style set shows, in scenes that no training picture
-shows, both languages. A LoRA that was taught a word is asked a second time with it. *Leakage* is the share of pictures
-that the probe sees in `COMMON`: where the prompt names no place, and where it names another.
+shows, both languages. A LoRA that was taught a word is asked a second time with it. *Leakage* is the share of
+pictures that the probe sees in `COMMON`: where the prompt names no place, and where it names another.
 
 Training pictures, LoRAs and cells lie in --work; an interrupted run goes on there. The result, with commit, versions
 and machine, is data/lessons/07/captions.json, and pictures of each cell are beside it.
@@ -31,7 +31,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from kolors_course.art import LANGUAGES, Scene, caption, draw_scene, render, style_test_subjects, style_train_subjects
+from kolors_course.art import (
+    LANGUAGES,
+    Scene,
+    caption,
+    draw_scene,
+    render,
+    style_test_subjects,
+    style_train_subjects,
+)
 from kolors_course.art.captions import in_style, with_article
 from kolors_course.cli.demo import SETTINGS
 from kolors_course.dataset import write_dataset
@@ -124,7 +132,9 @@ class Judge:
         self.prompts = held_out_prompts(scenes, style_test_subjects())
         self.placeless = placeless_prompts()
 
-    def facts(self, call: Callable[[str, str], str] | None = None) -> tuple[dict[str, Any], list[Image.Image]]:
+    def facts(
+        self, call: Callable[[str, str], str] | None = None
+    ) -> tuple[dict[str, Any], list[Image.Image]]:
         """Shares with their intervals, and the pictures."""
         asked = [
             HeldOutPrompt(p.scene, p.language, call(p.prompt, p.language), p.seed) if call else p
@@ -134,7 +144,9 @@ class Judge:
         answers = [agreement(p.scene, v) for p, v in zip(asked, made.verdicts, strict=True)]
         shares = {q: _share([a[q] for a in answers if q in a]) for q in QUESTIONS}
         shares["style"] = _share([v.style == STYLE for v in made.verdicts])
-        elsewhere = [v.place == COMMON for p, v in zip(asked, made.verdicts, strict=True) if p.scene.place != COMMON]
+        elsewhere = [
+            v.place == COMMON for p, v in zip(asked, made.verdicts, strict=True) if p.scene.place != COMMON
+        ]
         shares["leak elsewhere"] = _share(elsewhere)
         matches = [
             match.value
@@ -144,7 +156,9 @@ class Judge:
         shares["fidelity"] = asdict(mean_interval(matches))
         return shares, list(made.pictures)
 
-    def leakage(self, call: Callable[[str, str], str] | None = None) -> tuple[dict[str, Any], list[Image.Image]]:
+    def leakage(
+        self, call: Callable[[str, str], str] | None = None
+    ) -> tuple[dict[str, Any], list[Image.Image]]:
         """How often the common place appears where no place is named."""
         asked = [
             HeldOutPrompt(p.scene, p.language, call(p.prompt, p.language), p.seed) if call else p
@@ -156,11 +170,13 @@ class Judge:
             "style unasked": _share([v.style == STYLE for v in made.verdicts]),
         }, list(made.pictures)
 
-    def judge(self, call: Callable[[str, str], str] | None = None) -> tuple[dict[str, Any], list[Image.Image]]:
+    def judge(
+        self, call: Callable[[str, str], str] | None = None
+    ) -> tuple[dict[str, Any], list[Image.Image]]:
         """Both, and half the pictures kept of each."""
         facts, pictures = self.facts(call)
         leakage, bare = self.leakage(call)
-        return facts | leakage, [*pictures[1 : SHOWN : 2], *bare[: SHOWN // 2]]
+        return facts | leakage, [*pictures[1:SHOWN:2], *bare[: SHOWN // 2]]
 
 
 def _share(right: Sequence[bool]) -> dict[str, Any]:
@@ -185,7 +201,9 @@ def run_cell(judge: Judge, name: str, seed: int, steps: int, work: Path) -> None
         if not dataset.exists():
             scenes = training_scenes(seed)
             captions = captions_of(arm, scenes, seed)
-            write_dataset(dataset, ((render(s, 128, STYLE), c) for s, c in zip(scenes, captions, strict=True)))
+            write_dataset(
+                dataset, ((render(s, 128, STYLE), c) for s, c in zip(scenes, captions, strict=True))
+            )
         recipe = LoraTraining(steps=steps, settings=SETTINGS, seed=seed, checkpoint_every=50)
         lora = train_lora(model, dataset, cell / "lora", recipe, command="benchmarks/captions.py")
         load_lora(model.unet, lora.path)
@@ -232,15 +250,26 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--steps", type=int, default=120, help="of training (default %(default)s)")
-    parser.add_argument("--scenes", type=int, default=40, help="asked for in both languages (default %(default)s)")
-    parser.add_argument("--seeds", type=int, default=1, help="training sets and runs per arm (default %(default)s)")
+    parser.add_argument(
+        "--scenes", type=int, default=40, help="asked for in both languages (default %(default)s)"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="training sets and runs per arm (default %(default)s)"
+    )
     parser.add_argument("--cells", type=int, help="at most so many that are missing; default all")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "outputs" / "captions")
     parser.add_argument("--output", type=Path, default=data_dir() / "lessons" / "07" / "captions.json")
     arguments = parser.parse_args()
     limit_threads()
-    cells = [(name, seed) for seed in range(arguments.seeds) for name in (*ARMS, "base model") if seed == 0 or name in ARMS]
-    missing = [c for c in cells if not (arguments.work / f"{c[0].replace(' ', '-')}-{c[1]}" / "cell.json").is_file()]
+    cells = [
+        (name, seed)
+        for seed in range(arguments.seeds)
+        for name in (*ARMS, "base model")
+        if seed == 0 or name in ARMS
+    ]
+    missing = [
+        c for c in cells if not (arguments.work / f"{c[0].replace(' ', '-')}-{c[1]}" / "cell.json").is_file()
+    ]
     model = load_profile(profiles.current_profile("mini"))
     judge = Judge(model, arguments.scenes)
     for name, seed in missing[: arguments.cells]:

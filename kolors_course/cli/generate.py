@@ -13,7 +13,7 @@ from kolors_course.cli.flags.generate import PICTURES
 from kolors_course.dataset.pixels import open_picture
 from kolors_course.errors import CourseError, printable
 from kolors_course.files import atomic_path
-from kolors_course.kolors import KolorsModel, Sampling, generate
+from kolors_course.kolors import KolorsModel, Sampling, generate, read_region
 from kolors_course.kolors.sampling import check_drawing, check_seeds, check_size
 from kolors_course.prompting import all_prompts, check_prompts, no_words, read_template, words_in
 
@@ -74,6 +74,7 @@ def _facts(
         read = {"template": arguments.template, "prompt": "\n".join(prompts)}
     for key, value in {**read, **asked, **said}.items():
         facts.add_itxt(key, str(value))
+    facts.add_itxt("regions", "\n".join(arguments.region))
     facts.add_itxt("image", printable(arguments.image.name) if arguments.image else "")
     facts.add_itxt("lora", printable(" ".join(arguments.lora)))
     return facts
@@ -82,17 +83,20 @@ def _facts(
 def run(arguments: argparse.Namespace) -> int:
     prompts = _prompts(arguments)
     check_prompts(prompts)
+    regions = [read_region(text) for text in arguments.region]
     sampling = options.sampling_of(arguments)
     picture = open_picture(arguments.image) if arguments.image else None
     model = options.model_of(arguments)
     count, factor = len(prompts), arguments.scale
     _check(arguments, model, sampling, count)
-    options.tell_unknown_words(model, arguments, prompts)
+    options.tell_unknown_words(model, arguments, [*prompts, *(region.prompt for region in regions)])
     seeds = range(arguments.seed, arguments.seed + count)
     if arguments.template is not None:
         print("\n".join(f"seed {seed}: {prompt}" for seed, prompt in zip(seeds, prompts, strict=True)))
     progress = options.picture_progress(count, "drawing")
-    pictures = generate(model, prompts, seeds, sampling, progress, picture=picture)
+    pictures = generate(
+        *(model, prompts, seeds, sampling, progress), picture=picture, regions=[regions] * count
+    )
     sheet = make_image_grid(pictures, 1, count)
     if factor > 1:
         sheet = sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.LANCZOS)

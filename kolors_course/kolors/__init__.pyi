@@ -8,6 +8,7 @@ from .latents import (
 from .model import KolorsModel, ModelPaths, diffusers_layout, load_model, three_paths
 from .profiles import Profile, current_profile, load_profile
 from .prompts import PromptEmbeds, encode_prompts, encode_prompts_padded
+from .regions import Region, read_region
 from .roundtrip import RoundTrip, load_round_trip
 from .sampling import (
     draw_latents,
@@ -26,6 +27,7 @@ __all__ = [
     "ModelPaths",
     "Profile",
     "PromptEmbeds",
+    "Region",
     "RoundTrip",
     "Sampling",
     "StagedPrompts",
@@ -45,6 +47,7 @@ __all__ = [
     "load_round_trip",
     "preview_picture",
     "prompt_denoiser",
+    "read_region",
     "read_sampling",
     "sample_latents",
     "three_paths",

@@ -24,6 +24,7 @@ from kolors_course.kolors.latents import decode_latents, encode_pictures
 from kolors_course.kolors.memory import check_memory
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds, join
+from kolors_course.kolors.regions import Region, stages_with_regions
 from kolors_course.kolors.settings import Sampling
 from kolors_course.kolors.stages import StagedPrompts, encode_stages, first_timesteps, join_stages, switched
 from kolors_course.kolors.unet import conditioning_of, time_ids, unet_noise
@@ -247,6 +248,7 @@ def generate(
     *,
     negatives: Sequence[str] | None = None,
     picture: Image.Image | None = None,
+    regions: Sequence[Sequence[Region]] | None = None,
     watch: Callable[[SamplerState], None] | None = None,
 ) -> list[Image.Image]:
     """One picture for each prompt and seed.
@@ -259,12 +261,13 @@ def generate(
         progress: called with the number of pictures finished so far.
         picture: what every picture starts from, as far as `sampling.denoise` leaves it; scaled to cover the size
             and cropped in the middle.
+        regions: what is to be where in each picture, see `kolors_course.kolors.regions`; as many as prompts.
         watch: called with every state of every batch; what it raises stops the drawing.
 
     Raises:
-        CourseError: numbers of prompts, seeds or negatives that differ, wrong switches or weights in a prompt, sizes
-            that do not fit, unknown sampler, bad number of steps, seed out of range, a denoise below 1 without a
-            picture, more than memory holds.
+        CourseError: numbers of prompts, seeds, negatives or regions that differ, wrong switches or weights in a
+            prompt, sizes that do not fit, unknown sampler, bad number of steps, seed out of range, a denoise below 1
+            without a picture, more than memory holds.
     """
     sampling = sampling or model.sampling
     if len(prompts) != len(seeds):
@@ -272,9 +275,13 @@ def generate(
     negatives = [sampling.negative_prompt] * len(prompts) if negatives is None else negatives
     if len(negatives) != len(prompts):
         raise CourseError(f"{len(prompts)} prompts but {len(negatives)} negative prompts; give one for each")
+    regions = [()] * len(prompts) if regions is None else regions
+    if len(regions) != len(prompts):
+        raise CourseError(f"{len(prompts)} prompts but regions for {len(regions)}; give a list for each")
     check_seeds(seeds)
-    check_prompts([*prompts, *negatives])
+    check_prompts([*prompts, *negatives, *(region.prompt for each in regions for region in each)])
     size = check_drawing(model, sampling, len(prompts))
+    latent_size = size[1] // model.vae_scale_factor, size[0] // model.vae_scale_factor
     original = encode_pictures(model, [cover_picture(picture, *size)]) if picture else None
     pictures: list[Image.Image] = []
     with torch.no_grad():
@@ -283,6 +290,9 @@ def generate(
         for start in range(0, len(prompts), sampling.batch_size):
             rows = slice(start, start + sampling.batch_size)
             encoded = encode_stages(model.tokenizer, model.text_encoder, prompts[rows])
+            encoded = stages_with_regions(
+                model.tokenizer, model.text_encoder, encoded, regions[rows], latent_size
+            )
             negative = join_stages([kept_away[text] for text in negatives[rows]])
             latents = draw_latents(model, encoded, negative, seeds[rows], sampling, original, watch)
             pictures += decode_latents(model, latents)
