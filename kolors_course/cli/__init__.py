@@ -21,6 +21,7 @@ COMMANDS = {
     "generate": ("generate", "draw a picture from a prompt"),
     "words": ("words", "the words that Kolors-mini knows"),
     "progress": ("progress", "which exercises you have passed; a text to share, and a certificate"),
+    "caption": ("caption", "describe the pictures of a folder, as captions to train on (resumable)"),
     "check-dataset": ("check_dataset", "check a folder of pictures and captions"),
     "train-lora": ("train_lora", "train a LoRA, with the flags of the camp's trainer"),
     "inspect-lora": ("inspect_lora", "what is in a LoRA file, and where it works at the right strength"),
@@ -39,6 +40,7 @@ COMMANDS = {
 RESUMABLE = {
     "train-lora": "goes on from the last checkpoint",
     "train-mini": "goes on from the last checkpoint",
+    "caption": "goes on with the pictures that are missing",
     "sweep": "draws only the cells that are missing",
 }
 MEMORY_FLAGS = ("batch_size", "size", "height", "width", "count", "scale", "lora_rank", "rank")

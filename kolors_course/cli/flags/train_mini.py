@@ -8,6 +8,7 @@ are skipped. The result goes to OUTPUT/kolors-mini and OUTPUT/probe-run; copy th
     kolors-course train-mini --from data/kolors-mini --stage decoder                          # sharper pictures
     kolors-course train-mini --from data/kolors-mini --stage foreign                  # learns other people's pictures
     kolors-course train-mini --from data/kolors-mini --stage vae --stage base                 # both, encoder too
+    kolors-course train-mini --from data/kolors-mini --stage captioner                         # what describes pictures, an hour
 
 Kolors-mini 2, in lines of three to twelve minutes on a GPU. Run a line again if it was cut short, in the same folder:
 it goes on from its last checkpoint. While one line trains, --stage pictures can draw for the next beside it.
@@ -41,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=(*MINI_STAGES, *FURTHER_STAGES),
         action="append",
         help="only this stage; may be repeated. Of the model given by --from, decoder sharpens the decoder, and "
-        "foreign teaches the VAE pictures that are not of its world, while its latents of the world stay",
+        "foreign teaches the VAE pictures that are not of its world, while its latents of the world stay; captioner "
+        "trains what describes pictures of the world, and of this model",
     )
     parser.add_argument(
         "--from",
@@ -66,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--vae-steps", type=number(STEPS), help="default: the recipe's")
     parser.add_argument("--base-steps", type=number(STEPS), help="default: the recipe's")
     parser.add_argument("--probe-steps", type=number(STEPS), help="default: the recipe's")
+    parser.add_argument("--captioner-steps", type=number(STEPS), help="default: the recipe's")
     parser.add_argument(
         "--styled-share",
         type=number(SHARE),
