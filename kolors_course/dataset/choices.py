@@ -2,8 +2,8 @@
 
 from typing import Any
 
-# Steps of data-juicer, by its own names and, but for the least size, with its defaults: bytes of a file, pictures with
-# the same perceptual hash, and LAION's predictor of how much people like a picture, which it downloads.
+# Steps of data-juicer, by its own names and, but for the least size, with its defaults: bytes of a file, pictures of
+# one perceptual hash, and LAION's predictor of how much people like a picture, which it downloads.
 # It has no filter for blur (`image_blur_mapper` makes pictures blurred), so that one stays ours.
 MORE_STEPS: dict[str, dict[str, Any]] = {
     "image_size_filter": {"min_size": "20kb", "max_size": "1TB", "any_or_all": "any"},
