@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--count", type=int, default=48, help="pictures of each row (default %(default)s)")
+    parser.add_argument("--count", type=int, default=36, help="pictures of each row (default %(default)s)")
     parser.add_argument("--parts", type=int, help="at most so many rows that are missing; default all")
     parser.add_argument("--output", type=Path, default=data_dir() / "lessons" / "07" / "layout.json")
     chosen = parser.parse_args(arguments)

@@ -52,8 +52,8 @@ def question(language: str, length: str) -> str:
         "Describe this picture for training an image model. Tell only what can be seen; do not guess names, do not "
         "praise, do not name the style of the picture. Answer with one JSON object and nothing else: "
         '{"subjects": ["..."], "place": "...", "caption": "..."} where "subjects" lists what stands in the '
-        f'foreground, "place" is the surroundings ("" if there are none), and "caption" is {_TASKS[length]}. Write all values in '
-        f"{_LANGUAGES[language]}."
+        f'foreground, "place" is the surroundings ("" if there are none), and "caption" is {_TASKS[length]}. '
+        f"Write all values in {_LANGUAGES[language]}."
     )
 
 

@@ -1,8 +1,8 @@
 """How right captions are, fact by fact: told rightly, told wrongly (a hallucination), or not told (an omission).
 
 CHAIR (arXiv 1809.02156) counts objects that a caption names and a picture does not show; here every fact is known,
-so every fact is counted. BLEU and its kin would count words, and "a small rabbit" is as many words from "a big rabbit"
-as from "a little rabbit".
+so every fact is counted. BLEU and its kin would count words, and "a small rabbit" is as many words from "a big
+rabbit" as from "a little rabbit".
 """
 
 from collections import Counter

@@ -76,7 +76,7 @@ def check_perceptual_hash(function: Callable[[np.ndarray], np.ndarray]) -> Right
 
 @exercise(
     lambda: assign_bucket,
-    "to cover a bucket, the picture is scaled and what is over is cut off. cropped_share(size, bucket) says how much.",
+    "to cover a bucket, the picture is scaled, and cut. cropped_share(size, bucket) says how much.",
     "图片缩放到盖住桶，多出来的被裁掉。cropped_share(size, bucket) 就是被裁掉的部分。",
 )
 def check_bucket(function: Callable) -> Right:
@@ -150,8 +150,8 @@ def _detailed(scene: Scene, language: str) -> str:
 
 @exercise(
     lambda: _detailed,
-    "caption(scene, language, 'detailed') says all; scene.subjects[0].zh and .en, scene.place, scene.time are the parts.",
-    "caption(scene, language, 'detailed') 全都说了；scene.subjects[0].zh 和 .en、scene.place、scene.time 是各个部分。",
+    "caption(scene, language, 'detailed') says all; scene.subjects, scene.place and scene.time are the parts.",
+    "caption(scene, language, 'detailed') 全都说了；scene.subjects、scene.place、scene.time 是各个部分。",
 )
 def check_caption_rule(rule: Callable[[Scene, str], str]) -> Right:
     """Whether `rule(scene, language)` says all that varies, in words that the model knows, and leaves out the style.
