@@ -161,11 +161,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--count", type=int, default=36, help="pictures of each row (default %(default)s)")
     parser.add_argument("--parts", type=int, help="at most so many rows that are missing; default all")
+    parser.add_argument("--again", action="store_true", help="measure what is there anew")
     parser.add_argument("--output", type=Path, default=data_dir() / "lessons" / "07" / "layout.json")
     chosen = parser.parse_args(arguments)
     limit_threads()
     rows: dict[str, dict[str, dict]] = {}
-    if chosen.output.is_file():
+    if chosen.output.is_file() and not chosen.again:
         rows = json.loads(chosen.output.read_text(encoding="utf-8"))["parts"]
     missing = [(part, way) for part, ways in PARTS.items() for way in ways if way not in rows.get(part, {})]
     model, probe = (
