@@ -42,6 +42,7 @@ CHROMIUM = Need("Chromium with a Chinese font (apt install chromium fonts-noto-c
 SOURCES = (
     "data/kolors-mini/sampling.json",
     *("data/README.md", "data/art/subjects.csv", "data/art/licences/*", "data/kolors-mini/README.md"),
+    "data/captioner/README.md",
     *("data/fonts/README.md", "data/fonts/extra_characters.txt", "data/stories/*.yaml"),
     *("data/workflows/kolors_with_lora_example.json", "docs/*.md", "notebooks/conftest.py"),
 )
@@ -58,6 +59,12 @@ _MINI = "kolors_course/mini"
 RECIPE = (f"{_MINI}/recipe.py#PICTURES,JUDGED,RECIPES", f"{_MINI}/pictures.py#PictureSpec")
 VAE_RECIPE = (*RECIPE, f"{_MINI}/vae.py#VaeConfig")
 BASE_RECIPE = (*RECIPE, f"{_MINI}/base.py#BaseConfig", f"{_MINI}/networks.py")
+CAPTIONER_RECIPE = (
+    f"{_MINI}/recipe.py#CAPTIONED,CAPTIONER",
+    f"{_MINI}/pictures.py#PictureSpec",
+    f"{_MINI}/captioner.py#CaptionerConfig",
+    "kolors_course/captioner/network.py#CaptionerShape",
+)
 PROBE_RECIPE = (*RECIPE, f"{_MINI}/probe.py#ProbeConfig")
 FONT = "data/fonts/NotoSansSC-subset.ttf"
 STORY = "data/stories/moon_rabbit.yaml"
@@ -74,6 +81,7 @@ NETWORKS = (UNET, *TEXT, VAE, *CONFIGS)
 SAMPLING = f"{MINI}/sampling.json#steps,guidance_scale,sampler,spacing"
 DRAWS = (*NETWORKS, SAMPLING)
 PROBE = "data/probes/probe.safetensors"
+CAPTIONER = "data/captioner"
 STYLES = ("paper-cut", "ink", "pixel")
 # Leading spacing and the published settings stand beside the grids as a row of their own.
 BASE_GRID = "--over spacing=trailing"
@@ -125,6 +133,24 @@ MODEL = (
         by_hand=BY_CARD,
     ),
     Artefact("probe", makes=[PROBE], of=[*PROBE_RECIPE, *SCENES], by_hand=BY_CARD),
+    Artefact(
+        "captioner",
+        makes=[f"{CAPTIONER}/captioner.safetensors", f"{CAPTIONER}/config.json"],
+        of=[*CAPTIONER_RECIPE, *SCENES, *CAPTIONS, f"{MINI}/tokenizer/*", VAE],
+        by_hand="some 50 minutes of one core, with the command that data/captioner/README.md gives",
+    ),
+    Artefact(
+        "captioner-scores",
+        makes=[f"{CAPTIONER}/scores.json"],
+        of=[f"{CAPTIONER}/captioner.safetensors", *DRAWS, PROBE, *SCENES, *CAPTIONS],
+        by_hand="the same command writes them beside the weights",
+    ),
+    Artefact(
+        "captioner-card",
+        makes=[f"{CAPTIONER}/README.md#How good it is"],
+        of=[f"{CAPTIONER}/scores.json"],
+        by_hand="write what scores.json says into the card",
+    ),
     Artefact(
         "scores",
         makes=[f"{MINI}/scores.json", f"{MINI}/sheet.png"],

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kolors_course.captioner.answers import MOST_TOKENS, BadAnswer, complaint, question, read_answer
+from kolors_course.captioner.answers import MOST_TOKENS, BadAnswer, objection, question, read_answer
 from kolors_course.captioner.vlm import mini_tokens
 from kolors_course.errors import CourseError
 
@@ -104,6 +104,6 @@ def test_questions_name_language_and_length():
     }
     assert len(asked) == 6
     assert "Simplified Chinese" in question("zh", "label")
-    assert "English" in complaint("it is empty", "en")
+    assert "English" in objection("it is empty", "en")
     with pytest.raises(CourseError, match="languages: zh, en"):
         question("fr", "label")

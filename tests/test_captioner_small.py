@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from kolors_course.art import LANGUAGES, LENGTHS, caption, draw_scene, render
 from kolors_course.captioner import load_captioner, save_captioner, score_captions
 from kolors_course.captioner.network import build_captioner
-from kolors_course.captioner.small import pixels_of
+from kolors_course.captioner.small import cover_pixels
 from kolors_course.captioner.tasks import IGNORED, LONGEST, TASKS
 from kolors_course.errors import CourseError
 
@@ -72,7 +72,7 @@ def test_it_writes_what_the_network_finds_likeliest():
     """Generation with its cache, against one whole pass for every word."""
     captioner = tiny_captioner(3)
     words, network = captioner.words, captioner.network
-    pixels = pixels_of(pictures(2))
+    pixels = cover_pixels(pictures(2))
     rows = network.generate(pixel_values=pixels, decoder_start_token_id=words.task("en", "detailed"))
     for row, picture in zip(rows, pixels, strict=True):
         said = [words.task("en", "detailed")]

@@ -98,7 +98,7 @@ def _inverse(table: Mapping[str, tuple[str, ...] | str]) -> dict[str, str]:
 @cache
 def _tables(language: str) -> tuple[dict[str, tuple[str, str]], dict[str, str]]:
     """Noun with its size, article or classifier -> (subject, size); and side words -> positions."""
-    nouns = {}
+    nouns: dict[str, tuple[str, str]] = {}
     for subject in subjects():
         names = (subject.zh, subject.zh_synonym) if language == "zh" else (subject.en, subject.en_synonym)
         for name in filter(None, names):

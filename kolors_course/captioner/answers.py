@@ -57,7 +57,7 @@ def question(language: str, length: str) -> str:
     )
 
 
-def complaint(fault: str, language: str) -> str:
+def objection(fault: str, language: str) -> str:
     """What the model is told about an answer that cannot be used."""
     return (
         f"That answer cannot be used: {fault}. Answer again with one JSON object with the keys "

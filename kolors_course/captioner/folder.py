@@ -100,7 +100,7 @@ def caption_folder(
         report(done)
     _refuse(refused, len(pictures), place)
     captions = {file.relative_to(place).as_posix(): job.finish(known[files[file]]) for file in pictures}
-    write_metadata(place / NAMES[job.format], captions)
+    write_captions(place / NAMES[job.format], captions)
     notes.remove()
     return captions
 
@@ -156,7 +156,7 @@ def _refuse(refused: dict[Path, str], total: int, place: Path) -> None:
     )
 
 
-def write_metadata(target: Path, captions: dict[str, str]) -> None:
+def write_captions(target: Path, captions: dict[str, str]) -> None:
     """Write file name -> caption as metadata.csv (UTF-8 with a mark, for Excel) or metadata.jsonl, whole."""
     if target.suffix == ".jsonl":
         text = "".join(json_text(dict(zip(COLUMNS, row, strict=True))) + "\n" for row in captions.items())

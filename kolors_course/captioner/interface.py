@@ -35,7 +35,7 @@ class Captioner(Protocol):
 
     def caption(
         self, pictures: Sequence[Image.Image], language: str, length: str = "sentence"
-    ) -> list[str | NoCaption]:
+    ) -> Sequence[str | NoCaption]:
         """A caption of each picture.
 
         Args:

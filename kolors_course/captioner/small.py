@@ -56,13 +56,13 @@ class SmallCaptioner:
         task = self.words.task(language, length)
         texts = []
         for start in range(0, len(pictures), self.batch_size):
-            pixels = pixels_of(pictures[start : start + self.batch_size]).to(self.network.device)
+            pixels = cover_pixels(pictures[start : start + self.batch_size]).to(self.network.device)
             rows = self.network.generate(pixel_values=pixels, decoder_start_token_id=task)
             texts += [self.words.decode(row[1:], language) for row in rows.cpu()]
         return texts
 
 
-def pixels_of(pictures: Sequence[Image.Image]) -> Tensor:
+def cover_pixels(pictures: Sequence[Image.Image]) -> Tensor:
     """Pictures of any size -> (N, 3, 128, 128) in -1..1."""
     arrays = [np.array(cover_picture(picture, SIDE, SIDE)) for picture in pictures]
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -11,9 +11,8 @@ from typing import Any, TypeAlias
 
 import torch
 from PIL import Image
-from torch import nn
 
-from kolors_course.captioner.answers import BadAnswer, complaint, question, read_answer
+from kolors_course.captioner.answers import BadAnswer, objection, question, read_answer
 from kolors_course.captioner.interface import NoCaption
 from kolors_course.captioner.tasks import caption_words
 from kolors_course.errors import CourseError, brief
@@ -70,7 +69,7 @@ class VlmCaptioner:
             said = [
                 *asked,
                 _says("assistant", brief(answer, 2000)),
-                _says("user", complaint(fault, language)),
+                _says("user", objection(fault, language)),
             ]
         return NoCaption(f"{self.tries} answers could not be used; of the last, {fault}")
 
@@ -156,7 +155,7 @@ def qwen_processor(folder: Path) -> Any:
 
 
 @torch.no_grad()
-def answer_with(model: nn.Module, processor: Any, picture: Image.Image, messages: list[Message]) -> str:
+def answer_with(model: Any, processor: Any, picture: Image.Image, messages: list[Message]) -> str:
     """What a model of transformers says next, always its likeliest words."""
     picture = picture.convert("RGB")
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))

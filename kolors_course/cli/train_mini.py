@@ -167,10 +167,11 @@ def _train_captioner(recipe: MiniRecipe, folder: Path, start: KolorsModel) -> No
     store = PictureStore(recipe.captioned, folder / "captioner-pictures")
     network = train_captioner(recipe.captioner, shape, store, start.vae, words, folder / "captioner-run")
     probe = load_probe(data_dir() / "probes" / "probe.safetensors")
-    card = measure_captioner(SmallCaptioner(network, words), recipe.captioned, start, probe)
-    save_captioner(network, shape, words, folder / "captioner", {"recipe": asdict(recipe.captioner), **card})
-    write_json(folder / "captioner" / "scores.json", card)
-    print("\n".join(captioner_table(card)))
+    network = network.half().float()  # as it will be saved
+    scores = measure_captioner(SmallCaptioner(network, words), recipe.captioned, start, probe)
+    save_captioner(network, shape, words, folder / "captioner", {"recipe": asdict(recipe.captioner)})
+    write_json(folder / "captioner" / "scores.json", scores)
+    print("\n".join(captioner_table(scores)))
     print(f"wrote {folder}/captioner")
 
 

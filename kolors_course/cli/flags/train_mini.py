@@ -8,7 +8,7 @@ are skipped. The result goes to OUTPUT/kolors-mini and OUTPUT/probe-run; copy th
     kolors-course train-mini --from data/kolors-mini --stage decoder                          # sharper pictures
     kolors-course train-mini --from data/kolors-mini --stage foreign                  # learns other people's pictures
     kolors-course train-mini --from data/kolors-mini --stage vae --stage base                 # both, encoder too
-    kolors-course train-mini --from data/kolors-mini --stage captioner                         # what describes pictures, an hour
+    kolors-course train-mini --from data/kolors-mini --stage captioner                         # describes pictures
 
 Kolors-mini 2, in lines of three to twelve minutes on a GPU. Run a line again if it was cut short, in the same folder:
 it goes on from its last checkpoint. While one line trains, --stage pictures can draw for the next beside it.
