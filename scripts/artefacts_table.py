@@ -294,6 +294,18 @@ BENCHMARKS = (
         by=["python benchmarks/quality.py --style paper-cut --steps 300 --every 50 --scenes 15"],
     ),
     Artefact(
+        "bench-captions",
+        makes=["data/lessons/07/captions.*"],
+        of=["benchmarks/captions.py", *SCENES, *CAPTIONS, *DRAWS, PROBE],
+        by=["python benchmarks/captions.py --work outputs/artefacts/captions-{inputs}"],
+    ),
+    Artefact(
+        "bench-layout",
+        makes=["data/lessons/07/layout.json"],
+        of=["benchmarks/layout.py", *SCENES, *CAPTIONS, *DRAWS, PROBE],
+        by=["python benchmarks/layout.py --again"],
+    ),
+    Artefact(
         "bench-full-width",
         makes=["benchmarks/full_width_gpu.json"],
         of=["benchmarks/full_width_gpu.py"],
@@ -338,6 +350,7 @@ NOTEBOOKS = (
     _notebook("03_sde_ode_samplers"),
     _notebook("04_guidance", PROBE),
     _notebook("05_anatomy_of_kolors", "data/lessons/full-width/*", *SCENES),
+    _notebook("07_data", "data/lessons/07/*", PROBE, *SCENES, *CAPTIONS),
     _notebook("08_lora_maths", "data/datasets/paper-cut/train/*", PROBE),
     _notebook(
         "09_training_a_kolors_lora",

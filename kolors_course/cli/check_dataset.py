@@ -90,7 +90,9 @@ class _Checker:
 def _refuse_early(arguments: argparse.Namespace, wanted: Filter) -> None:
     """What cannot be done in the end, before anything is looked at or written."""
     if arguments.juicer:
-        data_juicer_config(wanted, arguments.juicer)
+        data_juicer_config(wanted, arguments.juicer, arguments.juicer_also)
+    elif arguments.juicer_also:
+        raise CourseError("--juicer-also needs --juicer, the folder that it writes to")
     if arguments.sheet:
         kind = Image.registered_extensions().get(arguments.sheet.suffix.lower())
         try:
@@ -107,7 +109,8 @@ def _nothing_passes(report: Report) -> bool:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    wanted = Filter(arguments.min_side, tuple(arguments.aspect) if arguments.aspect else None)
+    aspect = tuple(arguments.aspect) if arguments.aspect else None
+    wanted = Filter(arguments.min_side, aspect, arguments.max_blur)
     _refuse_early(arguments, wanted)
     count_tokens = _token_counter(arguments.model)
     round_trip = None if arguments.no_vae else _round_trip(arguments.model)
@@ -128,7 +131,8 @@ def run(arguments: argparse.Namespace) -> int:
         facts["fixed"] = {"actions": repair.actions, **report.to_dict()}
         write_json(arguments.json, facts)
     if arguments.juicer:
-        config = export_data_juicer(tuple(report.samples.values()), wanted, arguments.juicer)
+        samples = tuple(report.samples.values())
+        config = export_data_juicer(samples, wanted, arguments.juicer, arguments.juicer_also)
         print(f"wrote {config}; run: dj-process --config {config}")
     if arguments.sheet:
         with atomic_path(arguments.sheet) as path:

@@ -11,6 +11,7 @@ from .latents import (
 from .model import KolorsModel, ModelPaths, diffusers_layout, load_model, three_paths
 from .profiles import Profile, current_profile, load_profile
 from .prompts import PromptEmbeds, encode_prompts, encode_prompts_padded
+from .regions import Region, read_region
 from .roundtrip import RoundTrip, load_round_trip
 from .sampling import (
     draw_latents,
@@ -30,6 +31,7 @@ __all__ = [
     "ModelPaths",
     "Profile",
     "PromptEmbeds",
+    "Region",
     "Residuals",
     "RoundTrip",
     "Sampling",
@@ -54,6 +56,7 @@ __all__ = [
     "new_controlnet",
     "preview_picture",
     "prompt_denoiser",
+    "read_region",
     "read_sampling",
     "sample_latents",
     "save_controlnet",
