@@ -58,6 +58,7 @@ class Ask:
     Attributes:
         unwanted: the English name of a subject that is looked for besides.
         weigh: how the weights in the prompt are put in, one of `WEIGHINGS`.
+        without: the prompt without the weighed words.
         guidance, steps: None for the model's own.
     """
 
@@ -68,6 +69,7 @@ class Ask:
     style: str = BASE_STYLE
     unwanted: str = ""
     weigh: str = "bias"
+    without: str = ""
     guidance: float | None = None
     steps: int | None = None
 
@@ -201,7 +203,9 @@ def weights(count: int, language: str) -> Arms:
                 second = ask.scene.subjects[1]
                 name = second.en if language == "en" else second.zh
                 before, after = ask.prompt.rsplit(name, 1)
-                asks.append(replace(ask, prompt=f"{before}({name}:{weight}){after}", unwanted=second.en))
+                weighed = f"{before}({name}:{weight}){after}"
+                alone = caption(replace(ask.scene, subjects=ask.scene.subjects[:1]), language)
+                asks.append(replace(ask, prompt=weighed, unwanted=second.en, without=alone))
             arms[f"{weigh} {weight:g}"] = asks
     return arms
 
@@ -228,41 +232,36 @@ EXPERIMENTS: dict[str, Callable[[int, str], Arms]] = {
 }
 
 
-def _bias(model: KolorsModel, prompt: str) -> PromptEmbeds:
+def _bias(model: KolorsModel, ask: Ask) -> PromptEmbeds:
     """The library's way: log w on the attention to the word's rows."""
-    return encode_stages(model.tokenizer, model.text_encoder, [prompt]).at(0)
+    return encode_stages(model.tokenizer, model.text_encoder, [ask.prompt]).at(0)
 
 
-def _rows(model: KolorsModel, prompt: str) -> PromptEmbeds:
+def _rows(model: KolorsModel, ask: Ask) -> PromptEmbeds:
     """ComfyUI's way: the word's rows r become pad + w·(r - pad)."""
-    (text,), (row_weights,) = split_weights(model.tokenizer, [prompt])
+    (text,), (row_weights,) = split_weights(model.tokenizer, [ask.prompt])
     plain = encode_texts(model.tokenizer, model.text_encoder, [text])
-    rows = plain.prompt_embeds.clone()
-    pad = rows[:, int(plain.text_bias[0].argmax())].unsqueeze(1)
+    rows = plain.prompt_embeds
+    pad = rows[:, int(plain.text_bias[0].argmax())].unsqueeze(1)  # the row that stands for most
     factor = torch.ones(rows.shape[1])
     factor[-len(row_weights) :] = torch.tensor(row_weights)
     return replace(plain, prompt_embeds=pad + factor[None, :, None].to(rows) * (rows - pad))
 
 
-def _rows_and_summary(model: KolorsModel, prompt: str) -> PromptEmbeds:
+def _rows_and_summary(model: KolorsModel, ask: Ask) -> PromptEmbeds:
     """The rows as `_rows`, and the pooled vector p becomes q + w·(p - q), where q is that without the word."""
-    read = read_weights(prompt)
-    weight = next((w for w in read.weights if w != 1), 1.0)
-    rows, without = _rows(model, prompt), _left_out(model, prompt)
-    p, q = rows.pooled_prompt_embeds, without.pooled_prompt_embeds
+    weight = next((w for w in read_weights(ask.prompt).weights if w != 1), 1.0)
+    rows = _rows(model, ask)
+    p, q = rows.pooled_prompt_embeds, _left_out(model, ask).pooled_prompt_embeds
     return replace(rows, pooled_prompt_embeds=q + weight * (p - q))
 
 
-def _left_out(model: KolorsModel, prompt: str) -> PromptEmbeds:
+def _left_out(model: KolorsModel, ask: Ask) -> PromptEmbeds:
     """The prompt encoded without the weighed words."""
-    read = read_weights(prompt)
-    kept = "".join(letter for letter, weight in zip(read.text, read.weights, strict=True) if weight == 1)
-    for joint, instead in (("and a  ", ""), ("and an  ", ""), ("和一", "")):
-        kept = kept.replace(joint, instead)
-    return encode_texts(model.tokenizer, model.text_encoder, [" ".join(kept.split())])
+    return encode_texts(model.tokenizer, model.text_encoder, [ask.without])
 
 
-WEIGHINGS: dict[str, Callable[[KolorsModel, str], PromptEmbeds]] = {
+WEIGHINGS: dict[str, Callable[[KolorsModel, Ask], PromptEmbeds]] = {
     "bias": _bias,
     "rows": _rows,
     "rows and summary": _rows_and_summary,
@@ -283,7 +282,7 @@ def draw(model: KolorsModel, asks: Sequence[Ask], batch: int = 10) -> list[Image
         if first.weigh == "bias":
             prompts = encode_stages(model.tokenizer, model.text_encoder, [a.prompt for a in some])
         else:
-            prompts = join([WEIGHINGS[first.weigh](model, a.prompt) for a in some])
+            prompts = join([WEIGHINGS[first.weigh](model, a) for a in some])
         negatives = encode_stages(model.tokenizer, model.text_encoder, [a.negative for a in some])
         latents = draw_latents(model, prompts, negatives, [a.seed for a in some], sampling)
         pictures += decode_latents(model, latents)
@@ -363,10 +362,9 @@ def main() -> None:
                     reference = reference or pictures
                     row["distance"] = _distance(pictures, reference)
                 note(name, arm, language, row)
-    if not options.only or "two subjects" in options.only:
-        if "two subjects" not in result["experiments"]:
-            for task, row in suite_arms(model, probe, options.scenes):
-                note("two subjects", task, "both", row)
+    if "two subjects" in (options.only or ["two subjects"]) and "two subjects" not in result["experiments"]:
+        for task, row in suite_arms(model, probe, options.scenes):
+            note("two subjects", task, "both", row)
 
 
 def _fingerprint(asks: Sequence[Ask]) -> str:

@@ -1,4 +1,4 @@
-"""Exercises of notebook 06: the bias of a weight, a template that counts, a prompt with all facts, a negative's step."""
+"""Exercises of notebook 06: the bias of a weight, templates that count, the step of a switch, all facts at once."""
 
 from collections.abc import Callable, Sequence
 from math import ceil, inf, log
