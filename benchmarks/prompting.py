@@ -47,8 +47,8 @@ CAMPS_NEGATIVE = {
 }
 COMMA = {"en": ", ", "zh": "，"}
 LANGUAGES = ("en", "zh")
-WEIGHTS = (0, 0.25, 0.5, 1, 2, 4)
-STARTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0)  # shares of the steps
+WEIGHTS = (0, 0.5, 1, 3)
+STARTS = (0.0, 0.125, 0.25, 0.5, 1.0)  # shares of the steps
 
 
 @dataclass(frozen=True)
@@ -332,11 +332,14 @@ def main() -> None:
     model = load_profile(current_profile())
     probe = load_probe(data_dir() / "probes" / "probe.safetensors")
     result = json.loads(options.output.read_text()) if options.output.is_file() else {"experiments": {}}
-    result |= {"command": f"python benchmarks/prompting.py --scenes {options.scenes}", "seed": SEED}
+    result["seed"] = SEED
     result["sampling"] = {key: getattr(model.sampling, key) for key in ("steps", "guidance_scale", "sampler")}
     result["made_by"] = provenance(model.device)
 
     def note(experiment: str, arm: str, language: str, row: dict[str, Any]) -> None:
+        # Of each by itself: a second run may draw other experiments with another number of scenes.
+        command = f"python benchmarks/prompting.py --only '{experiment}' --scenes {options.scenes}"
+        result.setdefault("commands", {})[experiment] = command
         result["experiments"].setdefault(experiment, {}).setdefault(arm, {})[language] = row
         options.output.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(options.output) as temporary:
@@ -355,6 +358,7 @@ def main() -> None:
                 known = result["experiments"].get(name, {}).get(arm, {}).get(language)
                 is_reference = name == "late negative" and reference is None
                 if known and known["of"] == drawn_from and not is_reference:
+                    note(name, arm, language, known)
                     continue
                 pictures = draw(model, arms[arm])
                 row = judged(probe, arms[arm], pictures) | {"of": drawn_from, "example": arms[arm][0].prompt}

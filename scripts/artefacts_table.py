@@ -268,6 +268,17 @@ BENCHMARKS = (
         by=["python benchmarks/quality.py --style paper-cut --steps 300 --every 50 --scenes 15"],
     ),
     Artefact(
+        "bench-prompting",
+        makes=["data/lessons/06/prompting.json"],
+        of=["benchmarks/prompting.py", *DRAWS, PROBE, *CAPTIONS, f"{_ART}/splits.py"],
+        by=[
+            "python benchmarks/prompting.py --only wording --scenes 30",
+            "python benchmarks/prompting.py --only negation 'style place' --scenes 15",
+            "python benchmarks/prompting.py --only 'two subjects' --scenes 12",
+            "python benchmarks/prompting.py --only weights 'late negative' --scenes 8",
+        ],
+    ),
+    Artefact(
         "bench-full-width",
         makes=["benchmarks/full_width_gpu.json"],
         of=["benchmarks/full_width_gpu.py"],
@@ -312,6 +323,7 @@ NOTEBOOKS = (
     _notebook("03_sde_ode_samplers"),
     _notebook("04_guidance", PROBE),
     _notebook("05_anatomy_of_kolors", "data/lessons/full-width/*", *SCENES),
+    _notebook("06_prompting", "data/lessons/06/*", PROBE, *SCENES),
     _notebook("08_lora_maths", "data/datasets/paper-cut/train/*", PROBE),
     _notebook(
         "09_training_a_kolors_lora",
