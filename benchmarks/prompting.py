@@ -331,7 +331,8 @@ def main() -> None:
     limit_threads()
     model = load_profile(current_profile())
     probe = load_probe(data_dir() / "probes" / "probe.safetensors")
-    result = json.loads(options.output.read_text()) if options.output.is_file() else {"experiments": {}}
+    known_before = json.loads(options.output.read_text()) if options.output.is_file() else {}
+    result: dict[str, Any] = {key: known_before.get(key, {}) for key in ("commands", "experiments")}
     result["seed"] = SEED
     result["sampling"] = {key: getattr(model.sampling, key) for key in ("steps", "guidance_scale", "sampler")}
     result["made_by"] = provenance(model.device)
@@ -339,7 +340,7 @@ def main() -> None:
     def note(experiment: str, arm: str, language: str, row: dict[str, Any]) -> None:
         # Of each by itself: a second run may draw other experiments with another number of scenes.
         command = f"python benchmarks/prompting.py --only '{experiment}' --scenes {options.scenes}"
-        result.setdefault("commands", {})[experiment] = command
+        result["commands"][experiment] = command
         result["experiments"].setdefault(experiment, {}).setdefault(arm, {})[language] = row
         options.output.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(options.output) as temporary:
