@@ -272,8 +272,7 @@ BENCHMARKS = (
         makes=["data/lessons/06/prompting.json"],
         of=["benchmarks/prompting.py", *DRAWS, PROBE, *CAPTIONS, f"{_ART}/splits.py"],
         by=[
-            "python benchmarks/prompting.py --only wording --scenes 30",
-            "python benchmarks/prompting.py --only negation 'style place' --scenes 15",
+            "python benchmarks/prompting.py --only wording negation 'style place' --scenes 30",
             "python benchmarks/prompting.py --only 'two subjects' --scenes 12",
             "python benchmarks/prompting.py --only weights 'late negative' --scenes 8",
         ],
