@@ -352,6 +352,8 @@ def main() -> None:
             continue
         for language in LANGUAGES:
             arms = arms_of(options.scenes, language)
+            for gone in result["experiments"].get(name, {}).keys() - arms.keys():
+                del result["experiments"][name][gone]
             reference: list[Image.Image] | None = None
             # What never has a negative is drawn first: the others are compared with it.
             for arm in reversed(list(arms)):

@@ -40,7 +40,8 @@ def test_tokens_are_counted_and_unknown_words_named(tiny_model):
 def test_the_figure_has_a_map_for_each_word_and_says_what_was_asked(tiny_model):
     figure = builder_figure(tiny_model, "a rabbit", "a fox")
     titles = [axis.get_title() for axis in figure.axes if axis.get_visible() and axis.get_title()]
-    assert titles[0] == "picture" and len(titles) > 1
+    assert titles[0] == "picture"
+    assert len(titles) > 1
     assert "of 256 tokens" in figure.get_suptitle()
 
 
