@@ -117,7 +117,7 @@ def _of_other_scenes(found: Findings, rows: Sequence[int]) -> list[int]:
 
 def _fact_rows(report: ModelReport) -> list[dict[str, Any]]:
     """Of each fact its share on every side, by language, and McNemar's test; then shape fidelity."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for fact in FACTS:
         shares = [found.share(fact) for found, _ in report.sides]
         if shares[0] is None:
