@@ -306,6 +306,16 @@ BENCHMARKS = (
         by=["python benchmarks/layout.py --again"],
     ),
     Artefact(
+        "bench-prompting",
+        makes=["data/lessons/06/prompting.json"],
+        of=["benchmarks/prompting.py", *DRAWS, PROBE, *CAPTIONS, f"{_ART}/splits.py"],
+        by=[
+            "python benchmarks/prompting.py --only wording negation 'style place' --scenes 30",
+            "python benchmarks/prompting.py --only 'two subjects' --scenes 12",
+            "python benchmarks/prompting.py --only weights 'late negative' --scenes 8",
+        ],
+    ),
+    Artefact(
         "bench-full-width",
         makes=["benchmarks/full_width_gpu.json"],
         of=["benchmarks/full_width_gpu.py"],
@@ -350,6 +360,7 @@ NOTEBOOKS = (
     _notebook("03_sde_ode_samplers"),
     _notebook("04_guidance", PROBE),
     _notebook("05_anatomy_of_kolors", "data/lessons/full-width/*", *SCENES),
+    _notebook("06_prompting", "data/lessons/06/*", PROBE, *SCENES),
     _notebook("07_data", "data/lessons/07/*", PROBE, *SCENES, *CAPTIONS),
     _notebook("08_lora_maths", "data/datasets/paper-cut/train/*", PROBE),
     _notebook(
