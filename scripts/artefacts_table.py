@@ -54,6 +54,7 @@ SCENES = (
     ART,
     *(f"{_ART}/{name}.py" for name in ("backdrop", "choices", "scene", "splits", "styles", "subject")),
 )
+HEROINE = f"{_ART}/character.py"
 CAPTIONS = ("data/art/subjects.csv", f"{_ART}/captions.py", f"{_ART}/choices.py")
 _MINI = "kolors_course/mini"
 RECIPE = (f"{_MINI}/recipe.py#PICTURES,JUDGED,RECIPES", f"{_MINI}/pictures.py#PictureSpec")
@@ -316,6 +317,12 @@ BENCHMARKS = (
         ],
     ),
     Artefact(
+        "bench-character",
+        makes=["data/lessons/10/*"],
+        of=["benchmarks/character.py", HEROINE, *SCENES, *CAPTIONS, *DRAWS, PROBE],
+        by=["python benchmarks/character.py"],
+    ),
+    Artefact(
         "bench-full-width",
         makes=["benchmarks/full_width_gpu.json"],
         of=["benchmarks/full_width_gpu.py"],
@@ -366,6 +373,11 @@ NOTEBOOKS = (
     _notebook(
         "09_training_a_kolors_lora",
         *("data/datasets/paper-cut/train/*", "data/lessons/full-width/*", *SCENES, *CAPTIONS),
+    ),
+    _notebook(
+        "10_story",
+        *("data/lessons/10/*", "data/loras/paper-cut.safetensors", "data/stories/moon_rabbit.yaml"),
+        *(PROBE, HEROINE, *SCENES, *CAPTIONS),
     ),
     _notebook(
         "12_comfyui",

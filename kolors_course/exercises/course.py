@@ -42,6 +42,7 @@ LESSONS = (
     Lesson("07_data", "From raw pictures to a data set", "从原始图片到数据集", ("data",)),
     Lesson("08_lora_maths", "The mathematics of LoRA", "LoRA 的数学", ("lora_maths",)),
     Lesson("09_training_a_kolors_lora", "Training a Kolors LoRA", "训练可图 LoRA", ("lora_training",)),
+    Lesson("10_story", "The story, and handing it in", "讲故事与提交", ("story",)),
     Lesson("12_comfyui", "ComfyUI", "ComfyUI", ("comfyui",)),
 )
 

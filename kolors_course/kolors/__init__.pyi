@@ -20,6 +20,7 @@ from .sampling import (
     sample_latents,
 )
 from .settings import PUBLISHED, Sampling, read_sampling, write_sampling
+from .sharing import SharedAttnProcessor, Sharing, draw_beside, shared_attention
 from .stages import StagedPrompts, encode_stages
 from .unet import conditioning_of, time_ids, unet_noise
 
@@ -35,6 +36,8 @@ __all__ = [
     "Residuals",
     "RoundTrip",
     "Sampling",
+    "SharedAttnProcessor",
+    "Sharing",
     "StagedPrompts",
     "Steering",
     "conditioning_of",
@@ -42,6 +45,7 @@ __all__ = [
     "cut_hole",
     "decode_latents",
     "diffusers_layout",
+    "draw_beside",
     "draw_latents",
     "encode_pictures",
     "encode_prompts",
@@ -60,6 +64,7 @@ __all__ = [
     "read_sampling",
     "sample_latents",
     "save_controlnet",
+    "shared_attention",
     "three_paths",
     "time_ids",
     "unet_noise",
