@@ -30,6 +30,8 @@ COMMANDS = {
     "extract-lora": ("extract_lora", "make a LoRA out of two full models"),
     "combine-lora": ("combine_lora", "make one LoRA of several"),
     "story": ("story", "draw a storyboard as a page of pictures"),
+    "bundle": ("bundle", "make or check the folder that is handed in: LoRA, pictures, card, licence"),
+    "publish": ("publish", "upload a bundle to ModelScope; shows first what it would upload"),
     "comfyui": ("comfyui", "install, start and stop ComfyUI, and run workflows in it"),
     "evaluate": ("evaluate", "measure prompt following and style on held-out prompts"),
     "sweep": ("sweep", "draw over a grid of settings, measure, and recommend the cheapest that do"),

@@ -44,7 +44,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if answer.storyboard is None:
         print("\n".join(answer.faults))
         raise CourseError(
-            f"{arguments.check}: {len(answer.faults)} faults, listed above; give them back to the model"
+            f"{arguments.check}: {len(answer.faults)} faults, listed above; paste them to the model"
         )
     print(f"{arguments.check}: a good storyboard of {len(answer.storyboard.panels)} pictures")
     if arguments.check.suffix.lower() != ".json":

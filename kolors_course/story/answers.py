@@ -1,7 +1,7 @@
 """A story from a language model: what to ask it for, and what its answer gets wrong.
 
-Nothing here talks to a model: a person pastes the request into one (通义千问, Kimi, …) and saves what it answers. Every
-fault is one line, so that all of them can be pasted back as they are.
+Nothing here talks to a model: a person pastes the request into one (通义千问, Kimi, …) and saves what it answers.
+Every fault is one line, so that all of them can be pasted back as they are.
 """
 
 import re
@@ -56,7 +56,8 @@ Rules:
 1. "subjects" 里有一个或两个名字，只能从这里选：{subjects}。
 2. "place" 只能是：{places}。"time" 只能是：{times}；地点是 space 时不写时间。
 3. "size"（small、normal、big）和 "position"（left、middle、right）只用于一个主体的画面，可以不写。
-4. "prompt" 与 "scene" 说的是同样的事实，中文或英文都可以，只用规则 1 到 3 的词，例如“夜晚雪地上的一只大大的兔子，在左边”。
+4. "prompt" 与 "scene" 说的是同样的事实，中文或英文都可以，只用规则 1 到 3 的词，
+   例如“夜晚雪地上的一只大大的兔子，在左边”。
    不要写帽子、颜色、心情，这些写进 caption。
 5. 场景不能重复。主角出现在大多数画面里，名字始终一样。
 6. 每条 caption 不超过 16 个汉字或 12 个英文单词。"negative"、"say_zh"、"say_en"（人物说的话）可以不写。
@@ -159,7 +160,7 @@ def _json_of(text: str) -> object:
 
 def _open_brackets(text: str) -> int:
     """How many { and [ outside of texts are not closed; a text that does not end counts as one."""
-    outside, quotes = re.subn(r'"(?:\\.|[^"\\])*"', "", text, flags=re.DOTALL)
+    outside = re.sub(r'"(?:\\.|[^"\\])*"', "", text, flags=re.DOTALL)
     return sum(outside.count(c) for c in '{["') - sum(outside.count(c) for c in "}]")
 
 

@@ -58,7 +58,8 @@ def write_story(
     scores: Mapping[str, object] | None = None,
     layout: str = "grid",
 ) -> Path:
-    """Write `story.png` (`story.webp`, `story.pdf`, as the layout is), `panels/01.png`..., `base/01.png`... and, last of all, `story.json`.
+    """Write `story.png` (`story.webp`, `story.pdf`, as the layout is), `panels/01.png`...,
+    `base/01.png`... and, last of all, `story.json`.
 
     Each file appears complete or not at all. Numbered pictures of an earlier story in the same folder that
     this one does not overwrite are removed.

@@ -59,7 +59,8 @@ def story_sheets(
 
 
 def save_sheets(sheets: Sequence[Image.Image], path: str | Path) -> None:
-    """Write a page (.png, .webp), a film (.webp of several sheets) or a book (.pdf); the same bytes each time.
+    """Write a page (.png, .webp), a film (.webp of several sheets) or a book (.pdf); the same bytes each time, but
+    for a PDF's random id.
 
     Raises:
         CourseError: it cannot be written.

@@ -92,15 +92,15 @@ def read_storyboard(path: str | Path) -> Storyboard:
     """Read a story from YAML, or from JSON where the file's name ends in .json.
 
     The file holds `title_zh` or `title_en` or both, `panels` and optionally `seed` (0 if left out), `negative` and
-    `characters` (each `subject`, `name` and optionally `look`). Each panel holds `prompt`, `caption_zh` or `caption_en`
-    or both and optionally `negative` (instead of the story's), `say_zh`, `say_en` (speech bubbles), `seed` (the
-    story's seed plus the panel's place, counted from 0) and `scene`: `subjects` (one or two names), `place`, `time`,
-    `size`, `position`. Line breaks and repeated spaces inside a text become one space.
+    `characters` (each `subject`, `name` and optionally `look`). Each panel holds `prompt`, `caption_zh` or
+    `caption_en` or both and optionally `negative` (instead of the story's), `say_zh`, `say_en` (speech bubbles),
+    `seed` (the story's seed plus the panel's place, counted from 0) and `scene`: `subjects` (one or two names),
+    `place`, `time`, `size`, `position`. Line breaks and repeated spaces inside a text become one space.
 
     Raises:
         CourseError: no such file, not UTF-8, not the plain YAML that `kolors_course.yaml_files` reads, a key that is
-            missing or unknown (in YAML also written twice), a text that is empty or longer than `MAX_TEXT`, wrong weights in a
-            prompt, a seed that is no whole number from 0, a scene outside the world, no panels.
+            missing or unknown (in YAML also written twice), a text that is empty or longer than `MAX_TEXT`,
+            wrong weights in a prompt, a seed that is no whole number from 0, a scene outside the world, no panels.
     """
     path = Path(path)
     return parse_storyboard(read_text(path, MAX_BYTES, EXAMPLE), path)
