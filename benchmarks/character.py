@@ -23,6 +23,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -153,7 +154,7 @@ def draw(model: KolorsModel, character: Heroine, method: Method, scenes: Sequenc
     prompts = prompts_of(character, scenes, method.words)
     seeds = [NOISE_SEED + story * PANELS + (0 if method.noise else i) for i in range(len(scenes))]
     sampling = replace(model.sampling, batch_size=len(scenes))
-    if method.reference:
+    if method.reference and method.sharing:
         shown = Scene((character.subject,), "meadow", "day", "big", "middle", 0)
         portrait = render_character(character, shown)
         (prompt,) = prompts_of(character, [shown], method.words)
@@ -259,10 +260,7 @@ def contestants(
         if method.rank:
             load_lora(model.unet, loras[method.rank])
         try:
-            yield (
-                method.name,
-                lambda scenes, story, method=method: draw(model, character, method, scenes, story),
-            )
+            yield method.name, partial(draw, model, character, method)
         finally:
             unload_lora(model.unet)
 

@@ -27,12 +27,12 @@ from PIL import Image
 
 from kolors_course.art import TIMELESS, Cutout, Scene, caption, cutouts, draw_scene, render
 from kolors_course.art.captions import PLACE_EN, TIME_EN, with_article
-from kolors_course.evaluation import load_probe
+from kolors_course.evaluation import Probe, load_probe
 from kolors_course.evaluation.fidelity import SIDE, best_match
 from kolors_course.evaluation.intervals import mean_interval, wilson
 from kolors_course.evaluation.probes import agreement, look
 from kolors_course.files import atomic_path
-from kolors_course.kolors import Region, current_profile, generate, load_profile
+from kolors_course.kolors import KolorsModel, Region, current_profile, generate, load_profile
 from kolors_course.platform.device import limit_threads
 from kolors_course.platform.paths import data_dir
 from kolors_course.platform.provenance import provenance
@@ -135,7 +135,9 @@ def found(picture: Image.Image, task: Task) -> list[tuple[bool, float]]:
     return results
 
 
-def measure(model, probe, part: str, way: str, count: int) -> tuple[dict, list[Image.Image]]:
+def measure(
+    model: KolorsModel, probe: Probe, part: str, way: str, count: int
+) -> tuple[dict, list[Image.Image]]:
     """The row of one way of asking."""
     asked = list(tasks(part, count))
     if way == "world":

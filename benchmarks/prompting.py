@@ -15,6 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -32,7 +33,7 @@ from kolors_course.kolors import KolorsModel, PromptEmbeds, current_profile, loa
 from kolors_course.kolors.latents import decode_latents
 from kolors_course.kolors.prompts import encode_texts, join, split_weights
 from kolors_course.kolors.sampling import draw_latents
-from kolors_course.kolors.stages import encode_stages
+from kolors_course.kolors.stages import StagedPrompts, encode_stages
 from kolors_course.platform.device import limit_threads
 from kolors_course.platform.paths import data_dir
 from kolors_course.platform.provenance import provenance
@@ -79,7 +80,8 @@ Arms = dict[str, list[Ask]]
 
 def _scenes(count: int, pairs: bool = False) -> list[Scene]:
     """Held-out scenes with one subject in the middle, or with two; fewer are the first of more."""
-    rng, found = np.random.default_rng([SEED, pairs]), []
+    rng = np.random.default_rng([SEED, pairs])
+    found: list[Scene] = []
     while len(found) < count:
         scene = draw_scene(rng, held_out=True)
         if (len(scene.subjects) == 2) == pairs and scene.place != "space":
@@ -117,7 +119,7 @@ def wording(count: int, language: str) -> Arms:
 
     return {
         **{
-            length: _asks(scenes, lambda s, n=length: caption(s, language, n))
+            length: _asks(scenes, partial(caption, language=language, length=length))
             for length in ("label", "sentence")
         },
         "detailed": _asks(scenes, lambda s: caption(s, language, "detailed")),
@@ -279,6 +281,7 @@ def draw(model: KolorsModel, asks: Sequence[Ask], batch: int = 10) -> list[Image
     pictures: list[Image.Image] = []
     for start in range(0, len(asks), batch):
         some = asks[start : start + batch]
+        prompts: StagedPrompts | PromptEmbeds
         if first.weigh == "bias":
             prompts = encode_stages(model.tokenizer, model.text_encoder, [a.prompt for a in some])
         else:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kolors_course.art import TIMELESS
 from kolors_course.art.facts import read_facts
@@ -126,7 +127,7 @@ def check_answer(
     """
     path = Path(path)
     try:
-        values = _json_of(text)
+        values: Any = _json_of(text)
         panels = values.get("panels") if isinstance(values, dict) else None
         if not isinstance(panels, list) or not all(isinstance(panel, dict) for panel in panels):
             storyboard_of(values, Path("the answer"))  # says what is missing, or which panel is none

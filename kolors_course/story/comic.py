@@ -179,8 +179,10 @@ def paint_comic(page: ComicPage, pictures: Sequence[Image.Image]) -> Image.Image
     draw = ImageDraw.Draw(sheet)
     for panel, picture in zip(page.panels, pictures, strict=True):
         frame = panel.frame
-        part = tuple(x * side for x, side in zip(panel.shows, picture.size * 2, strict=True))
-        shown = picture.convert("RGB").resize((frame.width, frame.height), Image.Resampling.LANCZOS, box=part)
+        left, top, right, bottom = (x * side for x, side in zip(panel.shows, picture.size * 2, strict=True))
+        shown = picture.convert("RGB").resize(
+            (frame.width, frame.height), Image.Resampling.LANCZOS, (left, top, right, bottom)
+        )
         draw.rectangle((frame.left - 3, frame.top - 3, frame.right + 2, frame.bottom + 2), fill=INK)
         sheet.paste(shown, (frame.left, frame.top))
         if panel.bubble:
