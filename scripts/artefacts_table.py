@@ -232,6 +232,12 @@ LORAS = (
         ],  # trains its own paper-cut LoRA, as the demo does
         copies={"outputs/artefacts/story/story.png": "docs/figures/story.png"},
     ),
+    Artefact(
+        "tensorboard",
+        makes=["docs/figures/tensorboard.png"],
+        of=["kolors_course/training/logs.py"],
+        by_hand="train section 15 of notebook 09 with the logger tensorboard, and take a picture of its page",
+    ),
 )
 NODES = "kolors_course/comfyui/nodes"
 SHOTS = ("missing-nodes", "refusal", "run")
