@@ -233,6 +233,19 @@ LORAS = (
         copies={"outputs/artefacts/story/story.png": "docs/figures/story.png"},
     ),
     Artefact(
+        "storybook",
+        makes=["docs/figures/storybook-*.webp"],
+        of=[
+            *(
+                "scripts/build_storybook.py",
+                "data/stories/hare_and_tortoise.yaml",
+                "data/stories/little_ghost.yaml",
+            ),
+            *("data/loras/ink.safetensors", "data/loras/pixel.safetensors", *DRAWS, FONT),
+        ],
+        by=["python scripts/build_storybook.py --pages"],
+    ),
+    Artefact(
         "tensorboard",
         makes=["docs/figures/tensorboard.png"],
         of=["kolors_course/training/logs.py"],

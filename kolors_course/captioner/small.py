@@ -57,7 +57,12 @@ class SmallCaptioner:
         texts = []
         for start in range(0, len(pictures), self.batch_size):
             pixels = cover_pixels(pictures[start : start + self.batch_size]).to(self.network.device)
-            rows = self.network.generate(pixel_values=pixels, decoder_start_token_id=task)
+            seen = torch.ones(
+                len(pixels), 1, dtype=torch.long, device=pixels.device
+            )  # the task is no padding
+            rows = self.network.generate(
+                pixel_values=pixels, decoder_start_token_id=task, decoder_attention_mask=seen
+            )
             texts += [self.words.decode(row[1:], language) for row in rows.cpu()]
         return texts
 
