@@ -41,6 +41,7 @@ LESSONS = (
     Lesson("08_lora_maths", "The mathematics of LoRA", "LoRA 的数学", ("lora_maths",)),
     Lesson("09_training_a_kolors_lora", "Training a Kolors LoRA", "训练可图 LoRA", ("lora_training",)),
     Lesson("12_comfyui", "ComfyUI", "ComfyUI", ("comfyui",)),
+    Lesson("13_measuring_quality", "Measuring quality", "衡量质量", ("measuring",)),
 )
 
 
