@@ -32,7 +32,8 @@ def unmoved(right, count):
     [
         (
             lambda k, n: (
-                k / n + 1.959964 * sqrt(k / n * (1 - k / n) / n) * torch.tensor([-1.0, 1.0], dtype=torch.float64)
+                k / n
+                + 1.959964 * sqrt(k / n * (1 - k / n) / n) * torch.tensor([-1.0, 1.0], dtype=torch.float64)
             ),
             "reaches above 1",
         ),
@@ -100,7 +101,13 @@ def test_five_choices_can_never_be_enough():
 
 @pytest.mark.parametrize(
     ("answer", "message"),
-    [(26, "count both sides"), (30, "fewer would do"), (22, "by chance"), (41, "whole number"), ("27", "not a number")],
+    [
+        (26, "count both sides"),
+        (30, "fewer would do"),
+        (22, "by chance"),
+        (41, "whole number"),
+        ("27", "not a number"),
+    ],
 )
 def test_wrong_numbers_of_wins_are_explained(answer, message):
     assert re.search(message, measuring.check_fewest_wins.reply(answer, count=40))

@@ -152,9 +152,10 @@ def check_fewest_wins(answer: object, count: int) -> Right:
     """
     answer, right = number_of(answer), fewest_wins(count)
     if answer == right:
+        chance, less = sign_test(right, count), sign_test(right - 1, count)
         return Right(
-            f"{right} of {count}: p = {sign_test(right, count):.3f}; one less has {sign_test(right - 1, count):.3f}.",
-            f"{count} 次中 {right} 次：p = {sign_test(right, count):.3f}；少一次就是 {sign_test(right - 1, count):.3f}。",
+            f"{right} of {count}: p = {chance:.3f}; one less has {less:.3f}.",
+            f"{count} 次中 {right} 次：p = {chance:.3f}；少一次就是 {less:.3f}。",
         )
     if answer % 1 or not 0 <= answer <= count:
         raise Mistake(
