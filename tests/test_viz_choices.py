@@ -7,7 +7,7 @@ from PIL import Image
 from kolors_course.errors import CourseError
 from kolors_course.evaluation import Interval, wilson
 from kolors_course.viz import Pair, TwoAlternatives, first_wins, plan_trials, session_line
-from kolors_course.viz.choices import Trial
+from kolors_course.viz.choices import AskedPair
 from kolors_course.viz.intervals import interval_plot
 
 RED, BLUE = (Image.new("RGB", (32, 32), colour) for colour in ("red", "blue"))
@@ -29,7 +29,7 @@ def test_every_pair_is_asked_once_and_half_of_them_swapped():
 
 
 def test_choices_are_counted_for_the_model_and_not_for_the_side():
-    trials = (Trial(0, False), Trial(1, True), Trial(2, False))
+    trials = (AskedPair(0, False), AskedPair(1, True), AskedPair(2, False))
     assert first_wins(trials, ("left", "right", "left")) == 3
     assert first_wins(trials, ("left", "left", "left")) == 2
     assert first_wins(trials, ("right",)) == 0
@@ -38,7 +38,7 @@ def test_choices_are_counted_for_the_model_and_not_for_the_side():
 @pytest.mark.parametrize("choices", [("middle",), ("left", "left")])
 def test_what_is_no_choice_is_refused(choices):
     with pytest.raises(CourseError, match="at most 1 choices"):
-        first_wins((Trial(0, False),), choices)
+        first_wins((AskedPair(0, False),), choices)
 
 
 def test_who_always_finds_the_first_picture_is_seen_by_the_buttons():

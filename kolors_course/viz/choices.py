@@ -32,21 +32,21 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Trial:
+class AskedPair:
     """One question of a session: which pair, and whether its first picture stands on the right."""
 
     pair: int
     swapped: bool
 
 
-def plan_trials(pairs: int, generator: torch.Generator) -> tuple[Trial, ...]:
+def plan_trials(pairs: int, generator: torch.Generator) -> tuple[AskedPair, ...]:
     """Every pair once; order by lot, and by lot half of them swapped: people prefer a side, and learn an order."""
     order = torch.randperm(pairs, generator=generator).tolist()
     swapped = (torch.randperm(pairs, generator=generator) % 2 == 1).tolist()
-    return tuple(Trial(pair, swap) for pair, swap in zip(order, swapped, strict=True))
+    return tuple(AskedPair(pair, swap) for pair, swap in zip(order, swapped, strict=True))
 
 
-def first_wins(trials: Sequence[Trial], choices: Sequence[str]) -> int:
+def first_wins(trials: Sequence[AskedPair], choices: Sequence[str]) -> int:
     """How often the first picture of a pair was chosen; `choices` are sides, of the first trials.
 
     Raises:
@@ -71,7 +71,7 @@ def session_line(wins: int, count: int, first: str, second: str) -> str:
     )
 
 
-def trial_figure(pairs: Sequence[Pair], trial: Trial) -> NotebookFigure:
+def trial_figure(pairs: Sequence[Pair], trial: AskedPair) -> NotebookFigure:
     """Both pictures of a trial, on their sides."""
     pair = pairs[trial.pair]
     shown = (pair.second, pair.first) if trial.swapped else (pair.first, pair.second)
