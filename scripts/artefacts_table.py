@@ -403,5 +403,13 @@ NOTEBOOKS = (
         *("data/loras/ink.safetensors", "data/workflows/*.json", f"{NODES}/example_workflows/*.json"),
         needs=(COMFYUI,),
     ),
+    _notebook(
+        "13_measuring_quality",
+        PROBE,
+        "data/loras/ink.safetensors",
+        "data/datasets/ink/train/*",
+        *SCENES,
+        *CAPTIONS,
+    ),
 )
 ARTEFACTS = (*WORLD, *MODEL, *SAMPLINGS, *LORAS, *COMFY, *BENCHMARKS, *NOTEBOOKS)

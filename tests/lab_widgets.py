@@ -28,7 +28,17 @@ def _write(control: Locator, turn: int) -> None:
     control.fill(PROMPTS[turn])
 
 
-CONTROLS = {"select": _choose, ".noUi-handle": _slide, "input[type=number]": _count, "textarea": _write}
+def _press(control: Locator, turn: int) -> None:
+    control.click()
+
+
+CONTROLS = {
+    "select": _choose,
+    ".noUi-handle": _slide,
+    "input[type=number]": _count,
+    "textarea": _write,
+    "button.jupyter-button": _press,
+}
 
 
 def widgets(lesson: Lesson) -> dict[int, Locator]:

@@ -44,6 +44,7 @@ LESSONS = (
     Lesson("09_training_a_kolors_lora", "Training a Kolors LoRA", "训练可图 LoRA", ("lora_training",)),
     Lesson("10_story", "The story, and handing it in", "讲故事与提交", ("story",)),
     Lesson("12_comfyui", "ComfyUI", "ComfyUI", ("comfyui",)),
+    Lesson("13_measuring_quality", "Measuring quality", "衡量质量", ("measuring",)),
 )
 
 

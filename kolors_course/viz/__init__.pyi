@@ -1,3 +1,4 @@
+from .choices import Pair, TwoAlternatives, first_wins, plan_trials, session_line
 from .fidelity import worst_sheet
 from .figures import picture_grid, stack
 from .live import LivePicture
@@ -7,7 +8,12 @@ from .world import style_figure, styled_scenes, world_figure, world_scenes
 
 __all__ = [
     "LivePicture",
+    "Pair",
+    "TwoAlternatives",
+    "first_wins",
     "picture_grid",
+    "plan_trials",
+    "session_line",
     "stack",
     "style_figure",
     "styled_scenes",
