@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kolors_course.captioner.answers import MOST_TOKENS, BadAnswer, ask_again, question, read_answer
+from kolors_course.captioner.answers import MOST_TOKENS, BadAnswer, ask_again, caption_in, question
 from kolors_course.captioner.vlm import mini_tokens
 from kolors_course.errors import CourseError
 
@@ -16,7 +16,7 @@ def answer(**changes) -> str:
 
 
 def read(text, language="zh"):
-    return read_answer(text, language, mini_tokens)
+    return caption_in(text, language, mini_tokens)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_a_caption_may_be_as_long_as_kolors_reads():
         return len(text)
 
     long = "兔" * MOST_TOKENS
-    assert read_answer(answer(caption=long), "zh", tokens) == long
+    assert caption_in(answer(caption=long), "zh", tokens) == long
     with pytest.raises(BadAnswer, match="make it shorter"):
-        read_answer(answer(caption=long + "子"), "zh", tokens)
+        caption_in(answer(caption=long + "子"), "zh", tokens)
 
 
 def test_questions_name_language_and_length():

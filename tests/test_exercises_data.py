@@ -21,7 +21,7 @@ from kolors_course.exercises.data import (
     check_faults,
     check_perceptual_hash,
 )
-from kolors_course.viz.data import interval_plot, with_boxes
+from kolors_course.viz.data import question_plot, with_boxes
 
 
 def phash(grey):
@@ -118,7 +118,7 @@ def test_a_wrong_rule_is_explained(wrong, message):
 
 def test_the_figure_shows_every_share_where_it_is():
     rows = {"a": {"x": wilson(3, 4), "y": wilson(1, 4)}, "b": {"x": wilson(0, 4)}}
-    figure = interval_plot(rows, {"x": "one", "y": "two"}, "Title")
+    figure = question_plot(rows, {"x": "one", "y": "two"}, "Title")
     first, second = figure.axes
     dots = [line.get_xydata().tolist() for line in first.lines if line.get_marker() == "o"]
     assert dots == [[[0.75, 1]], [[0, 0]]]

@@ -65,7 +65,7 @@ def ask_again(fault: str, language: str) -> str:
     )
 
 
-def read_answer(text: str, language: str, count_tokens: Callable[[str], int]) -> str:
+def caption_in(text: str, language: str, count_tokens: Callable[[str], int]) -> str:
     """The caption in an answer, on one line.
 
     Thoughts before it, a fence around it and words beside the JSON object are forgiven.

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import torch
 from PIL import Image
 
-from kolors_course.captioner.answers import BadAnswer, ask_again, question, read_answer
+from kolors_course.captioner.answers import BadAnswer, ask_again, caption_in, question
 from kolors_course.captioner.interface import NoCaption
 from kolors_course.captioner.tasks import caption_words
 from kolors_course.errors import CourseError, brief
@@ -62,7 +62,7 @@ class VlmCaptioner:
         for _ in range(self.tries):
             answer = self.answerer(picture, said)
             try:
-                return read_answer(answer, language, self.count_tokens or mini_tokens)
+                return caption_in(answer, language, self.count_tokens or mini_tokens)
             except BadAnswer as error:
                 fault = str(error)
             # Only the last answer is sent back: a model that sees three of its mistakes makes a fourth.

@@ -4,7 +4,7 @@ import argparse
 
 from kolors_course.errors import CourseError
 from kolors_course.platform.hub import check_client, check_repo, upload_folder
-from kolors_course.story.bundle import bundle_faults, files_of, read_manifest
+from kolors_course.story.bundle import bundle_faults, bundled_files, read_manifest
 
 LICENCES = {"apache": "Apache License 2.0", "kolors": "other"}
 
@@ -15,7 +15,7 @@ def run(arguments: argparse.Namespace) -> int:
     if faults := bundle_faults(folder, manifest):
         print("\n".join(faults))
         raise CourseError(f"{folder}: {len(faults)} faults, listed above; nothing was uploaded")
-    sizes = {name: (folder / name).stat().st_size for name in files_of(folder)}
+    sizes = {name: (folder / name).stat().st_size for name in bundled_files(folder)}
     print("\n".join(f"{size:>12,} {name}" for name, size in sizes.items()))
     licence = LICENCES[manifest.licence]
     print(f"{len(sizes)} files, {sum(sizes.values()):,} bytes, to the model {repo} on ModelScope")

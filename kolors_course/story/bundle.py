@@ -149,13 +149,13 @@ def write_bundle(
     for name, text in texts.items():
         with atomic_path(folder / name) as temporary:
             temporary.write_text(printable(text), encoding="utf-8")
-    whole = replace(manifest, files={name: _digest(folder / name) for name in files_of(folder)})
+    whole = replace(manifest, files={name: _digest(folder / name) for name in bundled_files(folder)})
     with atomic_path(folder / MANIFEST) as temporary:
         temporary.write_text(json_text(asdict(whole), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return folder / MANIFEST
 
 
-def files_of(folder: Path) -> list[str]:
+def bundled_files(folder: Path) -> list[str]:
     """All files below a folder, but hidden ones, as names relative to it, sorted."""
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return sorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
@@ -260,7 +260,7 @@ def bundle_faults(folder: str | Path, manifest: Manifest) -> list[str]:
             faults.append(f"{name} is missing")
         elif _digest(folder / name) != digest:
             faults.append(f"{name} has been changed since the bundle was written")
-    present = set(files_of(folder)) - {MANIFEST} if folder.is_dir() else set()
+    present = set(bundled_files(folder)) - {MANIFEST} if folder.is_dir() else set()
     faults += [f"{name} is not on the list of files" for name in sorted(present - set(manifest.files))]
     return [on_one_line(fault) for fault in faults]
 

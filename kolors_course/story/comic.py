@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from kolors_course.art import Scene, lay_out
-from kolors_course.story.paint import CARD, INK, PAPER, SOFT_INK, Box, fill
+from kolors_course.story.paint import CARD, INK, PAPER, SOFT_INK, Box, fill_box
 from kolors_course.story.storyboard import Storyboard, StoryPanel
 from kolors_course.story.typeset import TextBox, load_font, wrap
 
@@ -23,7 +23,7 @@ ASPECT = 0.95  # height of a row by the mean width of its panels
 BUBBLE, PAD, OFF_EDGE = 0.46, 12, 14  # a bubble's width in parts of its panel
 AIR = 0.08  # kept free around a subject, in parts of the picture's side
 
-Region = tuple[float, float, float, float]  # left, top, right, bottom in parts of the picture
+Window = tuple[float, float, float, float]  # left, top, right, bottom in parts of the picture
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ComicPanel:
     """A panel: its frame, the part of the picture that it shows (in parts of the picture), caption and bubble."""
 
     frame: Box
-    shows: Region
+    shows: Window
     texts: tuple[TextBox, ...]
     bubble: Bubble | None = None
 
@@ -64,7 +64,7 @@ def rows_of(count: int) -> list[int]:
     return [2 if row in order[:twos] else 3 for row in range(rows)]
 
 
-def subject_region(scene: Scene | None) -> Region:
+def subject_region(scene: Scene | None) -> Window:
     """Where the subjects of a scene stand, with some air; the middle where nothing is known."""
     if scene is None:
         return (0.2, 0.25, 0.8, 0.95)
@@ -120,7 +120,7 @@ def _lay_out_panel(panel: StoryPanel, frame: Box, font: Path, aspect: float) -> 
     return ComicPanel(frame, shows, texts, bubble)
 
 
-def _window(subject: Region, aspect: float) -> Region:
+def _window(subject: Window, aspect: float) -> Window:
     """The largest part of a picture with this aspect that has the subject as near to its middle as it can."""
     width, height = min(1.0, 1 / aspect), min(1.0, aspect)
     left = min(max((subject[0] + subject[2] - width) / 2, 0), 1 - width)
@@ -128,7 +128,7 @@ def _window(subject: Region, aspect: float) -> Region:
     return left, top, left + width, top + height
 
 
-def _bubble(said: Sequence[str], frame: Box, shows: Region, subject: Region, font: Path) -> Bubble | None:
+def _bubble(said: Sequence[str], frame: Box, shows: Window, subject: Window, font: Path) -> Bubble | None:
     """A bubble in a corner where it covers nothing of the subject, above before below, left before right."""
     body = _on_page(subject, frame, shows)
     middle = (body.left + body.width // 2, body.top + body.height // 4)
@@ -150,7 +150,7 @@ def _bubble(said: Sequence[str], frame: Box, shows: Region, subject: Region, fon
     return None
 
 
-def _on_page(region: Region, frame: Box, shows: Region) -> Box:
+def _on_page(region: Window, frame: Box, shows: Window) -> Box:
     """The part of the page where a region of the picture is seen."""
     across, down = frame.width / (shows[2] - shows[0]), frame.height / (shows[3] - shows[1])
     left, right = (frame.left + round((x - shows[0]) * across) for x in (region[0], region[2]))
@@ -205,7 +205,7 @@ def _paint_bubble(sheet: Image.Image, bubble: Bubble) -> None:
     radius = min(box.height // 2, 26)
     for grow, colour in ((2, INK), (0, CARD)):
         draw.polygon([(foot[0] - 9 - grow, foot[1]), (foot[0] + 9 + grow, foot[1]), tip], fill=colour)
-        fill(
+        fill_box(
             sheet,
             Box(box.left - grow, box.top - grow, box.width + 2 * grow, box.height + 2 * grow),
             colour,

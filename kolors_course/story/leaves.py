@@ -6,7 +6,17 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from kolors_course.story.paint import CARD, FRAME, INK, PAPER, PICTURE_CORNER, SOFT_INK, Box, fill, rounded
+from kolors_course.story.paint import (
+    CARD,
+    FRAME,
+    INK,
+    PAPER,
+    PICTURE_CORNER,
+    SOFT_INK,
+    Box,
+    fill_box,
+    rounded,
+)
 from kolors_course.story.storyboard import Storyboard, StoryPanel
 from kolors_course.story.typeset import TextBox, load_font, wrap
 
@@ -14,7 +24,7 @@ WIDTH, MARGIN = 1000, 60  # px, as all lengths here
 SIDE = WIDTH - 2 * MARGIN
 COVER_SIDE = 620
 
-Line = tuple[str, int, str]  # text, size, colour
+LeafLine = tuple[str, int, str]  # text, size, colour
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ def _lay_out_panel(panel: StoryPanel, number: int, font: Path, aspect: float) ->
     return Leaf(picture, texts, texts[-1].bottom + MARGIN // 2)
 
 
-def _column(lines: Sequence[Line], font: Path, top: int) -> tuple[TextBox, ...]:
+def _column(lines: Sequence[LeafLine], font: Path, top: int) -> tuple[TextBox, ...]:
     texts = []
     for text, size, colour in lines:
         face = load_font(font, size)
@@ -64,8 +74,8 @@ def paint_leaves(leaves: Sequence[Leaf], pictures: Sequence[Image.Image]) -> lis
 def _paint(leaf: Leaf, picture: Image.Image, height: int) -> Image.Image:
     sheet = Image.new("RGB", (WIDTH, height), PAPER)
     box = leaf.picture
-    fill(sheet, Box(20, 20, WIDTH - 40, height - 40), CARD, 2 * PICTURE_CORNER)
-    fill(sheet, Box(box.left - 2, box.top - 2, box.width + 4, box.height + 4), FRAME, PICTURE_CORNER + 2)
+    fill_box(sheet, Box(20, 20, WIDTH - 40, height - 40), CARD, 2 * PICTURE_CORNER)
+    fill_box(sheet, Box(box.left - 2, box.top - 2, box.width + 4, box.height + 4), FRAME, PICTURE_CORNER + 2)
     enlarged = picture.convert("RGB").resize((box.width, box.height), Image.Resampling.LANCZOS)
     sheet.paste(enlarged, (box.left, box.top), rounded(box.width, box.height, PICTURE_CORNER))
     draw = ImageDraw.Draw(sheet)

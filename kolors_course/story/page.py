@@ -19,7 +19,7 @@ from kolors_course.story.paint import (
     SOFT_INK,
     Box,
     cast_shadows,
-    fill,
+    fill_box,
     paint_number,
     rounded,
 )
@@ -185,14 +185,16 @@ def check_pictures(storyboard: Storyboard, pictures: Sequence[Image.Image], name
 def _paint(layout: PageLayout, pictures: Sequence[Image.Image]) -> Image.Image:
     page = Image.new("RGB", (PAGE_WIDTH, layout.bottom), PAPER)
     if layout.band:
-        fill(page, layout.band, BAND, CORNER)
+        fill_box(page, layout.band, BAND, CORNER)
     cast_shadows(page, layout.cards)
     for card in layout.cards:
-        fill(page, card, CARD, CORNER)
+        fill_box(page, card, CARD, CORNER)
     for badge in layout.badges:
-        fill(page, badge, SEAL, badge.height // 2)
+        fill_box(page, badge, SEAL, badge.height // 2)
     for box, picture in zip([*layout.pictures, *layout.base_pictures], pictures, strict=True):
-        fill(page, Box(box.left - 1, box.top - 1, box.width + 2, box.height + 2), FRAME, PICTURE_CORNER + 1)
+        fill_box(
+            page, Box(box.left - 1, box.top - 1, box.width + 2, box.height + 2), FRAME, PICTURE_CORNER + 1
+        )
         picture = picture.convert("RGB").resize((box.width, box.height), Image.Resampling.LANCZOS)
         page.paste(picture, (box.left, box.top), rounded(box.width, box.height, PICTURE_CORNER))
     for number, box in enumerate(layout.pictures, start=1):

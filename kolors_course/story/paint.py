@@ -35,8 +35,8 @@ def paint_number(page: Image.Image, font: Path, number: int, box: Box) -> None:
     """A seal on the picture's upper left corner."""
     radius = 16
     x, y = box.left + 11, box.top + 11
-    fill(page, Box(x - radius - 3, y - radius - 3, 2 * radius + 6, 2 * radius + 6), CARD, radius + 3)
-    fill(page, Box(x - radius, y - radius, 2 * radius, 2 * radius), SEAL, radius)
+    fill_box(page, Box(x - radius - 3, y - radius - 3, 2 * radius + 6, 2 * radius + 6), CARD, radius + 3)
+    fill_box(page, Box(x - radius, y - radius, 2 * radius, 2 * radius), SEAL, radius)
     ImageDraw.Draw(page).text((x, y + 6), str(number), CARD, load_font(font, 18), "ms")
 
 
@@ -47,7 +47,7 @@ def cast_shadows(page: Image.Image, cards: Sequence[Box]) -> None:
     page.paste(SHADOW, mask=mask.filter(ImageFilter.GaussianBlur(9)))
 
 
-def fill(page: Image.Image, box: Box, colour: str, radius: int) -> None:
+def fill_box(page: Image.Image, box: Box, colour: str, radius: int) -> None:
     page.paste(colour, (box.left, box.top, box.right, box.bottom), rounded(box.width, box.height, radius))
 
 

@@ -11,7 +11,7 @@ _ROW, _REST = 0.26, 0.75  # inches: of a row, and of title and axis
 
 
 @in_style
-def interval_plot(
+def question_plot(
     rows: Mapping[str, Mapping[str, Interval]], questions: Mapping[str, str], title: str
 ) -> NotebookFigure:
     """A panel for each question, with a dot for each row and its 95 % interval as a line.
