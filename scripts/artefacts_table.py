@@ -42,6 +42,7 @@ CHROMIUM = Need("Chromium with a Chinese font (apt install chromium fonts-noto-c
 SOURCES = (
     "data/kolors-mini/sampling.json",
     *("data/README.md", "data/art/subjects.csv", "data/art/licences/*", "data/kolors-mini/README.md"),
+    "data/captioner/README.md",
     *("data/fonts/README.md", "data/fonts/extra_characters.txt", "data/stories/*.yaml"),
     *("data/workflows/kolors_with_lora_example.json", "docs/*.md", "notebooks/conftest.py"),
 )
@@ -53,11 +54,18 @@ SCENES = (
     ART,
     *(f"{_ART}/{name}.py" for name in ("backdrop", "choices", "scene", "splits", "styles", "subject")),
 )
+HEROINE = f"{_ART}/character.py"
 CAPTIONS = ("data/art/subjects.csv", f"{_ART}/captions.py", f"{_ART}/choices.py")
 _MINI = "kolors_course/mini"
 RECIPE = (f"{_MINI}/recipe.py#PICTURES,JUDGED,RECIPES", f"{_MINI}/pictures.py#PictureSpec")
 VAE_RECIPE = (*RECIPE, f"{_MINI}/vae.py#VaeConfig")
 BASE_RECIPE = (*RECIPE, f"{_MINI}/base.py#BaseConfig", f"{_MINI}/networks.py")
+CAPTIONER_RECIPE = (
+    f"{_MINI}/recipe.py#CAPTIONED,CAPTIONER",
+    f"{_MINI}/pictures.py#PictureSpec",
+    f"{_MINI}/captioner.py#CaptionerConfig",
+    "kolors_course/captioner/network.py#CaptionerShape",
+)
 PROBE_RECIPE = (*RECIPE, f"{_MINI}/probe.py#ProbeConfig")
 FONT = "data/fonts/NotoSansSC-subset.ttf"
 STORY = "data/stories/moon_rabbit.yaml"
@@ -74,6 +82,7 @@ NETWORKS = (UNET, *TEXT, VAE, *CONFIGS)
 SAMPLING = f"{MINI}/sampling.json#steps,guidance_scale,sampler,spacing"
 DRAWS = (*NETWORKS, SAMPLING)
 PROBE = "data/probes/probe.safetensors"
+CAPTIONER = "data/captioner"
 STYLES = ("paper-cut", "ink", "pixel")
 # Leading spacing and the published settings stand beside the grids as a row of their own.
 BASE_GRID = "--over spacing=trailing"
@@ -125,6 +134,24 @@ MODEL = (
         by_hand=BY_CARD,
     ),
     Artefact("probe", makes=[PROBE], of=[*PROBE_RECIPE, *SCENES], by_hand=BY_CARD),
+    Artefact(
+        "captioner",
+        makes=[f"{CAPTIONER}/captioner.safetensors", f"{CAPTIONER}/config.json"],
+        of=[*CAPTIONER_RECIPE, *SCENES, *CAPTIONS, f"{MINI}/tokenizer/*", VAE],
+        by_hand="some 50 minutes of one core, with the command that data/captioner/README.md gives",
+    ),
+    Artefact(
+        "captioner-scores",
+        makes=[f"{CAPTIONER}/scores.json"],
+        of=[f"{CAPTIONER}/captioner.safetensors", *DRAWS, PROBE, *SCENES, *CAPTIONS],
+        by_hand="the same command writes them beside the weights",
+    ),
+    Artefact(
+        "captioner-card",
+        makes=[f"{CAPTIONER}/README.md#How good it is"],
+        of=[f"{CAPTIONER}/scores.json"],
+        by_hand="write what scores.json says into the card",
+    ),
     Artefact(
         "scores",
         makes=[f"{MINI}/scores.json", f"{MINI}/sheet.png"],
@@ -205,6 +232,12 @@ LORAS = (
         ],  # trains its own paper-cut LoRA, as the demo does
         copies={"outputs/artefacts/story/story.png": "docs/figures/story.png"},
     ),
+    Artefact(
+        "tensorboard",
+        makes=["docs/figures/tensorboard.png"],
+        of=["kolors_course/training/logs.py"],
+        by_hand="train section 15 of notebook 09 with the logger tensorboard, and take a picture of its page",
+    ),
 )
 NODES = "kolors_course/comfyui/nodes"
 SHOTS = ("missing-nodes", "refusal", "run")
@@ -268,6 +301,34 @@ BENCHMARKS = (
         by=["python benchmarks/quality.py --style paper-cut --steps 300 --every 50 --scenes 15"],
     ),
     Artefact(
+        "bench-captions",
+        makes=["data/lessons/07/captions.*"],
+        of=["benchmarks/captions.py", *SCENES, *CAPTIONS, *DRAWS, PROBE],
+        by=["python benchmarks/captions.py --work outputs/artefacts/captions-{inputs}"],
+    ),
+    Artefact(
+        "bench-layout",
+        makes=["data/lessons/07/layout.json"],
+        of=["benchmarks/layout.py", *SCENES, *CAPTIONS, *DRAWS, PROBE],
+        by=["python benchmarks/layout.py --again"],
+    ),
+    Artefact(
+        "bench-prompting",
+        makes=["data/lessons/06/prompting.json"],
+        of=["benchmarks/prompting.py", *DRAWS, PROBE, *CAPTIONS, f"{_ART}/splits.py"],
+        by=[
+            "python benchmarks/prompting.py --only wording negation 'style place' --scenes 30",
+            "python benchmarks/prompting.py --only 'two subjects' --scenes 12",
+            "python benchmarks/prompting.py --only weights 'late negative' --scenes 8",
+        ],
+    ),
+    Artefact(
+        "bench-character",
+        makes=["data/lessons/10/*"],
+        of=["benchmarks/character.py", HEROINE, *SCENES, *CAPTIONS, *DRAWS, PROBE],
+        by=["python benchmarks/character.py"],
+    ),
+    Artefact(
         "bench-full-width",
         makes=["benchmarks/full_width_gpu.json"],
         of=["benchmarks/full_width_gpu.py"],
@@ -312,10 +373,17 @@ NOTEBOOKS = (
     _notebook("03_sde_ode_samplers"),
     _notebook("04_guidance", PROBE),
     _notebook("05_anatomy_of_kolors", "data/lessons/full-width/*", *SCENES),
+    _notebook("06_prompting", "data/lessons/06/*", PROBE, *SCENES),
+    _notebook("07_data", "data/lessons/07/*", PROBE, *SCENES, *CAPTIONS),
     _notebook("08_lora_maths", "data/datasets/paper-cut/train/*", PROBE),
     _notebook(
         "09_training_a_kolors_lora",
         *("data/datasets/paper-cut/train/*", "data/lessons/full-width/*", *SCENES, *CAPTIONS),
+    ),
+    _notebook(
+        "10_story",
+        *("data/lessons/10/*", "data/loras/paper-cut.safetensors", "data/stories/moon_rabbit.yaml"),
+        *(PROBE, HEROINE, *SCENES, *CAPTIONS),
     ),
     _notebook(
         "12_comfyui",

@@ -263,26 +263,28 @@ def test_the_camps_module_is_the_same_command(capsys, monkeypatch, tmp_path, tin
 def test_pushing_to_modelscope(capsys, monkeypatch, tmp_path, tiny_pictures):
     pushed = {}
 
-    class HubApi:
-        def login(self, token):
+    class HubApi:  # with the signatures of modelscope-hub 0.5.1
+        def __init__(self, config=None, *, endpoint=None, token=None, user_agent=None):
             pushed["token"] = token
 
-        def push_model(self, model_id, model_dir):
-            pushed[model_id] = {file.name for file in Path(model_dir).iterdir()}
+        def repo_exists(self, repo_id, repo_type):
+            return True
+
+        def upload_folder(
+            self, repo_id, repo_type, folder_path, *, path_in_repo="", commit_message=None, **more
+        ):
+            pushed[repo_id] = {file.name for file in Path(folder_path).iterdir()}
 
     flags = ("--modelscope_model_id", "me/my-lora")
     assert "--modelscope_access_token" in refused(capsys, *train(tiny_pictures, tmp_path / "run", *flags))
     flags = (*flags, "--modelscope_access_token", "secret")
-    monkeypatch.setitem(sys.modules, "modelscope", None)
-    assert "pip install modelscope" in refused(capsys, *train(tiny_pictures, tmp_path / "run", *flags))
+    monkeypatch.setitem(sys.modules, "modelscope_hub", None)
+    assert "pip install modelscope-hub" in refused(capsys, *train(tiny_pictures, tmp_path / "run", *flags))
     assert tree(tmp_path) == set()
-    api = types.ModuleType("modelscope.hub.api")
-    api.HubApi = HubApi
-    package = types.ModuleType("modelscope")
-    package.__spec__ = importlib.machinery.ModuleSpec("modelscope", None)
-    modules = {"modelscope": package, "modelscope.hub": types.ModuleType("modelscope.hub")}
-    for name, module in {**modules, "modelscope.hub.api": api}.items():
-        monkeypatch.setitem(sys.modules, name, module)
+    package = types.ModuleType("modelscope_hub")
+    package.__spec__ = importlib.machinery.ModuleSpec("modelscope_hub", None)
+    package.HubApi = HubApi
+    monkeypatch.setitem(sys.modules, "modelscope_hub", package)
     assert main(train(tiny_pictures, tmp_path / "run", *flags)) == 0
     assert pushed == {"token": "secret", "me/my-lora": {"lora.safetensors", "configuration.json"}}
     assert "secret" not in json.dumps(read_lora(tmp_path / "run" / "lora.safetensors").metadata)

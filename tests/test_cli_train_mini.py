@@ -16,6 +16,7 @@ NUMBERS = [
     "vae-steps",
     "base-steps",
     "probe-steps",
+    "captioner-steps",
     "styled-share",
 ]
 
@@ -36,6 +37,7 @@ def test_impossible_numbers_are_refused_with_flag_and_range(capsys, tmp_path, fl
         (("--from", "none", "--probe-steps", 5), "probe"),
         (("--from", "none", "--stage", "decoder", "--vae-steps", 5), "vae"),
         (("--stage", "vae", "--stage", "probe", "--pictures", 500), "base"),
+        (("--stage", "probe", "--captioner-steps", 5), "captioner"),
     ],
 )
 def test_flags_of_stages_that_do_not_run_are_refused(capsys, tmp_path, flags, stage):

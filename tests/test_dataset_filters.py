@@ -90,3 +90,19 @@ def test_only_what_is_wanted_is_exported(tmp_path):
     with pytest.raises(CourseError, match="nothing to filter by; give --min-side or --aspect"):
         export_data_juicer([], Filter(), tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+def test_steps_of_data_juicer_besides(tmp_path):
+    """Names and arguments as in its documentation of the operators."""
+    more = ["image_deduplicator", "image_aesthetics_filter", "image_size_filter"]
+    config = yaml.safe_load(export_data_juicer([], Filter(), tmp_path / "a", more).read_text())
+    assert [list(step) for step in config["process"]] == [[name] for name in more]
+    arguments = {name: set(values) for step in config["process"] for name, values in step.items()}
+    assert arguments == {
+        "image_deduplicator": {"method", "consider_text"},
+        "image_aesthetics_filter": {"hf_scorer_model", "min_score", "max_score", "any_or_all"},
+        "image_size_filter": {"min_size", "max_size", "any_or_all"},
+    }
+    with pytest.raises(CourseError, match="'blur' is not one of the steps image_size_filter"):
+        export_data_juicer([], Filter(), tmp_path / "b", ["blur"])
+    assert not (tmp_path / "b").exists()

@@ -8,7 +8,7 @@ from kolors_course.errors import CourseError
 from kolors_course.evaluation import Interval, wilson
 from kolors_course.viz import Pair, TwoAlternatives, first_wins, plan_trials, session_line
 from kolors_course.viz.choices import AskedPair
-from kolors_course.viz.intervals import interval_plot
+from kolors_course.viz.shares import share_plot
 
 RED, BLUE = (Image.new("RGB", (32, 32), colour) for colour in ("red", "blue"))
 
@@ -82,9 +82,9 @@ def test_no_pairs_no_test():
 
 def test_intervals_stand_in_rows_and_can_be_read():
     shares = {"subject": wilson(58, 60), "place": wilson(40, 60)}
-    figure = interval_plot({"one": shares, "two": shares}, title="facts", xlabel="share")
+    figure = share_plot({"one": shares, "two": shares}, title="facts", xlabel="share")
     figure.drawn()
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["subject", "place"]
     assert not figure.faults()
     with pytest.raises(CourseError, match="same things"):
-        interval_plot({"one": shares, "two": {"place": Interval(0.5, 0.4, 0.6, 9)}}, title="", xlabel="")
+        share_plot({"one": shares, "two": {"place": Interval(0.5, 0.4, 0.6, 9)}}, title="", xlabel="")

@@ -1,5 +1,14 @@
 from .backdrop import PLACES, TIMELESS, TIMES
 from .captions import LANGUAGES, LENGTHS, caption, random_caption
+from .character import (
+    Heroine,
+    accessory_mask,
+    character_cutout,
+    character_pictures,
+    kumquat,
+    portrait,
+    render_character,
+)
 from .choices import BASE_MODEL_STYLES, BASE_STYLE, LORA_STYLES, STYLE_ZH, STYLES
 from .cutout import Cutout, cutouts
 from .scene import POSITIONS, SIZES, Scene, lay_out, random_scene
@@ -22,17 +31,24 @@ __all__ = [
     "TIMELESS",
     "TIMES",
     "Cutout",
+    "Heroine",
     "Scene",
     "Subject",
+    "accessory_mask",
     "caption",
+    "character_cutout",
+    "character_pictures",
     "cutouts",
     "draw_scene",
     "find_subject",
     "is_held_out",
+    "kumquat",
     "lay_out",
+    "portrait",
     "random_caption",
     "random_scene",
     "render",
+    "render_character",
     "style_pictures",
     "style_test_subjects",
     "style_train_subjects",

@@ -21,6 +21,7 @@ COMMANDS = {
     "generate": ("generate", "draw a picture from a prompt"),
     "words": ("words", "the words that Kolors-mini knows"),
     "progress": ("progress", "which exercises you have passed; a text to share, and a certificate"),
+    "caption": ("caption", "describe the pictures of a folder, as captions to train on (resumable)"),
     "check-dataset": ("check_dataset", "check a folder of pictures and captions"),
     "train-lora": ("train_lora", "train a LoRA, with the flags of the camp's trainer"),
     "inspect-lora": ("inspect_lora", "what is in a LoRA file, and where it works at the right strength"),
@@ -29,6 +30,8 @@ COMMANDS = {
     "extract-lora": ("extract_lora", "make a LoRA out of two full models"),
     "combine-lora": ("combine_lora", "make one LoRA of several"),
     "story": ("story", "draw a storyboard as a page of pictures"),
+    "bundle": ("bundle", "make or check the folder that is handed in: LoRA, pictures, card, licence"),
+    "publish": ("publish", "upload a bundle to ModelScope; shows first what it would upload"),
     "comfyui": ("comfyui", "install, start and stop ComfyUI, and run workflows in it"),
     "evaluate": ("evaluate", "measure prompt following and style on held-out prompts"),
     "sweep": ("sweep", "draw over a grid of settings, measure, and recommend the cheapest that do"),
@@ -39,6 +42,7 @@ COMMANDS = {
 RESUMABLE = {
     "train-lora": "goes on from the last checkpoint",
     "train-mini": "goes on from the last checkpoint",
+    "caption": "goes on with the pictures that are missing",
     "evaluate": "draws only the pictures that are missing, with --suite or --report",
     "sweep": "draws only the cells that are missing",
 }

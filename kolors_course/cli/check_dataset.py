@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
 from PIL import Image
 from tqdm.auto import tqdm
 
 from kolors_course.cli.reports import write_json
+from kolors_course.cli.tokens import token_counter
 from kolors_course.dataset import (
     Filter,
     Report,
@@ -23,30 +23,7 @@ from kolors_course.dataset.juicer import data_juicer_config
 from kolors_course.errors import CourseError
 from kolors_course.files import atomic_path
 from kolors_course.kolors import RoundTrip, current_profile, load_round_trip
-from kolors_course.kolors.model import diffusers_layout
 from kolors_course.platform.device import limit_threads, pick_device
-
-
-def _token_counter(model: str | None) -> Callable[[str], int] | None:
-    """The tokenizer of the model at hand; the check goes on without it where there is none."""
-    folder = Path(model) if model else current_profile().folder
-    if not model and not folder.is_dir():
-        try:
-            folder = current_profile("mini").present_folder()
-        except CourseError as error:
-            print(f"the captions are not counted in tokens: {error}")
-            return None
-    path = diffusers_layout(folder).tokenizer
-    try:
-        tokenizer = ChatGLMTokenizer.from_pretrained(path, local_files_only=True)
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise CourseError(
-            f"cannot load the tokenizer in {path}: {reason}; copy or download it again"
-        ) from error
-    print(f"captions are counted with the tokenizer of {folder}")
-    prefix = len(tokenizer("")["input_ids"])
-    return lambda text: len(tokenizer(text)["input_ids"]) - prefix
 
 
 def _round_trip(model: str | None) -> RoundTrip | None:
@@ -90,7 +67,9 @@ class _Checker:
 def _refuse_early(arguments: argparse.Namespace, wanted: Filter) -> None:
     """What cannot be done in the end, before anything is looked at or written."""
     if arguments.juicer:
-        data_juicer_config(wanted, arguments.juicer)
+        data_juicer_config(wanted, arguments.juicer, arguments.juicer_also)
+    elif arguments.juicer_also:
+        raise CourseError("--juicer-also needs --juicer, the folder that it writes to")
     if arguments.sheet:
         kind = Image.registered_extensions().get(arguments.sheet.suffix.lower())
         try:
@@ -107,9 +86,10 @@ def _nothing_passes(report: Report) -> bool:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    wanted = Filter(arguments.min_side, tuple(arguments.aspect) if arguments.aspect else None)
+    aspect = tuple(arguments.aspect) if arguments.aspect else None
+    wanted = Filter(arguments.min_side, aspect, arguments.max_blur)
     _refuse_early(arguments, wanted)
-    count_tokens = _token_counter(arguments.model)
+    count_tokens = token_counter(arguments.model, "captions")
     round_trip = None if arguments.no_vae else _round_trip(arguments.model)
     checker = _Checker(count_tokens, round_trip, wanted)
     report = checker.check(arguments.dataset)
@@ -128,7 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
         facts["fixed"] = {"actions": repair.actions, **report.to_dict()}
         write_json(arguments.json, facts)
     if arguments.juicer:
-        config = export_data_juicer(tuple(report.samples.values()), wanted, arguments.juicer)
+        samples = tuple(report.samples.values())
+        config = export_data_juicer(samples, wanted, arguments.juicer, arguments.juicer_also)
         print(f"wrote {config}; run: dj-process --config {config}")
     if arguments.sheet:
         with atomic_path(arguments.sheet) as path:

@@ -14,7 +14,7 @@ from kolors_course.dataset.pixels import open_picture
 from kolors_course.errors import CourseError, printable
 from kolors_course.files import atomic_path
 from kolors_course.hints import AskedHint, parse_hint
-from kolors_course.kolors import Control, KolorsModel, Sampling, generate, load_controlnet
+from kolors_course.kolors import Control, KolorsModel, Sampling, generate, load_controlnet, read_region
 from kolors_course.kolors.sampling import check_drawing, check_seeds, check_size
 from kolors_course.platform.paths import data_dir
 from kolors_course.prompting import all_prompts, check_prompts, no_words, read_template, words_in
@@ -98,6 +98,7 @@ def _facts(
         read = {"template": arguments.template, "prompt": "\n".join(prompts)}
     for key, value in {**read, **asked, **said}.items():
         facts.add_itxt(key, str(value))
+    facts.add_itxt("regions", "\n".join(arguments.region))
     for key, file in (("image", arguments.image), ("mask", arguments.mask)):
         facts.add_itxt(key, printable(file.name) if file else "")
     facts.add_itxt("control", printable(" ".join(arguments.control)))
@@ -108,6 +109,7 @@ def _facts(
 def run(arguments: argparse.Namespace) -> int:
     prompts = _prompts(arguments)
     check_prompts(prompts)
+    regions = [read_region(text) for text in arguments.region]
     sampling = options.sampling_of(arguments)
     if arguments.mask and not arguments.image:
         raise CourseError("--mask needs the --image that it is painted on")
@@ -118,13 +120,17 @@ def run(arguments: argparse.Namespace) -> int:
     controls = _controls(arguments, hints, shown, model)
     count, factor = len(prompts), arguments.scale
     _check(arguments, model, sampling, count)
-    options.tell_unknown_words(model, arguments, prompts)
+    options.tell_unknown_words(model, arguments, [*prompts, *(region.prompt for region in regions)])
     seeds = range(arguments.seed, arguments.seed + count)
     if arguments.template is not None:
         print("\n".join(f"seed {seed}: {prompt}" for seed, prompt in zip(seeds, prompts, strict=True)))
     progress = options.picture_progress(count, "drawing")
     pictures = generate(
-        model, prompts, seeds, sampling, progress, picture=picture, mask=mask, controls=controls
+        *(model, prompts, seeds, sampling, progress),
+        picture=picture,
+        mask=mask,
+        regions=[regions] * count,
+        controls=controls,
     )
     sheet = make_image_grid(pictures, 1, count)
     if factor > 1:

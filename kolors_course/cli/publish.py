@@ -1,47 +1,29 @@
-"""Pushing a finished LoRA to ModelScope, as the camp's trainer does."""
+"""`kolors-course publish`: what it does once its flags are read."""
 
-import importlib.util
-import json
-import shutil
-import tempfile
-from pathlib import Path
+import argparse
 
 from kolors_course.errors import CourseError
+from kolors_course.platform.hub import check_client, check_repo, upload_folder
+from kolors_course.story.bundle import bundle_faults, files_of, read_manifest
 
-CONFIGURATION = {
-    "framework": "pytorch",
-    "task": "text-to-image-synthesis",
-}  # ModelScope refuses models without
-
-
-def check_push(model_id: str | None, access_token: str | None) -> None:
-    """Refuse, before any work is done, a push that could not be made after it.
-
-    Raises:
-        CourseError: only one of both is given, or the package modelscope is not installed.
-    """
-    if bool(model_id) != bool(access_token):
-        raise CourseError("give both of --modelscope_model_id and --modelscope_access_token, or neither")
-    if model_id and importlib.util.find_spec("modelscope") is None:
-        raise CourseError("pushing to ModelScope needs the package modelscope: pip install modelscope")
+LICENCES = {"apache": "Apache License 2.0", "kolors": "other"}
 
 
-def push(lora: Path, model_id: str, access_token: str) -> None:
-    """Push the file to the model `model_id` ("owner/name") on ModelScope.
-
-    Raises:
-        CourseError: ModelScope refused; the LoRA stays where it is.
-    """
-    from modelscope.hub.api import HubApi
-
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copy(lora, folder)
-        (Path(folder) / "configuration.json").write_text(json.dumps(CONFIGURATION), encoding="utf-8")
-        try:
-            api = HubApi()
-            api.login(access_token)
-            api.push_model(model_id=model_id, model_dir=folder)
-        except Exception as error:  # the package raises many kinds; the training is done in any case
-            raise CourseError(
-                f"{lora} is finished, but ModelScope refused it as {model_id}: {error}"
-            ) from error
+def run(arguments: argparse.Namespace) -> int:
+    repo, folder = check_repo(arguments.repo), arguments.bundle
+    manifest = read_manifest(folder)
+    if faults := bundle_faults(folder, manifest):
+        print("\n".join(faults))
+        raise CourseError(f"{folder}: {len(faults)} faults, listed above; nothing was uploaded")
+    sizes = {name: (folder / name).stat().st_size for name in files_of(folder)}
+    print("\n".join(f"{size:>12,} {name}" for name, size in sizes.items()))
+    licence = LICENCES[manifest.licence]
+    print(f"{len(sizes)} files, {sum(sizes.values()):,} bytes, to the model {repo} on ModelScope")
+    print(f"licence {licence}; {arguments.visibility}, if the repository is new")
+    if not arguments.yes:
+        print("nothing was uploaded; --yes uploads")
+        return 0
+    check_client()
+    made = upload_folder(folder, repo, visibility=arguments.visibility, licence=licence)
+    print(f"uploaded to {repo}, {f'made {arguments.visibility}' if made else 'which was there already'}")
+    return 0

@@ -10,7 +10,6 @@ from statistics import fmean
 import torch
 
 from kolors_course.cli.plans import LOWER, advice
-from kolors_course.cli.publish import check_push, push
 from kolors_course.cli.recipes import check_ignored, profile_of, recipe_of
 from kolors_course.cli.reports import write_json
 from kolors_course.dataset import check_dataset
@@ -18,6 +17,7 @@ from kolors_course.errors import CourseError, enough_memory
 from kolors_course.kolors import KolorsModel, Profile, three_paths
 from kolors_course.kolors.layouts import ModelPaths
 from kolors_course.platform.device import free_memory, limit_threads, pick_device
+from kolors_course.platform.hub import check_client, check_repo, upload_lora
 from kolors_course.platform.machine import GIB
 from kolors_course.platform.speed import measure_speed
 from kolors_course.training.banner import banner
@@ -130,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if not arguments.dataset_path:
         raise CourseError("--dataset_path is missing: give the folder of pictures and captions to train on")
-    check_push(arguments.modelscope_model_id, arguments.modelscope_access_token)
+    _check_push(arguments.modelscope_model_id, arguments.modelscope_access_token)
     limit_threads()
     device = process_device(pick_device(arguments.device))
     precision = recipe.precision if arguments.overwrite else precision_of(recipe, Path(arguments.output_path))
@@ -172,8 +172,17 @@ def _report(arguments: argparse.Namespace, result: LoraResult) -> None:
     report = {"lora": str(result.path), "steps": result.steps, "first_loss": first, "final_loss": last}
     write_json(arguments.json, report | {"kept": [str(path) for path in result.kept]})
     if arguments.modelscope_model_id:
-        push(result.path, arguments.modelscope_model_id, arguments.modelscope_access_token)
+        upload_lora(result.path, arguments.modelscope_model_id, arguments.modelscope_access_token)
         print(f"pushed to ModelScope as {arguments.modelscope_model_id}")
+
+
+def _check_push(repo: str | None, token: str | None) -> None:
+    """Refuse, before any work is done, an upload that could not be made after it."""
+    if bool(repo) != bool(token):
+        raise CourseError("give both of --modelscope_model_id and --modelscope_access_token, or neither")
+    if repo:
+        check_repo(repo)
+        check_client()
 
 
 def _without_token(arguments: argparse.Namespace) -> str:

@@ -2,15 +2,22 @@
 
 import argparse
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from diffusers import AutoencoderKL
 
+from kolors_course.captioner import SmallCaptioner, save_captioner
+from kolors_course.captioner.network import CaptionerShape
+from kolors_course.captioner.tasks import caption_words
+from kolors_course.cli.reports import write_json
 from kolors_course.errors import CourseError, enough_memory
-from kolors_course.kolors import load_model
+from kolors_course.evaluation import load_probe
+from kolors_course.kolors import KolorsModel, load_model
 from kolors_course.mini.base import BaseConfig, train_base
+from kolors_course.mini.captioner import CaptionerConfig, train_captioner
+from kolors_course.mini.captioner_card import captioner_table, measure_captioner
 from kolors_course.mini.choices import FURTHER_STAGES, MINI_STAGES
 from kolors_course.mini.control import train_control
 from kolors_course.mini.pictures import PictureStore
@@ -21,6 +28,7 @@ from kolors_course.mini.tokenizer import build_tokenizer
 from kolors_course.mini.vae import VaeConfig, train_mini_vae
 from kolors_course.platform.device import free_memory, limit_threads, pick_device
 from kolors_course.platform.machine import GIB, free_disk
+from kolors_course.platform.paths import data_dir
 
 # Of a scene, while the base model is trained: captions and facts, and each channel of the latents.
 SCENE_BYTES, CHANNEL_BYTES = 2048, 512
@@ -30,13 +38,14 @@ STAGE_OF = {
     "vae_learning_rate": "vae",
     "latent_channels": "vae",
     "probe_steps": "probe",
+    "captioner_steps": "captioner",
     "base_steps": "base",
     "learning_rate": "base",
     "pictures": "base",
     "styled_share": "base",
 }
 
-Config = TypeVar("Config", VaeConfig, ProbeConfig, BaseConfig)
+Config = TypeVar("Config", VaeConfig, ProbeConfig, BaseConfig, CaptionerConfig)
 
 
 def chosen_recipe(arguments: argparse.Namespace) -> MiniRecipe:
@@ -55,6 +64,7 @@ def chosen_recipe(arguments: argparse.Namespace) -> MiniRecipe:
             latent_channels=arguments.latent_channels,
         ),
         probe=changed(recipe.probe, steps=arguments.probe_steps),
+        captioner=changed(recipe.captioner, steps=arguments.captioner_steps),
         base=changed(
             recipe.base,
             steps=arguments.base_steps,
@@ -92,9 +102,7 @@ def _check_room(recipe: MiniRecipe, stages: Collection[str], folder: Path) -> No
         "disk": (each * max(drawn.values()) - there, free_disk(folder)),
         "memory": (
             max(
-                scene * count
-                if stage == "base"
-                else each * (count + getattr(configs[stage], "foreign_pool", 0))
+                scene * count if stage == "base" else each * (count + _beside(configs[stage]))
                 for stage, count in drawn.items()
             ),
             free_memory(pick_device()),
@@ -106,6 +114,11 @@ def _check_room(recipe: MiniRecipe, stages: Collection[str], folder: Path) -> No
                 f"{max(drawn.values()):,} pictures need {needed / GIB:.1f} GiB of {place}, but only "
                 f"{free / GIB:.1f} GiB are free here; lower --pictures"
             )
+
+
+def _beside(config: Any) -> int:
+    """How many pictures a stage holds in memory besides those that it draws."""
+    return getattr(config, "foreign_pool", 0) + getattr(config, "through_vae", 0)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -134,6 +147,8 @@ def _run_stages(arguments: argparse.Namespace, recipe: MiniRecipe, stages: Colle
     if start and "foreign" in stages:
         vae = train_mini_vae(recipe.foreign, store, folder / "foreign-run", start.vae)
         save_mini(replace(start, vae=vae), folder / "kolors-mini")
+    if start and "captioner" in stages:
+        _train_captioner(recipe, folder, start)
     if start and "control" in stages:
         train_control(recipe.control, start, store, folder / "control-run")
         print(f"wrote {folder}/control-run/controlnet")
@@ -148,6 +163,20 @@ def _run_stages(arguments: argparse.Namespace, recipe: MiniRecipe, stages: Colle
         model = train_base(recipe.base, vae, tokenizer, store, run_folder, start)
         save_mini(model, folder / "kolors-mini")
         print(f"wrote {folder}/kolors-mini")
+
+
+def _train_captioner(recipe: MiniRecipe, folder: Path, start: KolorsModel) -> None:
+    shape = CaptionerShape()
+    words = caption_words(data_dir() / "kolors-mini" / "tokenizer")
+    store = PictureStore(recipe.captioned, folder / "captioner-pictures")
+    network = train_captioner(recipe.captioner, shape, store, start.vae, words, folder / "captioner-run")
+    probe = load_probe(data_dir() / "probes" / "probe.safetensors")
+    network = network.half().float()  # as it will be saved
+    scores = measure_captioner(SmallCaptioner(network, words), recipe.captioned, start, probe)
+    save_captioner(network, shape, words, folder / "captioner", {"recipe": asdict(recipe.captioner)})
+    write_json(folder / "captioner" / "scores.json", scores)
+    print("\n".join(captioner_table(scores)))
+    print(f"wrote {folder}/captioner")
 
 
 def _trained_vae(folder: Path) -> AutoencoderKL:

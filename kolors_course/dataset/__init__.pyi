@@ -1,3 +1,4 @@
+from .blur import blur_of
 from .buckets import assign_bucket, cropped_share, propose_buckets, step_for
 from .check import check_dataset
 from .filters import Filter
@@ -25,6 +26,7 @@ __all__ = [
     "Sample",
     "Spread",
     "assign_bucket",
+    "blur_of",
     "check_dataset",
     "check_divisible",
     "cropped_share",

@@ -218,15 +218,20 @@ class _Patient:
         if fault := self.wanted.leaves_nothing(self.sizes):
             yield Finding("error", "filter", fault)
             return
-        unwanted = [sample for sample in self.samples if self.wanted.fault(sample.size)]
-        if not unwanted:
+        faults = {sample: fault for sample in self.samples if (fault := self.wanted.fault_of(sample))}
+        if not faults:
             yield Finding("ok", "filter", "every picture passes the filter")
             return
+        unwanted = list(faults)
         first = unwanted[0]
+        if len(unwanted) == len(self.samples):
+            told = f"no picture passes the filter, the first is {self.name(first)} ({faults[first]})"
+            yield Finding("error", "filter", told)
+            return
         yield self._warning(
             "filter",
             f"{_pictures_are(unwanted)} turned away by the filter, the first is {self.name(first)} "
-            f"({self.wanted.fault(first.size)})",
+            f"({faults[first]})",
             unwanted,
         )
 

@@ -1,10 +1,14 @@
-"""Which pictures to keep by their size and shape, as the camp's two data-juicer filters do."""
+"""Which pictures to keep: by size and shape, as the camp's two data-juicer filters do, and by how sharp they are."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kolors_course.dataset.blur import blur_of
+from kolors_course.dataset.pixels import open_picture
+from kolors_course.dataset.reader import Sample
 from kolors_course.errors import CourseError
+from kolors_course.ranges import SHARE
 
 
 @dataclass(frozen=True)
@@ -14,6 +18,7 @@ class Filter:
     Attributes:
         min_side: width and height are at least this, in pixels.
         aspect: least and greatest width / height.
+        max_blur: see `blur_of`, from 0 to 1.
 
     Raises:
         CourseError: a value is out of range.
@@ -21,6 +26,7 @@ class Filter:
 
     min_side: int | None = None
     aspect: tuple[float, float] | None = None
+    max_blur: float | None = None
 
     def __post_init__(self) -> None:
         if self.min_side is not None and self.min_side < 1:
@@ -32,9 +38,24 @@ class Filter:
                     f"aspect {low:g} to {high:g}: give the least and then the greatest width / height, such as 0.5 2"
                 )
 
+        if self.max_blur is not None:
+            SHARE.check("greatest blur", self.max_blur)
+
     def __bool__(self) -> bool:
         """Whether anything can be turned away."""
-        return self.min_side is not None or self.aspect is not None
+        return (self.min_side, self.aspect, self.max_blur) != (None, None, None)
+
+    def fault_of(self, sample: Sample) -> str:
+        """Why a picture is turned away, or ""; it is opened only if its size does not tell.
+
+        Raises:
+            CourseError: it has to be opened and can no longer be read.
+        """
+        fault = self.fault(sample.size)
+        if fault or self.max_blur is None:
+            return fault
+        blur = blur_of(open_picture(sample.path))
+        return f"its blur is {blur:.2f}, more than {self.max_blur:g}" if blur > self.max_blur else ""
 
     def fault(self, size: tuple[int, int]) -> str:
         """Why a picture of (width, height) `size` is turned away, or ""."""

@@ -120,7 +120,7 @@ class _Mender:
     def _fault(self, sample: Sample, caption: str, same: str | None) -> str:
         if same:
             return f"the same picture as {same}; the caption '{brief(caption, 40)}' goes with it"
-        return self.wanted.fault(sample.size)
+        return self.wanted.fault_of(sample)
 
 
 def _mask_of(sample: Sample) -> tuple[Image.Image | None, str]:

@@ -1,4 +1,5 @@
 from .aesthetic import AestheticHead, clip_embeddings, load_aesthetic, multiply_out
+from .consistency import Sighting, colour_difference, look_features, sight
 from .copies import Copies, Nearest, find_copies, nearest_points
 from .distances import clip_mmd, frechet_distance, frechet_infinity, kernel_distance, kernel_interval
 from .diversity import vendi_score
@@ -32,6 +33,7 @@ __all__ = [
     "Probe",
     "ProbeFeatures",
     "Scores",
+    "Sighting",
     "SuitePrompt",
     "SuiteScores",
     "Verdict",
@@ -40,6 +42,7 @@ __all__ = [
     "clip_embeddings",
     "clip_mmd",
     "clopper_pearson",
+    "colour_difference",
     "draw_kept",
     "evaluate",
     "expected_coverage",
@@ -54,6 +57,7 @@ __all__ = [
     "load_aesthetic",
     "load_probe",
     "look",
+    "look_features",
     "manifold_scores",
     "mcnemar",
     "mean_interval",
@@ -66,6 +70,7 @@ __all__ = [
     "pixel_vectors",
     "score_table",
     "shape_fidelity",
+    "sight",
     "sign_test",
     "spread",
     "suite_prompts",

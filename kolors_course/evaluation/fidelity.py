@@ -64,8 +64,11 @@ def shape_fidelity(picture: Image.Image, scene: Scene, style: str = BASE_STYLE) 
     return tuple(best_match(picture, cutout) for cutout in cutouts(scene, SIDE, style))
 
 
-def best_match(picture: Image.Image, cutout: Cutout) -> Match:
+def best_match(picture: Image.Image, cutout: Cutout, anywhere: bool = False) -> Match:
     """The best match of `cutout`, cut out of a world picture of `SIDE` pixels, around its own place in `picture`.
+
+    Args:
+        anywhere: look in the whole picture, to find out where the subject stands.
 
     Raises:
         CourseError: the picture is not square.
@@ -74,7 +77,7 @@ def best_match(picture: Image.Image, cutout: Cutout) -> Match:
     ρ = _correlation(_pixels(picture), [_kernels(cutout, *shape) for shape in shapes])
     for place, shape in zip(ρ, shapes, strict=True):
         forbidden = torch.ones_like(place, dtype=torch.bool)
-        forbidden[_allowed(cutout, *shape)] = False
+        forbidden[_inside(*shape) if anywhere else _allowed(cutout, *shape)] = False
         place[forbidden] = -torch.inf
     size, top, left = np.unravel_index(int(ρ.argmax()), ρ.shape)
     height, width = shapes[size]
@@ -132,6 +135,11 @@ def _correlation(pixels: Tensor, drawings: list[Tensor]) -> Tensor:
     var_p = in_mask[:, 3] + in_ring[:, 3] - (mean_p**2).mean(1)
     var_q = square_q - (mean_q**2).mean(1)
     return ((cov + EPSILON) / ((var_p + EPSILON) * (var_q + EPSILON)).sqrt()).clamp(max=1)
+
+
+def _inside(height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns where the corner of a drawing of this size may be inside the picture."""
+    return slice(0, SIDE - height + 1), slice(0, SIDE - width + 1)
 
 
 def _allowed(cutout: Cutout, height: int, width: int) -> tuple[slice, slice]:

@@ -38,8 +38,11 @@ LESSONS = (
     Lesson("03_sde_ode_samplers", "SDE, ODE and samplers", "SDE、ODE 与采样器", ("solvers", "own_sampler")),
     Lesson("04_guidance", "Guidance", "引导", ("guidance",)),
     Lesson("05_anatomy_of_kolors", "Anatomy of Kolors", "解剖可图", ("anatomy",)),
+    Lesson("06_prompting", "Prompting", "提示词", ("prompting",)),
+    Lesson("07_data", "From raw pictures to a data set", "从原始图片到数据集", ("data",)),
     Lesson("08_lora_maths", "The mathematics of LoRA", "LoRA 的数学", ("lora_maths",)),
     Lesson("09_training_a_kolors_lora", "Training a Kolors LoRA", "训练可图 LoRA", ("lora_training",)),
+    Lesson("10_story", "The story, and handing it in", "讲故事与提交", ("story",)),
     Lesson("12_comfyui", "ComfyUI", "ComfyUI", ("comfyui",)),
     Lesson("13_measuring_quality", "Measuring quality", "衡量质量", ("measuring",)),
 )

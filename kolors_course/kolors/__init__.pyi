@@ -11,6 +11,7 @@ from .latents import (
 from .model import KolorsModel, ModelPaths, diffusers_layout, load_model, three_paths
 from .profiles import Profile, current_profile, load_profile
 from .prompts import PromptEmbeds, encode_prompts, encode_prompts_padded
+from .regions import Region, read_region
 from .roundtrip import RoundTrip, load_round_trip
 from .sampling import (
     draw_latents,
@@ -19,6 +20,7 @@ from .sampling import (
     sample_latents,
 )
 from .settings import PUBLISHED, Sampling, read_sampling, write_sampling
+from .sharing import SharedAttnProcessor, Sharing, draw_beside, shared_attention
 from .stages import StagedPrompts, encode_stages
 from .unet import conditioning_of, time_ids, unet_noise
 
@@ -30,9 +32,12 @@ __all__ = [
     "ModelPaths",
     "Profile",
     "PromptEmbeds",
+    "Region",
     "Residuals",
     "RoundTrip",
     "Sampling",
+    "SharedAttnProcessor",
+    "Sharing",
     "StagedPrompts",
     "Steering",
     "conditioning_of",
@@ -40,6 +45,7 @@ __all__ = [
     "cut_hole",
     "decode_latents",
     "diffusers_layout",
+    "draw_beside",
     "draw_latents",
     "encode_pictures",
     "encode_prompts",
@@ -54,9 +60,11 @@ __all__ = [
     "new_controlnet",
     "preview_picture",
     "prompt_denoiser",
+    "read_region",
     "read_sampling",
     "sample_latents",
     "save_controlnet",
+    "shared_attention",
     "three_paths",
     "time_ids",
     "unet_noise",

@@ -9,6 +9,7 @@ over k of them with log(m / k) added to their scores:
 so a prompt of n real tokens needs n + 1 rows instead of 256, in the text encoder and in the U-Net alike.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -39,8 +40,23 @@ def plain_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | No
     return scores.float().softmax(-1).to(value.dtype) @ value
 
 
+def bias_of_cells(text_bias: Tensor, cells: int) -> Tensor:
+    """What to add to the scores of each text row, for a layer with so many cells: (B, 1, 1 or cells, L).
+
+    Args:
+        text_bias: (B, L), the same in every cell; or (B, h, w, L), of each cell of the latents. A cell of a coarser
+            layer then weighs a row as its latent cells do in the mean.
+    """
+    if text_bias.ndim == 2:
+        return text_bias[:, None, None, :]
+    shrink = math.isqrt(text_bias.shape[1] * text_bias.shape[2] // cells)
+    weights = F.avg_pool2d(text_bias.float().exp().movedim(3, 1), shrink)
+    return weights.log().flatten(2).transpose(1, 2)[:, None]
+
+
 class TextBiasAttnProcessor:
-    """diffusers' attention of a transformer block, with `text_bias` (B, L) added to the scores of text rows.
+    """diffusers' attention of a transformer block, with `text_bias` added to the scores of text rows, see
+    `bias_of_cells`.
 
     Self-attention ignores the bias. hidden_states (B, rows, channels), encoder_hidden_states (B, L, channels).
 
@@ -62,7 +78,7 @@ class TextBiasAttnProcessor:
 
         is_self = encoder_hidden_states is None
         source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        bias = None if is_self or text_bias is None else text_bias[:, None, None, :]
+        bias = None if is_self or text_bias is None else bias_of_cells(text_bias, hidden_states.shape[1])
         remembered = None if is_self or text_memory is None else text_memory.get(attn)
         query = heads(attn.to_q, hidden_states)
         key, value = remembered or (heads(attn.to_k, source), heads(attn.to_v, source))

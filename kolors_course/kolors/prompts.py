@@ -30,7 +30,8 @@ class PromptEmbeds:
         prompt_embeds: (B, L, D) rows for cross-attention. L is 256, or less when compacted.
         pooled_prompt_embeds: (B, D).
         text_bias: (B, L), added to the cross-attention scores of each row: log of how many rows it stands for, and of
-            the weight of its word. Zeros where nothing was compacted and everything weighs 1.
+            the weight of its word. Zeros where nothing was compacted and everything weighs 1. (B, h, w, L) where it
+            depends on the latent cell, see `kolors_course.kolors.regions`.
     """
 
     prompt_embeds: Tensor
@@ -96,11 +97,19 @@ def join(batches: Sequence[PromptEmbeds]) -> PromptEmbeds:
     """One batch out of several."""
     length = max(b.prompt_embeds.shape[1] for b in batches)
     batches = [b.with_length(length) for b in batches]
+    cells = max((b.text_bias.shape[1:-1] for b in batches), key=len)  # (h, w), or () where no bias has cells
     return PromptEmbeds(
         torch.cat([b.prompt_embeds for b in batches]),
         torch.cat([b.pooled_prompt_embeds for b in batches]),
-        torch.cat([b.text_bias for b in batches]),
+        torch.cat([_in_cells(b.text_bias, cells) for b in batches]),
     )
+
+
+def _in_cells(text_bias: Tensor, cells: Sequence[int]) -> Tensor:
+    """A bias that is the same everywhere, (B, L), in each of (h, w) cells, if there are any."""
+    if text_bias.ndim > 2 or not cells:
+        return text_bias
+    return text_bias[:, None, None].expand(-1, *cells, -1)
 
 
 def token_ids(

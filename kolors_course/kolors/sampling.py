@@ -16,6 +16,7 @@ from kolors_course.kolors.latents import decode_latents, encode_pictures
 from kolors_course.kolors.memory import check_memory
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds
+from kolors_course.kolors.regions import Region, stages_with_regions
 from kolors_course.kolors.settings import Sampling
 from kolors_course.kolors.stages import StagedPrompts, encode_stages, join_stages
 from kolors_course.prompting import check_prompts
@@ -168,6 +169,7 @@ def generate(
     negatives: Sequence[str] | None = None,
     picture: Image.Image | None = None,
     mask: Image.Image | None = None,
+    regions: Sequence[Sequence[Region]] | None = None,
     controls: Sequence[Control] = (),
     watch: Callable[[SamplerState], None] | None = None,
 ) -> list[Image.Image]:
@@ -182,14 +184,15 @@ def generate(
         picture: what every picture starts from, as far as `sampling.denoise` leaves it; scaled to cover the size
             and cropped in the middle.
         mask: of the shape of `picture`: only what is white in it is drawn, all else stays to the pixel; grey mixes.
+        regions: what is to be where in each picture, see `kolors_course.kolors.regions`; as many as prompts.
         controls: ControlNets and the pictures that they are shown; see `Control`.
         watch: called with every state of every batch; what it raises stops the drawing.
 
     Raises:
-        CourseError: numbers of prompts, seeds or negatives that differ, wrong switches or weights in a prompt, sizes
-            that do not fit, unknown sampler, bad number of steps, seed out of range, a denoise below 1 without a
-            picture, a mask without a picture or without white, a U-Net made for inpainting without a mask, a
-            control with another number of pictures, more than memory holds.
+        CourseError: numbers of prompts, seeds, negatives or regions that differ, wrong switches or weights in a
+            prompt, sizes that do not fit, unknown sampler, bad number of steps, seed out of range, a denoise below 1
+            without a picture, a mask without a picture or without white, a U-Net made for inpainting without a mask,
+            a control with another number of pictures, more than memory holds.
     """
     sampling = sampling or model.sampling
     if len(prompts) != len(seeds):
@@ -197,9 +200,13 @@ def generate(
     negatives = [sampling.negative_prompt] * len(prompts) if negatives is None else negatives
     if len(negatives) != len(prompts):
         raise CourseError(f"{len(prompts)} prompts but {len(negatives)} negative prompts; give one for each")
+    regions = [()] * len(prompts) if regions is None else regions
+    if len(regions) != len(prompts):
+        raise CourseError(f"{len(prompts)} prompts but regions for {len(regions)}; give a list for each")
     check_seeds(seeds)
-    check_prompts([*prompts, *negatives])
+    check_prompts([*prompts, *negatives, *(region.prompt for each in regions for region in each)])
     size = check_drawing(model, sampling, len(prompts))
+    latent_size = size[1] // model.vae_scale_factor, size[0] // model.vae_scale_factor
     if mask and not picture:
         raise CourseError("a mask needs the picture that it is painted on; give both")
     hole = cut_hole(model, picture, mask, size) if picture and mask else None
@@ -211,6 +218,9 @@ def generate(
         for start in range(0, len(prompts), sampling.batch_size):
             rows = slice(start, start + sampling.batch_size)
             encoded = encode_stages(model.tokenizer, model.text_encoder, prompts[rows])
+            encoded = stages_with_regions(
+                model.tokenizer, model.text_encoder, encoded, regions[rows], latent_size
+            )
             negative = join_stages([kept_away[text] for text in negatives[rows]])
             steering = Steering(hole, tuple(control.rows(rows) for control in controls))
             latents = draw_latents(model, encoded, negative, seeds[rows], sampling, original, watch, steering)

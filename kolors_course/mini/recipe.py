@@ -6,6 +6,7 @@ import torch
 
 from kolors_course.art import BASE_MODEL_STYLES, STYLES
 from kolors_course.mini.base import BaseConfig
+from kolors_course.mini.captioner import CaptionerConfig
 from kolors_course.mini.control import ControlConfig
 from kolors_course.mini.pictures import PictureSpec
 from kolors_course.mini.probe import ProbeConfig
@@ -38,13 +39,20 @@ SHARP_VAE = VaeConfig(
 )
 JUDGED = PictureSpec(seed=100, styled_share=0.6, lora_subjects="all")
 
+# The captioner is to read data sets in every style, and what was drawn with a LoRA.
+CAPTIONED = PictureSpec(
+    seed=300, styled_share=0.5, styles=(*BASE_MODEL_STYLES, *STYLES[1:]), lora_subjects="all"
+)
+CAPTIONER = CaptionerConfig()
+
 
 @dataclass(frozen=True)
 class MiniRecipe:
     """VAE and base model share `pictures`; the judge has its own, `judged`, in which LoRA styles show everything.
 
     `decoder` is how the decoder alone is sharpened afterwards, `foreign` how the VAE learns other people's pictures,
-    `control` how a ControlNet learns to read hints.
+    `control` how a ControlNet learns to read hints. The captioner has pictures of its own, too, `captioned`; it is
+    small enough to be trained alike everywhere.
     """
 
     vae: VaeConfig
@@ -55,6 +63,8 @@ class MiniRecipe:
     control: ControlConfig = field(default_factory=ControlConfig)
     pictures: PictureSpec = PICTURES
     judged: PictureSpec = JUDGED
+    captioner: CaptionerConfig = CAPTIONER
+    captioned: PictureSpec = CAPTIONED
 
 
 RECIPES = {

@@ -9,6 +9,8 @@ from PIL import Image
 
 from kolors_course.art import Scene
 from kolors_course.files import atomic_path, ensure_folder, json_text
+from kolors_course.story.choices import LAYOUTS
+from kolors_course.story.layouts import save_sheets
 from kolors_course.story.storyboard import Storyboard
 
 if TYPE_CHECKING:
@@ -48,25 +50,28 @@ def write_story(
     storyboard: Storyboard,
     panels: Sequence[Image.Image],
     base_panels: Sequence[Image.Image] | None,
-    page: Image.Image,
+    page: Image.Image | Sequence[Image.Image],
     sampling: "Sampling | None" = None,
     *,
     model: str = "",
     loras: Sequence[tuple[str | Path, float]] = (),
     scores: Mapping[str, object] | None = None,
+    layout: str = "grid",
 ) -> Path:
-    """Write `story.png`, `panels/01.png`..., `base/01.png`... and, last of all, `story.json`.
+    """Write `story.png` (`story.webp`, `story.pdf`, as the layout is), `panels/01.png`...,
+    `base/01.png`... and, last of all, `story.json`.
 
     Each file appears complete or not at all. Numbered pictures of an earlier story in the same folder that
     this one does not overwrite are removed.
 
     Args:
+        page: the page, or the sheets of `story_sheets`.
         model: the name of the model that drew the pictures.
         loras: the LoRAs of `panels`, each a file and its strength; only the file's name is written down.
         scores: anything JSON can hold, without NaN.
 
     Returns:
-        The path of `story.png`.
+        The path of the page.
 
     Raises:
         CourseError: the folder cannot be written to.
@@ -86,11 +91,13 @@ def write_story(
     text = json_text(facts, indent=2, allow_nan=False) + "\n"
     _write_pictures(folder / "panels", panels)
     _write_pictures(folder / "base", base_panels or ())
-    with atomic_path(folder / "story.png") as temporary:
-        page.save(temporary)
+    written = folder / f"story{LAYOUTS[layout]}"
+    save_sheets([page] if isinstance(page, Image.Image) else page, written)
+    for suffix in set(LAYOUTS.values()) - {written.suffix}:  # of an earlier story
+        (folder / f"story{suffix}").unlink(missing_ok=True)
     with atomic_path(folder / "story.json") as temporary:
         temporary.write_text(text, encoding="utf-8")
-    return folder / "story.png"
+    return written
 
 
 def _panel_facts(

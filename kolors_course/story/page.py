@@ -4,9 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
 from kolors_course.errors import CourseError
+from kolors_course.story.paint import (
+    BAND,
+    CARD,
+    CORNER,
+    FRAME,
+    INK,
+    PAPER,
+    PICTURE_CORNER,
+    SEAL,
+    SOFT_INK,
+    Box,
+    cast_shadows,
+    fill,
+    paint_number,
+    rounded,
+)
 from kolors_course.story.storyboard import Storyboard, StoryPanel
 from kolors_course.story.typeset import TextBox, font_file, load_font, wrap
 
@@ -14,32 +30,10 @@ PAGE_WIDTH, MARGIN, GAP = 1400, 64, 24  # px, as all lengths here
 CONTENT = PAGE_WIDTH - 2 * MARGIN
 CARD_WIDTH = 400  # at most, so that a story of two panels does not fill the page with two pictures
 INSET = 12  # from the card's edge to its picture
-CORNER, PICTURE_CORNER = 18, 10
 # Columns for 1, 2, ... 16 panels: near-square grids, wider than high, with few empty places.
 COLUMNS = (1, 2, 3, 2, 3, 3, 4, 4, 3, 5, 4, 4, 5, 5, 5, 4)
 BASE_COLUMNS, BASE_GAP, BASE_SIDE = 8, 16, 138
 BASE_LABEL = ("同样的提示词与种子，没有 LoRA", "same prompts and seeds, without the LoRA")
-
-PAPER, CARD, BAND, SHADOW = "#f6eddc", "#fffdf8", "#ede0c8", "#5a4630"
-INK, SOFT_INK, SEAL, FRAME = "#33271f", "#7d6b5a", "#b93a26", "#e2d3b8"
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle on the page."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-    @property
-    def bottom(self) -> int:
-        return self.top + self.height
-
-    @property
-    def right(self) -> int:
-        return self.left + self.width
 
 
 @dataclass
@@ -162,68 +156,48 @@ def story_page(
         CourseError: pictures that do not fit the storyboard, or a character that no font here can draw.
     """
     pictures = [*panels, *(base_panels or ())]
-    _check_pictures(storyboard, panels, "panels")
+    check_pictures(storyboard, panels)
     if base_panels is not None:
-        _check_pictures(storyboard, base_panels, "base panels")
-    sizes = {picture.size for picture in pictures}
-    if len(sizes) > 1:
-        named = ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
-        raise CourseError(f"the pictures of one page must have one size, not {named}")
+        check_pictures(storyboard, base_panels, "base panels")
+        if base_panels[0].size != panels[0].size:
+            sizes = ", ".join("{}x{}".format(*size) for size in sorted({panels[0].size, base_panels[0].size}))
+            raise CourseError(f"the pictures of one page must have one size, not {sizes}")
     width, height = pictures[0].size
     layout = lay_out_page(storyboard, height / width, base_panels is not None, style_name, footer)
     return _paint(layout, pictures)
 
 
-def _check_pictures(storyboard: Storyboard, pictures: Sequence[Image.Image], name: str) -> None:
+def check_pictures(storyboard: Storyboard, pictures: Sequence[Image.Image], name: str = "panels") -> None:
+    """Whether there is a picture for each panel, all of one size.
+
+    Raises:
+        CourseError: there is not.
+    """
     if len(pictures) != len(storyboard.panels):
         raise CourseError(
             f"{storyboard.path} has {len(storyboard.panels)} panels, but there are {len(pictures)} {name}"
         )
+    if len(sizes := {picture.size for picture in pictures}) > 1:
+        named = ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
+        raise CourseError(f"the pictures of one page must have one size, not {named}")
 
 
 def _paint(layout: PageLayout, pictures: Sequence[Image.Image]) -> Image.Image:
     page = Image.new("RGB", (PAGE_WIDTH, layout.bottom), PAPER)
     if layout.band:
-        _fill(page, layout.band, BAND, CORNER)
-    _cast_shadows(page, layout.cards)
+        fill(page, layout.band, BAND, CORNER)
+    cast_shadows(page, layout.cards)
     for card in layout.cards:
-        _fill(page, card, CARD, CORNER)
+        fill(page, card, CARD, CORNER)
     for badge in layout.badges:
-        _fill(page, badge, SEAL, badge.height // 2)
+        fill(page, badge, SEAL, badge.height // 2)
     for box, picture in zip([*layout.pictures, *layout.base_pictures], pictures, strict=True):
-        _fill(page, Box(box.left - 1, box.top - 1, box.width + 2, box.height + 2), FRAME, PICTURE_CORNER + 1)
+        fill(page, Box(box.left - 1, box.top - 1, box.width + 2, box.height + 2), FRAME, PICTURE_CORNER + 1)
         picture = picture.convert("RGB").resize((box.width, box.height), Image.Resampling.LANCZOS)
-        page.paste(picture, (box.left, box.top), _rounded(box.width, box.height, PICTURE_CORNER))
+        page.paste(picture, (box.left, box.top), rounded(box.width, box.height, PICTURE_CORNER))
     for number, box in enumerate(layout.pictures, start=1):
-        _paint_number(page, layout.font, number, box)
+        paint_number(page, layout.font, number, box)
     draw = ImageDraw.Draw(page)
     for text in layout.texts:
         text.draw(draw)
     return page
-
-
-def _paint_number(page: Image.Image, font: Path, number: int, box: Box) -> None:
-    """A seal on the picture's upper left corner."""
-    radius = 16
-    x, y = box.left + 11, box.top + 11
-    _fill(page, Box(x - radius - 3, y - radius - 3, 2 * radius + 6, 2 * radius + 6), CARD, radius + 3)
-    _fill(page, Box(x - radius, y - radius, 2 * radius, 2 * radius), SEAL, radius)
-    ImageDraw.Draw(page).text((x, y + 6), str(number), CARD, load_font(font, 18), "ms")
-
-
-def _cast_shadows(page: Image.Image, cards: Sequence[Box]) -> None:
-    mask = Image.new("L", page.size)
-    for card in cards:
-        mask.paste(70, (card.left, card.top + 6), _rounded(card.width, card.height, CORNER))
-    page.paste(SHADOW, mask=mask.filter(ImageFilter.GaussianBlur(9)))
-
-
-def _fill(page: Image.Image, box: Box, colour: str, radius: int) -> None:
-    page.paste(colour, (box.left, box.top, box.right, box.bottom), _rounded(box.width, box.height, radius))
-
-
-def _rounded(width: int, height: int, radius: int) -> Image.Image:
-    """An L mask of a rounded rectangle; drawn four times as large, so that its corners are smooth."""
-    mask = Image.new("L", (4 * width, 4 * height))
-    ImageDraw.Draw(mask).rounded_rectangle((0, 0, 4 * width - 1, 4 * height - 1), 4 * radius, fill=255)
-    return mask.resize((width, height), Image.Resampling.BOX)

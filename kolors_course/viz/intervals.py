@@ -1,39 +1,57 @@
-"""Measured shares with their intervals, one below the other."""
+"""Measured values with their intervals, a row for each contestant: what differs, and what only seems to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from kolors_course.errors import CourseError
-from kolors_course.evaluation import Interval
-from kolors_course.viz.canvas import COLOURS, PAGE, PALE, NotebookFigure, in_style, rows_of_panels
+from kolors_course.viz.canvas import (
+    BLUE,
+    PAGE,
+    PALE,
+    RED,
+    NotebookFigure,
+    in_lines,
+    in_style,
+    rows_of_panels,
+)
 
-_ROW = 0.34  # inches
+NAMES = 2.4  # inches beside the panels
+ROW = 0.21  # inches
+MOST_PANELS = 4
 
 
 @in_style
-def interval_plot(groups: Mapping[str, Mapping[str, Interval]], *, title: str, xlabel: str) -> NotebookFigure:
-    """A row for each measured thing, in it a dot and a bar for each group.
+def interval_plot(
+    panels: Mapping[str, Sequence[tuple[float, float, float]]],
+    names: Sequence[str],
+    *,
+    marked: Sequence[str] = (),
+) -> NotebookFigure:
+    """A panel for each measure, a row for each name: the value as a dot, its interval as a line.
 
     Args:
-        groups: by name of the group, intervals by name of the thing; the same things in all.
+        panels: by title, (value, low, high) for each name.
+        names: of the rows, from top to bottom.
+        marked: names whose dots are red.
 
     Raises:
-        CourseError: there is no group, or they measure different things.
+        CourseError: no panel, more than `MOST_PANELS`, or a panel with another number of values than names.
     """
-    rows = next((list(group) for group in groups.values()), [])
-    if not rows or any(list(group) != rows for group in groups.values()):
-        raise CourseError("intervals are compared of the same things in every group, and of one at least")
-    figure, (axis,) = rows_of_panels(1, 1, PAGE, 0.9 + _ROW * len(rows))
-    for place, ((name, group), colour) in enumerate(zip(groups.items(), COLOURS, strict=False)):
-        shift = (place - (len(groups) - 1) / 2) * 0.6 / len(groups)
-        values = [group[row] for row in rows]
-        arms = [[v.value - v.low for v in values], [v.high - v.value for v in values]]
-        heights = [i + shift for i in range(len(rows))]
-        axis.errorbar(
-            [v.value for v in values], heights, xerr=arms, fmt="o", markersize=4, color=colour, label=name
-        )
-    axis.set(title=title, xlabel=xlabel, yticks=range(len(rows)), yticklabels=rows)
-    axis.invert_yaxis()
-    axis.grid(axis="x", color=PALE, alpha=0.4, linewidth=0.6)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if not 1 <= len(panels) <= MOST_PANELS:
+        raise CourseError(f"{len(panels)} panels of intervals; give 1 to {MOST_PANELS}")
+    width = (PAGE - NAMES) / len(panels)
+    figure, axes = rows_of_panels(len(panels), None, width, 0.8 + ROW * len(names))
+    figure.set_figwidth(PAGE)
+    for axis, (title, values) in zip(axes, panels.items(), strict=True):
+        if len(values) != len(names):
+            raise CourseError(f"{title}: {len(values)} values for {len(names)} names")
+        for row, (name, (value, low, high)) in enumerate(zip(names, values, strict=True)):
+            colour = RED if name in marked else BLUE
+            axis.plot([low, high], [row, row], color=colour, linewidth=1.6, alpha=0.7)
+            axis.plot(value, row, "o", color=colour, markersize=5)
+        axis.set_title(in_lines(title, width))
+        axis.set(yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
+        axis.set_yticklabels(names if axis is axes[0] else [""] * len(names))
+        axis.grid(axis="both", color=PALE, alpha=0.4, linewidth=0.6)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(axis="y", length=0)
     return figure

@@ -17,7 +17,8 @@ from pathlib import Path
 from kolors_course.cli.flags import shared
 from kolors_course.cli.flags.numbers import COUNT, number
 from kolors_course.cli.flags.outputs import output_file, output_folder
-from kolors_course.ranges import POSITIVE
+from kolors_course.dataset.choices import MORE_STEPS
+from kolors_course.ranges import POSITIVE, SHARE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="turn away pictures whose width / height is not between these (the camp: 0.5 2)",
     )
     parser.add_argument(
+        "--max-blur",
+        type=number(SHARE),
+        metavar="SHARE",
+        help="turn away pictures that are more blurred, from 0, sharp, to 1 (0.5 to begin with)",
+    )
+    parser.add_argument(
         "--fix", type=output_folder, metavar="DIR", help="write a mended copy to this new folder"
     )
     parser.add_argument(
@@ -53,5 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=output_folder,
         metavar="DIR",
         help="write the filter as data-juicer's config.yaml and input.jsonl",
+    )
+    parser.add_argument(
+        "--juicer-also",
+        nargs="+",
+        default=[],
+        choices=MORE_STEPS,
+        metavar="STEP",
+        help=f"steps of data-juicer besides: {', '.join(MORE_STEPS)}",
     )
     shared.add_json(parser)

@@ -14,6 +14,11 @@ In --prompt and --negative, (word:1.3) counts 1.3 times in the attention to the 
 1/1.1 times, (word:0) not at all; full-width （word：1.3） is the same. \\( \\) \\[ \\] are the signs themselves.
 [cat:dog:0.4] is a cat for 0.4 of the steps and then a dog; --negative "[:fox:0.3]" begins at 0.3 of them.
 
+--region "a cat@0.05,0.4,0.45,0.9" asks for a cat in the box from 5 to 45 % of the width and from 40 to 90 % of the
+height; give it once for each box. --prompt still says what the whole picture shows:
+
+kolors-course generate --prompt "a cat and a dog in the snow" --region "a dog@0,0.3,0.5,1" -o two.png
+
 In --template, {a|b} is a or b, {3::a|b} mostly a, {2$$a|b|c} two of them (or {1-2$$ and $$a|b|c}), and __place__
 a line of place.txt in --words. The seed of a picture decides its prompt, too:
 
@@ -44,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--each", action="store_true", help="every prompt of --template once, instead of --count"
     )
     parser.add_argument("--negative", default="", help="what to keep away from")
+    parser.add_argument(
+        "--region",
+        action="append",
+        default=[],
+        metavar="PROMPT@LEFT,TOP,RIGHT,BOTTOM",
+        help="what to draw in a box, its sides in parts of the picture's",
+    )
     parser.add_argument("--image", type=Path, metavar="FILE", help="picture to start from")
     parser.add_argument(
         "--mask",

@@ -9,6 +9,7 @@ are skipped. The result goes to OUTPUT/kolors-mini and OUTPUT/probe-run; copy th
     kolors-course train-mini --from data/kolors-mini --stage foreign                  # learns other people's pictures
     kolors-course train-mini --from data/kolors-mini --stage control             # a ControlNet: lines, boxes, depth
     kolors-course train-mini --from data/kolors-mini --stage vae --stage base                 # both, encoder too
+    kolors-course train-mini --from data/kolors-mini --stage captioner                         # describes pictures
 
 Kolors-mini 2, in lines of three to twelve minutes on a GPU. Run a line again if it was cut short, in the same folder:
 it goes on from its last checkpoint. While one line trains, --stage pictures can draw for the next beside it.
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="only this stage; may be repeated. Of the model given by --from, decoder sharpens the decoder, and "
         "foreign teaches the VAE pictures that are not of its world, while its latents of the world stay; control "
-        "trains a ControlNet that reads lines, boxes and depth",
+        "trains a ControlNet that reads lines, boxes and depth, captioner what describes pictures in words",
     )
     parser.add_argument(
         "--from",
@@ -68,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--vae-steps", type=number(STEPS), help="default: the recipe's")
     parser.add_argument("--base-steps", type=number(STEPS), help="default: the recipe's")
     parser.add_argument("--probe-steps", type=number(STEPS), help="default: the recipe's")
+    parser.add_argument("--captioner-steps", type=number(STEPS), help="default: the recipe's")
     parser.add_argument(
         "--styled-share",
         type=number(SHARE),
