@@ -43,7 +43,12 @@ SOURCES = (
     "data/kolors-mini/sampling.json",
     *("data/README.md", "data/art/subjects.csv", "data/art/licences/*", "data/kolors-mini/README.md"),
     "data/captioner/README.md",
-    *("data/fonts/README.md", "data/fonts/extra_characters.txt", "data/stories/*.yaml"),
+    *(
+        "data/fonts/README.md",
+        "data/fonts/extra_characters.txt",
+        "data/stories/*.yaml",
+        "data/stories/answers/*",
+    ),
     *("data/workflows/kolors_with_lora_example.json", "docs/*.md", "notebooks/conftest.py"),
 )
 

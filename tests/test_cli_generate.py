@@ -36,6 +36,7 @@ def test_generate_writes_a_picture_that_says_how_it_was_made(capsys, tmp_path, l
         "spacing": "trailing",  # the model's own
         "denoise": "1.0",
         "image": "",
+        "regions": "",
         "mask": "",
         "control": "",
         "lora": lora,

@@ -81,7 +81,7 @@ def test_the_storyboard_in_the_help_is_one():
     assert board.negative_prompts() == ["狗, a dog", "night"]
     assert [panel.seed for panel in board.panels] == [8, 21]
     assert board.panels[1].scene.place == "meadow"
-    assert {"title_zh", "title_en", "seed", "negative", "panels"} == set(
+    assert {"title_zh", "title_en", "seed", "negative", "characters", "panels"} == set(
         re.findall(r"^(\w+):", text, re.MULTILINE)
     )
 

@@ -14,7 +14,9 @@ import argparse
 from pathlib import Path
 
 from kolors_course.cli.flags import shared
+from kolors_course.cli.flags.numbers import number
 from kolors_course.cli.flags.outputs import output_folder
+from kolors_course.ranges import Range
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--about", metavar="TEXT", help="the description: what the LoRA is for")
     parser.add_argument("--licence", type=Path, metavar="FILE", help="the base model's licence")
     parser.add_argument(
-        "--aesthetic", type=float, metavar="SCORE", help="mean aesthetic score, if it was measured"
+        "--aesthetic",
+        type=number(Range(0, 10)),
+        metavar="SCORE",
+        help="mean aesthetic score, if it was measured",
     )
     shared.add_sampling(parser)
     shared.add_lora_files(parser)
