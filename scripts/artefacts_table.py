@@ -231,9 +231,13 @@ COMFY = (
     ),
     Artefact(
         "screenshots",
-        makes=[f"docs/figures/comfyui-{shot}-{language}.png" for shot in SHOTS for language in ("en", "zh")],
+        makes=[
+            *(f"docs/figures/comfyui-{shot}-{language}.png" for shot in SHOTS for language in ("en", "zh")),
+            "docs/figures/by-hand/*.png",
+        ],
         of=[
-            *("scripts/build_comfyui_screenshots.py", "data/workflows/kolors_with_lora_example.json"),
+            *("scripts/build_comfyui_screenshots.py", "scripts/comfyui_hand.py", "scripts/comfyui_walk.py"),
+            *("scripts/numbered_marks.py", "data/workflows/kolors_with_lora_example.json"),
             *(f"{NODES}/example_workflows/mini-{name}.json" for name in ("lora", "text-to-image")),
             *("data/loras/ink.safetensors", *DRAWS),
         ],

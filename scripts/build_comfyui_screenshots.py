@@ -2,23 +2,27 @@
 
     python scripts/build_comfyui_screenshots.py            # all
     python scripts/build_comfyui_screenshots.py refusal    # some
+    python scripts/build_comfyui_screenshots.py by-hand    # those of the camp's task by hand
 
 Needs Chromium; ComfyUI is installed first if it is not there (kolors-course comfyui install).
 """
 
 import io
-import itertools
 import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from chromium import find_chromium, open_chromium
+from comfyui_hand import Hand
 from comfyui_page import RUN_BUTTON, open_comfyui
+from comfyui_walk import HEIGHT, WIDTH, Stop, camp_by_hand, open_file, walk
+from numbered_marks import draw_marks
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from kolors_course.comfyui.client import ComfyClient
 from kolors_course.comfyui.graph import read_workflow
@@ -28,10 +32,11 @@ from kolors_course.files import atomic_path
 from kolors_course.platform.paths import REPOSITORY, data_dir
 
 FIGURES = REPOSITORY / "docs" / "figures"
+BY_HAND = FIGURES / "by-hand"
 WORKFLOWS = NODES / "example_workflows"
 LANGUAGES = ("en", "zh")
 DRAWING = 300_000  # milliseconds
-COLOURS = 96  # the page is grey with a few bright lines; the picture it has drawn stays recognisable
+COLOURS = 256
 
 
 def shipped(name: str) -> dict:
@@ -74,13 +79,36 @@ def show_missing_nodes(page: Page) -> None:
     load(page, read_workflow(data_dir() / "workflows" / "kolors_with_lora_example.json"))
 
 
+def shoot_walk(browser: Browser, client: ComfyClient, language: str) -> None:
+    """The camp's task by hand: a picture for each stop."""
+    client.post("/free", {"free_memory": True})
+    with open_comfyui(browser, client, language, WIDTH, HEIGHT, first_visit=True) as page:
+        shoot(page, walk(Hand(page)), language)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_comfyui(browser, client, language, WIDTH, HEIGHT) as page,
+    ):
+        camp = Path(folder) / "camp.json"
+        camp.write_text(json.dumps(camp_by_hand(client.schemas())), encoding="utf-8")
+        shoot(page, open_file(Hand(page), camp), language)
+
+
+def shoot(page: Page, stops: Iterable[Stop], language: str) -> None:
+    for stop in stops:
+        left, top, right, bottom = map(round, stop.box)
+        picture = Image.open(io.BytesIO(page.screenshot())).crop((left, top, right, bottom))
+        spots = [(x - left, y - top) for x, y in stop.spots]
+        save(draw_marks(picture, spots), BY_HAND / f"{stop.name}-{language}.png")
+
+
 SHOTS = {"run": show_run, "refusal": show_refusal, "missing-nodes": show_missing_nodes}
 
 
-def save(png: bytes, path: Path) -> None:
-    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+def save(picture: Image.Image, path: Path) -> None:
+    # an octree keeps the few bright spots of a grey page, which the median cut would lose
+    few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     with atomic_path(path) as temporary:
-        picture.save(temporary, optimize=True)
+        few.save(temporary, optimize=True)
     print(f"{path.relative_to(REPOSITORY)}: {path.stat().st_size / 1e3:.0f} kB")
 
 
@@ -88,18 +116,28 @@ def main() -> int:
     if find_chromium() is None:
         print("no Chromium: apt install chromium fonts-noto-cjk", file=sys.stderr)
         return 1
+    names = sys.argv[1:] or [*SHOTS, "by-hand"]
     installation = install(default_folder(), report=print)
-    with tempfile.TemporaryDirectory() as folder:
-        server = start_server(replace(installation, base=Path(folder)), flags=("--cpu",))
-        try:
-            with open_chromium() as browser:
-                for name, language in itertools.product(sys.argv[1:] or SHOTS, LANGUAGES):
-                    with open_comfyui(browser, ComfyClient(server.url), language) as page:
-                        SHOTS[name](page)
-                        save(page.screenshot(), FIGURES / f"comfyui-{name}-{language}.png")
-        finally:
-            stop_server(Path(folder))
+    for language in LANGUAGES:  # each has a server of its own, where nothing has been saved
+        with tempfile.TemporaryDirectory() as folder:
+            server = start_server(replace(installation, base=Path(folder)), flags=("--cpu",))
+            try:
+                with open_chromium() as browser:
+                    take(browser, ComfyClient(server.url), language, names)
+            finally:
+                stop_server(Path(folder))
     return 0
+
+
+def take(browser: Browser, client: ComfyClient, language: str, names: Sequence[str]) -> None:
+    for name in names:
+        if name == "by-hand":
+            shoot_walk(browser, client, language)
+            continue
+        with open_comfyui(browser, client, language) as page:
+            SHOTS[name](page)
+            png = page.screenshot()
+        save(Image.open(io.BytesIO(png)), FIGURES / f"comfyui-{name}-{language}.png")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""ComfyUI's page in a headless Chromium, past its greetings and ready to be used."""
+"""ComfyUI's page in a headless Chromium, ready to be used."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ READY = "!!(window.app?.graph && window.app?.extensionManager?.workflow?.activeW
 RUN_BUTTON = "[data-testid=queue-button] button, button[data-testid=queue-button]"
 FILE_INPUT = "#comfy-file-input"
 PATIENCE = 60_000  # milliseconds that anything on the page may take
-# The page greets newcomers with dialogs that would lie over everything.
 SETTINGS = {
-    "Comfy.TutorialCompleted": True,
     "Comfy.Minimap.Visible": False,
+    "Comfy.Graph.CanvasInfo": False,
     "LiteGraph.Canvas.MinFontSizeForLOD": 0,  # small text is drawn, too
 }
+# The page greets newcomers with dialogs that would lie over everything.
 SILENCE = """
     localStorage.setItem("vueNodesBannerDismissed", "true");
     localStorage.setItem("comfy.vueNodesMigration.dismissed", "true");
@@ -27,13 +27,20 @@ SILENCE = """
 
 @contextmanager
 def open_comfyui(
-    browser: "Browser", client: ComfyClient, language: str = "en", width: int = 1280, height: int = 720
+    browser: "Browser",
+    client: ComfyClient,
+    language: str = "en",
+    width: int = 1280,
+    height: int = 720,
+    first_visit: bool = False,
 ) -> Iterator["Page"]:
-    """The page of a server, in English ("en") or Chinese ("zh")."""
-    client.post("/api/settings", {**SETTINGS, "Comfy.Locale": language})
+    """The page of a server, in English ("en") or Chinese ("zh"); with its greetings if `first_visit`."""
+    greeting = {"Comfy.TutorialCompleted": not first_visit}
+    client.post("/api/settings", {**SETTINGS, **greeting, "Comfy.Locale": language})
     with browser.new_context(viewport={"width": width, "height": height}) as context:
         context.set_default_timeout(PATIENCE)
-        context.add_init_script(SILENCE)
+        if not first_visit:
+            context.add_init_script(SILENCE)
         page = context.new_page()
         page.goto(client.url)
         page.wait_for_function(READY)

@@ -1,15 +1,19 @@
 """The page of a real ComfyUI in a real browser: load a workflow, press Run, see the picture; and its converter."""
 
 import json
+import re
 
 import pytest
+from comfyui_hand import Hand
 from comfyui_page import FILE_INPUT, RUN_BUTTON, open_comfyui
 from comfyui_server import slow
+from comfyui_walk import HEIGHT, LOADER, LORA, SAMPLER, STRENGTH, TEXT, WIDTH, camp_by_hand, open_file, walk
 from pages import node, page
 
 from kolors_course.comfyui.convert import to_api
 from kolors_course.comfyui.server import NODES
 from kolors_course.kolors import current_profile
+from kolors_course.platform.paths import REPOSITORY
 
 WORKFLOWS = NODES / "example_workflows"
 
@@ -242,6 +246,39 @@ def test_a_person_loads_a_file_presses_run_and_sees_the_picture(tab, tmp_path, k
     tab.wait_for_function(f"{saved}.imgs?.[0]?.src.includes('filename=seen-{kind}_')")
     tab.wait_for_function(f"{saved}.imgs[0].complete")
     assert tab.evaluate(f"{saved}.imgs[0].naturalWidth") == 8
+
+
+@pytest.fixture(scope="module")
+def walked(browser, comfyui):
+    """The pictures of the walk of notebook 12, and the graph at its end, in the server's format."""
+    with open_comfyui(browser, comfyui.client, "en", WIDTH, HEIGHT, first_visit=True) as tab:
+        stops = [stop.name for stop in walk(Hand(tab))]
+        return stops, tab.evaluate("app.graphToPrompt()")["output"]
+
+
+def test_a_hand_puts_a_lora_between_loader_and_sampler(walked):
+    by_type = {node["class_type"]: (key, node["inputs"]) for key, node in walked[1].items()}
+    assert by_type[LORA][1]["model"] == [by_type[LOADER][0], 0]
+    assert by_type[LORA][1]["strength"] == STRENGTH
+    assert by_type[SAMPLER][1]["model"] == [by_type[LORA][0], 0]
+    assert by_type["KolorsCoursePrompt"][1]["prompt"] == TEXT
+
+
+def test_the_camps_translated_workflow_runs_by_hand(browser, comfyui, tmp_path):
+    file = tmp_path / "camp.json"
+    file.write_text(json.dumps(camp_by_hand(comfyui.client.schemas())), encoding="utf-8")
+    with open_comfyui(browser, comfyui.client, "en", WIDTH, HEIGHT) as tab:
+        assert [stop.name for stop in open_file(Hand(tab), file)] == ["camp"]
+
+
+def test_the_notebook_shows_each_picture_of_the_walk(walked):
+    text = (REPOSITORY / "notebooks" / "12_comfyui.ipynb").read_text(encoding="utf-8")
+    shown = re.findall(r"by-hand/([a-z-]+)-en\.png", text)
+    folder = REPOSITORY / "docs" / "figures" / "by-hand"
+    assert sorted(shown) == sorted([*walked[0], "camp"])
+    assert {path.name for path in folder.iterdir()} == {
+        f"{name}-{of}.png" for name in shown for of in ("en", "zh")
+    }
 
 
 def test_the_page_asks_nobody_but_its_server(tab, comfyui):
