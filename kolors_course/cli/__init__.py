@@ -39,6 +39,7 @@ COMMANDS = {
 RESUMABLE = {
     "train-lora": "goes on from the last checkpoint",
     "train-mini": "goes on from the last checkpoint",
+    "evaluate": "draws only the pictures that are missing, with --suite or --report",
     "sweep": "draws only the cells that are missing",
 }
 MEMORY_FLAGS = ("batch_size", "size", "height", "width", "count", "scale", "lora_rank", "rank")

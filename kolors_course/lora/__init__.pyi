@@ -28,6 +28,7 @@ from .loading import (
 from .maths import LoRALinear, lora_delta, lora_scale, merged_weight
 from .names import LayerNames, layer_names
 from .reading import read_lora
+from .wearing import hash_of_lora, wear_loras
 from .weights import merge_into_model, read_unet_weights
 from .wishes import with_wishes, write_wish
 
@@ -49,6 +50,7 @@ __all__ = [
     "check_fit",
     "combine_loras",
     "extract_lora",
+    "hash_of_lora",
     "inspect_lora",
     "join_parts",
     "layer_names",
@@ -73,6 +75,7 @@ __all__ = [
     "target_layers",
     "text_settings",
     "unload_lora",
+    "wear_loras",
     "with_wishes",
     "write_lora",
     "write_wish",

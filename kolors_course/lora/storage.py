@@ -5,7 +5,6 @@ pickle runs, and no tensor may stand for more numbers than the file has bytes fo
 """
 
 import json
-import pickle
 import re
 import shutil
 import struct
@@ -24,14 +23,9 @@ from kolors_course.errors import CourseError, brief
 from kolors_course.files import atomic_path, check_whole_name
 from kolors_course.lora.layouts import recognise
 from kolors_course.lora.origin import telling_origin
-from kolors_course.platform.pickles import load_pickle
+from kolors_course.platform.pickles import DAMAGED, load_pickle
 
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
-# What torch.load raises on damaged pickles.
-_DAMAGED = (
-    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, MemoryError, OverflowError),
-    *(LookupError, AssertionError, TypeError, AttributeError, zipfile.BadZipFile, NotImplementedError),
-)
 # What safetensors and torch raise on headers that describe tensors which cannot be.
 _UNREADABLE = (
     SafetensorError,
@@ -155,7 +149,7 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with warnings.catch_warnings():  # of tensors that are refused below
             warnings.simplefilter("ignore")
             content = load_pickle(path)
-    except (*_DAMAGED, RecursionError) as error:
+    except (*DAMAGED, RecursionError) as error:
         # "Unsupported class" is what torch before 2.4 says. Of damaged files it says "Unsupported operand".
         if re.search("unsupported (global|class)", str(error), re.IGNORECASE):
             raise CourseError(

@@ -8,6 +8,12 @@ from typing import Any
 
 import torch
 
+# What `load_pickle` raises on damaged pickles.
+DAMAGED = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, MemoryError, OverflowError),
+    *(LookupError, AssertionError, TypeError, AttributeError, zipfile.BadZipFile, NotImplementedError),
+)
+
 
 def load_pickle(path: Path, mmap: bool = False) -> Any:
     """The tensors and plain values in a file of `torch.save`; with `mmap` they stay in the file until they are used.
@@ -16,7 +22,8 @@ def load_pickle(path: Path, mmap: bool = False) -> Any:
     (CVE-2025-32434).
 
     Raises:
-        pickle.UnpicklingError: the file holds anything else, or is a .tar; of damaged files torch raises others too.
+        pickle.UnpicklingError: the file holds anything else, or is a .tar; of damaged files torch raises others
+            too, all in `DAMAGED`.
     """
     if tarfile.is_tarfile(path):
         raise pickle.UnpicklingError("torch's old .tar format is not read")

@@ -8,8 +8,8 @@ from PIL import Image, ImageOps
 
 from kolors_course.evaluation.probes import Probe
 from kolors_course.kolors.model import KolorsModel
-from kolors_course.lora import load_lora, unload_lora
-from kolors_course.sweep.cells import Loras, Sweep
+from kolors_course.lora import wear_loras
+from kolors_course.sweep.cells import Sweep
 from kolors_course.sweep.keep import CellStore, Kept
 from kolors_course.sweep.measure import measure_cell
 
@@ -26,9 +26,9 @@ def check_loras(model: KolorsModel, sweep: Sweep) -> None:
     """
     try:
         for loras in dict.fromkeys(cell.loras for cell in sweep.cells):
-            _wear(model, loras)
+            wear_loras(model.unet, model.text_encoder, loras)
     finally:
-        _wear(model, ())
+        wear_loras(model.unet, model.text_encoder, ())
 
 
 def draw_cells(
@@ -55,12 +55,12 @@ def draw_cells(
     missing = sorted(set(range(len(keys))) - kept.keys(), key=lambda i: (str(sweep.cells[i].loras), i))
     try:
         for loras, rows in groupby(missing, key=lambda i: sweep.cells[i].loras):
-            _wear(model, loras)
+            wear_loras(model.unet, model.text_encoder, loras)
             for i in rows:
                 kept[i] = _draw(model, probe, sweep, i, progress)
                 store.put(keys[i], kept[i])
     finally:
-        _wear(model, ())
+        wear_loras(model.unet, model.text_encoder, ())
     return [kept[i] for i in range(len(keys))]
 
 
@@ -87,11 +87,3 @@ def _mosaic(pictures: Sequence[Image.Image]) -> Image.Image:
     if max(shown[0].size) > MOSAIC_SIDE:
         shown = [ImageOps.contain(picture, (MOSAIC_SIDE, MOSAIC_SIDE)) for picture in shown]
     return make_image_grid(shown, 2, 2)
-
-
-def _wear(model: KolorsModel, loras: Loras) -> None:
-    """Put these LoRAs on, and take all others off."""
-    unload_lora(model.unet)
-    unload_lora(model.text_encoder)
-    for path, strength in loras:
-        load_lora(model.unet, path, strength, text_encoder=model.text_encoder)

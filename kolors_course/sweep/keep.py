@@ -9,11 +9,11 @@ from typing import Any
 
 from PIL import Image
 
-from kolors_course.errors import CourseError
 from kolors_course.evaluation.probes import Probe
 from kolors_course.files import atomic_path, json_text
 from kolors_course.kolors.fingerprint import hash_of_weights
 from kolors_course.kolors.model import KolorsModel
+from kolors_course.lora import hash_of_lora
 from kolors_course.sweep.cells import Cell, Sweep
 from kolors_course.sweep.measure import SEED_STEP, VARIETY_SEEDS, Measured
 
@@ -64,7 +64,7 @@ def keys_of(model: KolorsModel, probe: Probe, sweep: Sweep) -> list[str]:
 
     Not in it is how many pictures are drawn at a time, which changes none.
     """
-    fixed, files = sweep.fixed, {path: _hash_of_file(path) for path in sweep.lora_files}
+    fixed, files = sweep.fixed, {path: hash_of_lora(path) for path in sweep.lora_files}
     common = {
         "format": FORMAT,
         "weights": [hash_of_weights(part) for part in (model.unet, model.vae, model.text_encoder)],
@@ -101,11 +101,4 @@ def check_lora_files(sweep: Sweep) -> None:
         CourseError: a LoRA file cannot be read.
     """
     for path in sweep.lora_files:
-        try:
-            path.open("rb").close()
-        except OSError as error:
-            raise CourseError(f"no LoRA file {path} can be read: {error.strerror or error}") from error
-
-
-def _hash_of_file(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest()
+        hash_of_lora(path)
