@@ -4,11 +4,13 @@ import os
 import shutil
 
 import pytest
+import torch
 from command_line import command, refused, tree
-from PIL import Image
+from PIL import Image, ImageChops
 from tiny import build_tiny
 
 from kolors_course.cli import main
+from kolors_course.kolors import load_model, new_controlnet, save_controlnet
 
 pytestmark = pytest.mark.usefixtures("tiny_profile")
 
@@ -34,6 +36,8 @@ def test_generate_writes_a_picture_that_says_how_it_was_made(capsys, tmp_path, l
         "spacing": "trailing",  # the model's own
         "denoise": "1.0",
         "image": "",
+        "mask": "",
+        "control": "",
         "lora": lora,
     }
     out, err = capsys.readouterr()
@@ -70,6 +74,22 @@ def test_generate_from_a_picture_keeps_some_of_it_and_says_which(tmp_path):
     assert Image.open(first).tobytes() != Image.open(last).tobytes()
 
 
+def test_generate_draws_what_is_white_in_a_mask_and_says_which(tmp_path):
+    first, mask, last = (tmp_path / name for name in ("first.png", "mask.png", "last.png"))
+    assert main(generate(first, "--seed", 3)) == 0
+    white = Image.new("L", (32, 32))
+    white.paste(255, (8, 8, 24, 24))
+    white.save(mask)
+    assert main(generate(last, "--seed", 4, "--image", first, "--mask", mask)) == 0
+    before, after = Image.open(first), Image.open(last)
+    assert after.text["mask"] == "mask.png"
+    box = ImageChops.difference(before.convert("RGB"), after.convert("RGB")).getbbox()
+    assert box is not None
+    left, top, right, bottom = box
+    assert min(left, top) >= 8
+    assert max(right, bottom) <= 24
+
+
 BAD_FLAGS = {
     "--size 33x32": "33x32",
     "--size 32": "--size: must be width x height in pixels, each a whole number from 1 to 65,536",
@@ -96,6 +116,14 @@ BAD_FLAGS = {
     "--denoise 0.5": "needs a picture",
     "--denoise 0.1": "denoise",
     "--image none.png": "none.png does not exist",
+    "--control cat.png": "is no control; write KIND:FILE",
+    "--control pose:cat.png": "'pose' is not one of canny, drawing, boxes, hint",
+    "--control canny:none.png": "none.png does not exist",
+    "--control boxes:1,2,3": "write left,top,right,bottom",
+    "--control boxes:0,0,1,1 --controlnet none": "there is no ControlNet folder none",
+    "--controlnet data": "--controlnet without --control changes nothing",
+    "--mask none.png": "--mask needs the --image that it is painted on",
+    "--image data/fonts --mask data/fonts": "is a folder",
     "--lora none.safetensors": "no LoRA file none.safetensors",
     "--lora ink:strong": "strong",
     "--device abacus": "abacus",
@@ -184,3 +212,24 @@ def test_a_template_gives_each_seed_its_own_prompt(capsys, tmp_path):
 def test_templates_that_are_refused(capsys, tmp_path, flags, message):
     assert message in refused(capsys, "generate", *flags, "-o", tmp_path / "a.png")
     assert tree(tmp_path) == set()
+
+
+def test_generate_is_led_by_hints_and_says_which(tmp_path, tiny_folder):
+    model = load_model(tiny_folder)
+    net = new_controlnet(model)
+    torch.nn.init.normal_(net.controlnet_mid_block.weight)
+    save_controlnet(net, tmp_path / "net")
+    picture, plain, led = (tmp_path / name for name in ("hint.png", "plain.png", "led.png"))
+    Image.effect_noise((32, 32), 90).save(picture)
+    assert main(generate(plain)) == 0
+    flags = (
+        "--control",
+        f"canny:{picture}:0.8",
+        "--control",
+        "boxes:0,0,0.5,1",
+        "--controlnet",
+        tmp_path / "net",
+    )
+    assert main(generate(led, *flags)) == 0
+    assert Image.open(led).text["control"] == f"canny:{picture}:0.8 boxes:0,0,0.5,1"
+    assert Image.open(led).tobytes() != Image.open(plain).tobytes()

@@ -13,8 +13,10 @@ from kolors_course.cli.flags.generate import PICTURES
 from kolors_course.dataset.pixels import open_picture
 from kolors_course.errors import CourseError, printable
 from kolors_course.files import atomic_path
-from kolors_course.kolors import KolorsModel, Sampling, generate
+from kolors_course.hints import AskedHint, parse_hint
+from kolors_course.kolors import Control, KolorsModel, Sampling, generate, load_controlnet
 from kolors_course.kolors.sampling import check_drawing, check_seeds, check_size
+from kolors_course.platform.paths import data_dir
 from kolors_course.prompting import all_prompts, check_prompts, no_words, read_template, words_in
 
 # Sides in pixels that the formats can hold.
@@ -61,6 +63,28 @@ def _prompts(arguments: argparse.Namespace) -> list[str]:
     return all_prompts(template, PICTURES)
 
 
+def _controls(
+    arguments: argparse.Namespace,
+    hints: Sequence[AskedHint],
+    shown: Sequence[Image.Image],
+    model: KolorsModel,
+) -> list[Control]:
+    """The hints with the ControlNet that reads them.
+
+    Raises:
+        CourseError: there is none for this model, or --controlnet without a hint.
+    """
+    if not hints:
+        if arguments.controlnet:
+            raise CourseError("--controlnet without --control changes nothing; give it a hint to read")
+        return []
+    net = load_controlnet(arguments.controlnet or data_dir() / "kolors-mini-control", model)
+    return [
+        Control(net, [picture], hint.scale, hint.start, hint.end)
+        for hint, picture in zip(hints, shown, strict=True)
+    ]
+
+
 def _facts(
     arguments: argparse.Namespace, prompts: Sequence[str], model: KolorsModel, sampling: Sampling
 ) -> PngInfo:
@@ -74,7 +98,9 @@ def _facts(
         read = {"template": arguments.template, "prompt": "\n".join(prompts)}
     for key, value in {**read, **asked, **said}.items():
         facts.add_itxt(key, str(value))
-    facts.add_itxt("image", printable(arguments.image.name) if arguments.image else "")
+    for key, file in (("image", arguments.image), ("mask", arguments.mask)):
+        facts.add_itxt(key, printable(file.name) if file else "")
+    facts.add_itxt("control", printable(" ".join(arguments.control)))
     facts.add_itxt("lora", printable(" ".join(arguments.lora)))
     return facts
 
@@ -83,8 +109,13 @@ def run(arguments: argparse.Namespace) -> int:
     prompts = _prompts(arguments)
     check_prompts(prompts)
     sampling = options.sampling_of(arguments)
-    picture = open_picture(arguments.image) if arguments.image else None
+    if arguments.mask and not arguments.image:
+        raise CourseError("--mask needs the --image that it is painted on")
+    picture, mask = (open_picture(file) if file else None for file in (arguments.image, arguments.mask))
+    hints = [parse_hint(text) for text in arguments.control]
+    shown = [hint.picture() for hint in hints]
     model = options.model_of(arguments)
+    controls = _controls(arguments, hints, shown, model)
     count, factor = len(prompts), arguments.scale
     _check(arguments, model, sampling, count)
     options.tell_unknown_words(model, arguments, prompts)
@@ -92,7 +123,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.template is not None:
         print("\n".join(f"seed {seed}: {prompt}" for seed, prompt in zip(seeds, prompts, strict=True)))
     progress = options.picture_progress(count, "drawing")
-    pictures = generate(model, prompts, seeds, sampling, progress, picture=picture)
+    pictures = generate(
+        model, prompts, seeds, sampling, progress, picture=picture, mask=mask, controls=controls
+    )
     sheet = make_image_grid(pictures, 1, count)
     if factor > 1:
         sheet = sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.LANCZOS)

@@ -12,6 +12,7 @@ from kolors_course.errors import CourseError, enough_memory
 from kolors_course.kolors import load_model
 from kolors_course.mini.base import BaseConfig, train_base
 from kolors_course.mini.choices import FURTHER_STAGES, MINI_STAGES
+from kolors_course.mini.control import train_control
 from kolors_course.mini.pictures import PictureStore
 from kolors_course.mini.probe import ProbeConfig, train_probe
 from kolors_course.mini.recipe import RECIPES, MiniRecipe, default_recipe
@@ -91,7 +92,9 @@ def _check_room(recipe: MiniRecipe, stages: Collection[str], folder: Path) -> No
         "disk": (each * max(drawn.values()) - there, free_disk(folder)),
         "memory": (
             max(
-                scene * count if stage == "base" else each * (count + configs[stage].foreign_pool)
+                scene * count
+                if stage == "base"
+                else each * (count + getattr(configs[stage], "foreign_pool", 0))
                 for stage, count in drawn.items()
             ),
             free_memory(pick_device()),
@@ -131,6 +134,9 @@ def _run_stages(arguments: argparse.Namespace, recipe: MiniRecipe, stages: Colle
     if start and "foreign" in stages:
         vae = train_mini_vae(recipe.foreign, store, folder / "foreign-run", start.vae)
         save_mini(replace(start, vae=vae), folder / "kolors-mini")
+    if start and "control" in stages:
+        train_control(recipe.control, start, store, folder / "control-run")
+        print(f"wrote {folder}/control-run/controlnet")
     if "vae" in stages:
         train_mini_vae(recipe.vae, store, vae_folder, start and start.vae)
     if "probe" in stages:

@@ -103,7 +103,7 @@ def from_latent(model: KolorsModel, latent: dict[str, Any]) -> Tensor:
     Raises:
         CourseError: they are of another kind of model or of a size that the U-Net cannot halve, or have a mask.
     """
-    samples, channels = latent["samples"], model.unet.config.in_channels
+    samples, channels = latent["samples"], model.latent_channels
     if samples.ndim != 4 or samples.shape[1] != channels:
         raise CourseError(
             f"the latent has shape {tuple(samples.shape)}, but Kolors needs (pictures, {channels}, height, width): "

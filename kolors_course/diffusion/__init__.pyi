@@ -12,6 +12,7 @@ from .guidance import (
     guided,
     rescale_guidance,
 )
+from .inpainting import keep_known
 from .multistep import dpmpp_2m, unipc
 from .ode import euler, heun, probability_flow
 from .paths import init_noise_sigma
@@ -57,6 +58,7 @@ __all__ = [
     "guided",
     "heun",
     "init_noise_sigma",
+    "keep_known",
     "lcm",
     "posterior",
     "probability_flow",

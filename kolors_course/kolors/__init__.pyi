@@ -1,3 +1,6 @@
+from .control import Control, Residuals, load_controlnet, new_controlnet, save_controlnet
+from .denoiser import Steering, prompt_denoiser
+from .inpainting import Hole, cut_hole
 from .latents import (
     decode_latents,
     encode_pictures,
@@ -13,7 +16,6 @@ from .sampling import (
     draw_latents,
     generate,
     initial_latents,
-    prompt_denoiser,
     sample_latents,
 )
 from .settings import PUBLISHED, Sampling, read_sampling, write_sampling
@@ -22,15 +24,20 @@ from .unet import conditioning_of, time_ids, unet_noise
 
 __all__ = [
     "PUBLISHED",
+    "Control",
+    "Hole",
     "KolorsModel",
     "ModelPaths",
     "Profile",
     "PromptEmbeds",
+    "Residuals",
     "RoundTrip",
     "Sampling",
     "StagedPrompts",
+    "Steering",
     "conditioning_of",
     "current_profile",
+    "cut_hole",
     "decode_latents",
     "diffusers_layout",
     "draw_latents",
@@ -40,13 +47,16 @@ __all__ = [
     "encode_stages",
     "generate",
     "initial_latents",
+    "load_controlnet",
     "load_model",
     "load_profile",
     "load_round_trip",
+    "new_controlnet",
     "preview_picture",
     "prompt_denoiser",
     "read_sampling",
     "sample_latents",
+    "save_controlnet",
     "three_paths",
     "time_ids",
     "unet_noise",

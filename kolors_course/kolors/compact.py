@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from diffusers import UNet2DConditionModel
+from diffusers import ControlNetModel, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from diffusers.pipelines.kolors.text_encoder import ChatGLMModel
 from torch import Tensor, nn
@@ -76,7 +76,7 @@ class TextBiasAttnProcessor:
         return attention(query, key, value, bias)
 
 
-def enable_text_bias(unet: UNet2DConditionModel) -> None:
+def enable_text_bias(unet: UNet2DConditionModel | ControlNetModel) -> None:
     """Let `unet(..., cross_attention_kwargs={"text_bias": bias})` accept compacted prompts."""
     unet.set_attn_processor(TextBiasAttnProcessor())
 

@@ -28,13 +28,18 @@ def decode_latents(model: KolorsModel, latents: Tensor) -> list[Image.Image]:
     return vae_decode(model, latents / model.vae.config.scaling_factor)
 
 
-@torch.no_grad()
 def vae_encode(model: KolorsModel, pictures: Sequence[Image.Image]) -> Tensor:
     """`encode_pictures` in the VAE's own scale."""
     arrays = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
+    return vae_encode_pixels(model, torch.from_numpy(arrays).permute(0, 3, 1, 2))
+
+
+@torch.no_grad()
+def vae_encode_pixels(model: KolorsModel, pixels: Tensor) -> Tensor:
+    """`vae_encode` of pixels (B, 3, H, W) in 0 … 255."""
     # In rows like all other latents: convolutions round differently where colours lie side by side.
-    pixels = torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous()
-    return model.vae.encode(pixels.to(model.vae.device, model.vae.dtype) / 127.5 - 1).latent_dist.mean
+    pixels = pixels.contiguous().to(model.vae.device, model.vae.dtype)
+    return model.vae.encode(pixels / 127.5 - 1).latent_dist.mean
 
 
 @torch.no_grad()

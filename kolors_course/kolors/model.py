@@ -45,6 +45,11 @@ class KolorsModel:
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @property
+    def latent_channels(self) -> int:
+        """Channels of latents: 4 for Kolors. A U-Net made for inpainting takes more than these."""
+        return self.unet.config.out_channels
+
+    @property
     def default_size(self) -> int:
         """Side in pixels of the pictures the model was trained on."""
         return self.unet.config.sample_size * self.vae_scale_factor

@@ -81,9 +81,9 @@ class PartLoader:
             folder, variant = find_weights(getattr(self.paths, part), self.variant)
             if part != "text_encoder":
                 options = {"torch_dtype": self._dtype(part), "use_safetensors": True}
-                return _load(PARTS[part], folder, variant, options)
+                return load_part(PARTS[part], folder, variant, options)
             options = {"dtype": self.dtype, "ignore_mismatched_sizes": True} | _pickled(folder)
-            return _load(PARTS[part], folder, variant, options)
+            return load_part(PARTS[part], folder, variant, options)
 
     def _is_bare(self, part: str) -> bool:
         """Whether it is a weight file without a config.json beside it."""
@@ -187,7 +187,7 @@ def _no_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _load(cls: Any, folder: Any, variant: str | None, options: dict[str, Any]) -> Any:
+def load_part(cls: Any, folder: Any, variant: str | None, options: dict[str, Any]) -> Any:
     """`cls.from_pretrained`, refusing files that leave a weight unset: it would be whatever was in memory."""
     files = None if "state_dict" in options else folder
     with _no_bars():

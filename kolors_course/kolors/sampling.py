@@ -1,32 +1,23 @@
 """Pictures from prompts, with our own sampling loop; equal to `KolorsPipeline` on the same latents."""
 
-import math
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from kolors_course.dataset.pixels import cover_picture
-from kolors_course.diffusion import (
-    Conditioning,
-    Denoise,
-    Generator,
-    SamplerState,
-    convert_prediction,
-    get_sampler,
-    guided,
-)
+from kolors_course.diffusion import Generator, SamplerState, get_sampler
 from kolors_course.errors import CourseError
+from kolors_course.kolors.control import Control
+from kolors_course.kolors.denoiser import Steering, prompt_denoiser
+from kolors_course.kolors.inpainting import cut_hole
 from kolors_course.kolors.latents import decode_latents, encode_pictures
 from kolors_course.kolors.memory import check_memory
 from kolors_course.kolors.model import KolorsModel
-from kolors_course.kolors.prompts import PromptEmbeds, join
+from kolors_course.kolors.prompts import PromptEmbeds
 from kolors_course.kolors.settings import Sampling
-from kolors_course.kolors.stages import StagedPrompts, encode_stages, first_timesteps, join_stages, switched
-from kolors_course.kolors.unet import conditioning_of, time_ids, unet_noise
+from kolors_course.kolors.stages import StagedPrompts, encode_stages, join_stages
 from kolors_course.prompting import check_prompts
 from kolors_course.ranges import SEEDS
 
@@ -56,7 +47,7 @@ def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:
 def unit_noise(model: KolorsModel, generators: Sequence[torch.Generator], height: int, width: int) -> Tensor:
     """Standard normal latents (B, C, h, w), each row from its own generator, so batches do not change pictures."""
     factor = model.vae_scale_factor
-    shape = (1, model.unet.config.in_channels, height // factor, width // factor)
+    shape = (1, model.latent_channels, height // factor, width // factor)
     rows = [torch.randn(shape, generator=generator) for generator in generators]
     return torch.cat(rows).to(model.device, model.unet.dtype)
 
@@ -70,82 +61,6 @@ def initial_latents(model: KolorsModel, seeds: Sequence[int], height: int, width
     return unit_noise(model, noise_generators(seeds), height, width)
 
 
-def prompt_denoiser(
-    model: KolorsModel,
-    prompts: PromptEmbeds | StagedPrompts,
-    negative: PromptEmbeds | StagedPrompts | None,
-    sampling: Sampling,
-    latent_size: tuple[int, int],
-    prediction_type: str = "epsilon",
-) -> Denoise:
-    """The guided `denoise` of a sampler for a batch of prompts; any sampler of `kolors_course.diffusion` takes it.
-
-    At a guidance scale of 1 or less `negative` has no part in it, and may be None.
-
-    Args:
-        prompts, negative: B of each. Where they change on the way, `sampling` says which step is when.
-        latent_size: (h, w) of the latents.
-        prediction_type: how the predicted noise is put before it is guided, one of `PREDICTION_TYPES`. Guidance is
-            the same in every way of putting it; its rescale is not. The sampler must be told the same.
-
-    Raises:
-        CourseError: guidance without a negative prompt.
-    """
-    if sampling.guidance_scale <= 1:
-        negative = None
-    elif negative is None:
-        raise CourseError(f"guidance {sampling.guidance_scale:g} needs a negative prompt, even an empty one")
-    shares = sorted({*prompts.shares, *(() if negative is None else negative.shares)})
-    stages = [
-        _stage_denoiser(
-            model,
-            prompts.at(share),
-            None if negative is None else negative.at(share),
-            sampling,
-            latent_size,
-            prediction_type,
-        )
-        for share in shares
-    ]
-    starts = first_timesteps(shares, sampling, model.schedule) if len(shares) > 1 else [math.inf]
-    return switched(stages, starts)
-
-
-def _stage_denoiser(
-    model: KolorsModel,
-    prompts: PromptEmbeds,
-    negative: PromptEmbeds | None,
-    sampling: Sampling,
-    latent_size: tuple[int, int],
-    prediction_type: str,
-) -> Denoise:
-    """`prompt_denoiser` of prompts that do not change; guided if there is a negative one."""
-    height, width = (side * model.vae_scale_factor for side in latent_size)
-    ids = time_ids(height, width).to(model.device, model.unet.dtype).expand(len(prompts), -1)
-    both = join([prompts] if negative is None else [prompts, negative])
-    cond = conditioning_of(both.rows(slice(0, len(prompts))), ids)
-    uncond = conditioning_of(both.rows(slice(len(prompts), None)), ids) if negative is not None else None
-
-    memories: dict[int, dict[Any, Any]] = defaultdict(dict)
-
-    def call(sample: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
-        noise = unet_noise(model, sample, timestep, conditioning, memories[id(conditioning)])
-        if prediction_type == "epsilon":
-            return noise
-        σ = float(model.schedule.sigma(timestep))
-        α = (σ**2 + 1) ** -0.5
-        return convert_prediction(noise, sample, α, α * σ, "epsilon", prediction_type)
-
-    return guided(
-        call,
-        cond,
-        uncond,
-        sampling.guidance_scale,
-        rescale=sampling.guidance_rescale,
-        interval=sampling.guidance_interval,
-    )
-
-
 def sample_latents(
     model: KolorsModel,
     prompts: PromptEmbeds | StagedPrompts,
@@ -154,6 +69,7 @@ def sample_latents(
     sampling: Sampling,
     *,
     original: Tensor | None = None,
+    steering: Steering | None = None,
     generator: Generator | None = None,
 ) -> Iterator[SamplerState]:
     """Walk one batch from noise to clean latents, yielding every state; see `prompt_denoiser`.
@@ -164,7 +80,7 @@ def sample_latents(
         generator: what stochastic samplers draw from on the way.
     """
     height, width = latents.shape[2:]
-    denoise = prompt_denoiser(model, prompts, negative, sampling, (height, width))
+    denoise = prompt_denoiser(model, prompts, negative, sampling, (height, width), steering=steering)
     sampler = get_sampler(sampling.sampler, spacing=sampling.spacing, generator=generator)
     return sampler(
         denoise, latents, model.schedule, sampling.steps, original=original, first_step=sampling.first_step
@@ -180,6 +96,7 @@ def draw_latents(
     sampling: Sampling,
     original: Tensor | None = None,
     watch: Callable[[SamplerState], None] | None = None,
+    steering: Steering | None = None,
 ) -> Tensor:
     """Clean latents (B, C, h, w) of one batch, each row from its own prompt and seed.
 
@@ -187,11 +104,14 @@ def draw_latents(
         negative: one row for all, or B.
         original: latents of pictures to start from, (B, C, h, w) or one row for all; the size is then theirs.
         watch: called with every state; what it raises stops the drawing.
+        steering: with a hole, drawing starts from the hole's own picture.
 
     Raises:
         CourseError: see `generate`.
     """
     width, height = check_size(model, sampling)
+    if steering and steering.hole:
+        original = steering.hole.start(sampling.denoise)
     if original is not None:
         height, width = (side * model.vae_scale_factor for side in original.shape[2:])
         original = original.to(model.device, model.unet.dtype).expand(len(seeds), -1, -1, -1)
@@ -204,7 +124,7 @@ def draw_latents(
     if len(negative) == 1:
         negative = negative.rows([0] * len(prompts))
     for state in sample_latents(
-        model, prompts, negative, noise, sampling, original=original, generator=generators
+        model, prompts, negative, noise, sampling, original=original, steering=steering, generator=generators
     ):
         if watch:
             watch(state)
@@ -247,6 +167,8 @@ def generate(
     *,
     negatives: Sequence[str] | None = None,
     picture: Image.Image | None = None,
+    mask: Image.Image | None = None,
+    controls: Sequence[Control] = (),
     watch: Callable[[SamplerState], None] | None = None,
 ) -> list[Image.Image]:
     """One picture for each prompt and seed.
@@ -259,12 +181,15 @@ def generate(
         progress: called with the number of pictures finished so far.
         picture: what every picture starts from, as far as `sampling.denoise` leaves it; scaled to cover the size
             and cropped in the middle.
+        mask: of the shape of `picture`: only what is white in it is drawn, all else stays to the pixel; grey mixes.
+        controls: ControlNets and the pictures that they are shown; see `Control`.
         watch: called with every state of every batch; what it raises stops the drawing.
 
     Raises:
         CourseError: numbers of prompts, seeds or negatives that differ, wrong switches or weights in a prompt, sizes
             that do not fit, unknown sampler, bad number of steps, seed out of range, a denoise below 1 without a
-            picture, more than memory holds.
+            picture, a mask without a picture or without white, a U-Net made for inpainting without a mask, a
+            control with another number of pictures, more than memory holds.
     """
     sampling = sampling or model.sampling
     if len(prompts) != len(seeds):
@@ -275,7 +200,10 @@ def generate(
     check_seeds(seeds)
     check_prompts([*prompts, *negatives])
     size = check_drawing(model, sampling, len(prompts))
-    original = encode_pictures(model, [cover_picture(picture, *size)]) if picture else None
+    if mask and not picture:
+        raise CourseError("a mask needs the picture that it is painted on; give both")
+    hole = cut_hole(model, picture, mask, size) if picture and mask else None
+    original = encode_pictures(model, [cover_picture(picture, *size)]) if picture and not hole else None
     pictures: list[Image.Image] = []
     with torch.no_grad():
         # Each by itself: what the others keep away from does not change its numbers.
@@ -284,8 +212,10 @@ def generate(
             rows = slice(start, start + sampling.batch_size)
             encoded = encode_stages(model.tokenizer, model.text_encoder, prompts[rows])
             negative = join_stages([kept_away[text] for text in negatives[rows]])
-            latents = draw_latents(model, encoded, negative, seeds[rows], sampling, original, watch)
-            pictures += decode_latents(model, latents)
+            steering = Steering(hole, tuple(control.rows(rows) for control in controls))
+            latents = draw_latents(model, encoded, negative, seeds[rows], sampling, original, watch, steering)
+            drawn = decode_latents(model, latents)
+            pictures += [hole.paste(each) for each in drawn] if hole else drawn
             if progress:
                 progress(len(pictures))
     return pictures

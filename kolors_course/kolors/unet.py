@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kolors_course.kolors.control import Residuals
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.prompts import PromptEmbeds
 
@@ -25,12 +26,17 @@ def unet_noise(
     timestep: Tensor,
     conditioning: Mapping[str, Tensor],
     text_memory: dict[Any, Any] | None = None,
+    residuals: Residuals | None = None,
 ) -> Tensor:
     """One call of the U-Net: predicted noise (B, C, h, w).
 
     Args:
+        conditioning: see `conditioning_of`; for a U-Net made for inpainting also "hole", see `Hole.channels`.
         text_memory: see `TextBiasAttnProcessor`; one for each conditioning that is used more than once.
+        residuals: what ControlNets add.
     """
+    if "hole" in conditioning:
+        sample = torch.cat([sample, conditioning["hole"]], dim=1)
     return model.unet(
         sample,
         timestep,
@@ -40,6 +46,8 @@ def unet_noise(
             "time_ids": conditioning["add_time_ids"],
         },
         cross_attention_kwargs={"text_bias": conditioning["text_bias"], "text_memory": text_memory},
+        down_block_additional_residuals=residuals.down if residuals else None,
+        mid_block_additional_residual=residuals.mid if residuals else None,
         return_dict=False,
     )[0]
 

@@ -1,11 +1,12 @@
 """The whole recipe of Kolors-mini: which pictures, and how VAE, probe and base model are trained on them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from kolors_course.art import BASE_MODEL_STYLES, STYLES
 from kolors_course.mini.base import BaseConfig
+from kolors_course.mini.control import ControlConfig
 from kolors_course.mini.pictures import PictureSpec
 from kolors_course.mini.probe import ProbeConfig
 from kolors_course.mini.vae import VaeConfig
@@ -42,7 +43,8 @@ JUDGED = PictureSpec(seed=100, styled_share=0.6, lora_subjects="all")
 class MiniRecipe:
     """VAE and base model share `pictures`; the judge has its own, `judged`, in which LoRA styles show everything.
 
-    `decoder` is how the decoder alone is sharpened afterwards, `foreign` how the VAE learns other people's pictures.
+    `decoder` is how the decoder alone is sharpened afterwards, `foreign` how the VAE learns other people's pictures,
+    `control` how a ControlNet learns to read hints.
     """
 
     vae: VaeConfig
@@ -50,6 +52,7 @@ class MiniRecipe:
     foreign: VaeConfig
     probe: ProbeConfig
     base: BaseConfig
+    control: ControlConfig = field(default_factory=ControlConfig)
     pictures: PictureSpec = PICTURES
     judged: PictureSpec = JUDGED
 

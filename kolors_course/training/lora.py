@@ -13,6 +13,7 @@ from kolors_course.dataset import Dataset, check_divisible, read_dataset
 from kolors_course.dataset.layouts import mask_file
 from kolors_course.errors import CourseError
 from kolors_course.kolors.fingerprint import hash_of_weights
+from kolors_course.kolors.inpainting import made_for_inpainting
 from kolors_course.kolors.model import KolorsModel
 from kolors_course.kolors.parts import is_meta
 from kolors_course.lora import unload_lora
@@ -104,6 +105,10 @@ def train_lora(
     dataset = read_dataset(dataset_path)
     prior = read_dataset(prior_path) if prior_path else None
     check_divisible(*training_size(recipe, model), model.size_multiple)
+    if made_for_inpainting(model):
+        raise CourseError(
+            f"{model.name} is made for inpainting; train on the model that draws whole pictures"
+        )
     computing = replace(recipe, precision=recipe.precision if overwrite else precision_of(recipe, output))
     _check(computing, options, model, dataset)
     pretrained = read_pretrained(pretrained_lora, recipe, model.unet) if pretrained_lora else None

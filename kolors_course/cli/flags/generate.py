@@ -3,6 +3,12 @@
 kolors-course generate --prompt 夜晚雪地上的一只兔子 -o rabbit.png
 kolors-course generate --prompt "a cat in the city at night" --lora data/loras/pixel.safetensors:0.8 -o cat.png
 kolors-course generate --prompt 夜晚雪地上的一只猫 --image rabbit.png --denoise 0.7 -o cat.png
+kolors-course generate --prompt "a cat on a snowy field at night" --image rabbit.png --mask hole.png -o cat.png
+kolors-course generate --prompt "a cat in the city" --control drawing:mine.png:0.8 -o cat.png
+
+--control shows a ControlNet the edges of a picture (canny), a line drawing (drawing), boxes for the subjects (boxes:
+left,top,right,bottom in parts of the side, `;` between several), or a finished hint (hint). A number behind it is its
+scale, 1 if left out; 0-0.8 behind that is the share of the steps in which it counts.
 
 In --prompt and --negative, (word:1.3) counts 1.3 times in the attention to the text, (word) 1.1 times, [word]
 1/1.1 times, (word:0) not at all; full-width （word：1.3） is the same. \\( \\) \\[ \\] are the signs themselves.
@@ -20,6 +26,7 @@ from pathlib import Path
 from kolors_course.cli.flags import shared
 from kolors_course.cli.flags.numbers import number, size
 from kolors_course.cli.flags.outputs import output_file
+from kolors_course.hints.choices import HINT_KINDS
 from kolors_course.ranges import SEED, SHARE, whole
 
 PICTURES = 10_000  # at most
@@ -39,10 +46,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--negative", default="", help="what to keep away from")
     parser.add_argument("--image", type=Path, metavar="FILE", help="picture to start from")
     parser.add_argument(
+        "--mask",
+        type=Path,
+        metavar="FILE",
+        help="picture of the shape of --image: only what is white in it is drawn anew, grey mixes",
+    )
+    parser.add_argument(
         "--denoise",
         type=number(SHARE),
         default=1.0,
         help="how much of --image is drawn anew (default %(default)s, all)",
+    )
+    parser.add_argument(
+        "--control",
+        action="append",
+        default=[],
+        metavar="KIND:FILE[:SCALE[:START-END]]",
+        help=f"a hint for a ControlNet, KIND one of {', '.join(HINT_KINDS)}; may be given again",
+    )
+    parser.add_argument(
+        "--controlnet",
+        metavar="DIR",
+        help="the ControlNet of --control, in diffusers layout (default: kolors-mini-control among the data)",
     )
     parser.add_argument(
         "--seed", type=number(SEED), default=0, help="seed of the noise (default %(default)s)"

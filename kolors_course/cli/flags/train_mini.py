@@ -7,6 +7,7 @@ are skipped. The result goes to OUTPUT/kolors-mini and OUTPUT/probe-run; copy th
     kolors-course train-mini --from data/kolors-mini --base-steps 3500 --learning-rate 5e-4   # go on from there
     kolors-course train-mini --from data/kolors-mini --stage decoder                          # sharper pictures
     kolors-course train-mini --from data/kolors-mini --stage foreign                  # learns other people's pictures
+    kolors-course train-mini --from data/kolors-mini --stage control             # a ControlNet: lines, boxes, depth
     kolors-course train-mini --from data/kolors-mini --stage vae --stage base                 # both, encoder too
 
 Kolors-mini 2, in lines of three to twelve minutes on a GPU. Run a line again if it was cut short, in the same folder:
@@ -41,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=(*MINI_STAGES, *FURTHER_STAGES),
         action="append",
         help="only this stage; may be repeated. Of the model given by --from, decoder sharpens the decoder, and "
-        "foreign teaches the VAE pictures that are not of its world, while its latents of the world stay",
+        "foreign teaches the VAE pictures that are not of its world, while its latents of the world stay; control "
+        "trains a ControlNet that reads lines, boxes and depth",
     )
     parser.add_argument(
         "--from",
