@@ -86,3 +86,28 @@ def test_the_right_rank_passes():
 )
 def test_wrong_ranks_are_explained(rank, message):
     assert re.search(message, lora_maths.check_rank_needed.reply(rank))
+
+
+def test_the_right_conv_change_passes_and_two_convolutions_are_one():
+    assert isinstance(lora_maths.check_conv_delta.reply(lora_maths.conv_delta), Right)
+    by_sum = lambda A, B, alpha: alpha / len(A) * torch.einsum("or,rikl->oikl", B[..., 0, 0], A)  # noqa: E731
+    assert isinstance(lora_maths.check_conv_delta.reply(by_sum), Right)
+    x, A, B = torch.randn(2, 3, 6, 6), torch.randn(2, 3, 3, 3), torch.randn(5, 2, 1, 1)
+    in_turn = torch.nn.functional.conv2d(torch.nn.functional.conv2d(x, A, padding=1), B)
+    at_once = torch.nn.functional.conv2d(x, lora_maths.conv_delta(A, B, 2.0), padding=1)
+    torch.testing.assert_close(in_turn, at_once, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("delta", "message"),
+    [
+        (lambda A, B, alpha: lora_maths.conv_delta(A, B, len(A)), "scale alpha/rank is missing"),
+        (lambda A, B, alpha: alpha * lora_maths.conv_delta(A, B, len(A)), "divided by the rank"),
+        (lambda A, B, alpha: lora_maths.conv_delta(A.flip(2, 3), B, alpha), "turned over"),
+        (lambda A, B, alpha: lora_maths.conv_delta(A.transpose(2, 3), B, alpha), "changed places"),
+        (lambda A, B, alpha: alpha / len(A) * B.flatten(1) @ A.flatten(1), "shape"),
+        (lambda A, B, alpha: None, "gives back None"),
+    ],
+)
+def test_wrong_conv_changes_are_explained(delta, message):
+    assert re.search(message, lora_maths.check_conv_delta.reply(delta))

@@ -146,6 +146,61 @@ def check_merge(merge: Callable[[Tensor, Tensor, Tensor, float, float], Tensor])
     return Right("W + strength · alpha/rank · B A.", "W + strength · alpha/rank · B A。")
 
 
+def conv_delta(A: Tensor, B: Tensor, alpha: float) -> Tensor:
+    """ΔW (out, in, k, k) of a convolution: alpha/r · B A, each kernel of A written as a row."""
+    return lora_delta(A.flatten(1), B.flatten(1), alpha, len(A)).unflatten(1, A.shape[1:])
+
+
+@exercise(
+    lambda: conv_delta,
+    "A.flatten(1) writes each of its kernels as a row: (r, in·k·k). B.flatten(1) is (out, r). What comes of B A, and "
+    "of which shape must it be in the end?",
+    "A.flatten(1) 把每个卷积核写成一行：(r, in·k·k)。B.flatten(1) 是 (out, r)。B A 得到什么？最后应是什么形状？",
+)
+def check_conv_delta(delta: Callable[[Tensor, Tensor, float], Tensor]) -> Right:
+    """Whether `delta(A, B, alpha)` is the change of a convolution's kernel.
+
+    `A` is (r, in, k, k), `B` (out, r, 1, 1); the change is (out, in, k, k).
+
+    Raises:
+        Mistake, Unanswered: it is not; the message names the likely reason.
+    """
+    generator = torch.Generator().manual_seed(2)
+
+    def case(out: int, inside: int, rank: int, side: int, alpha: float) -> tuple:
+        shapes = ((rank, inside, side, side), (out, rank, 1, 1))
+        return (*(torch.randn(shape, generator=generator) for shape in shapes), alpha)
+
+    cases = (case(3, 2, 2, 3, 4.0), case(4, 3, 1, 3, 1.0), case(2, 2, 3, 1, 6.0))
+    slips = (
+        Slip(
+            lambda A, B, alpha: conv_delta(A, B, len(A)),
+            "The scale alpha/rank is missing.",
+            "缺了缩放 alpha/rank。",
+        ),
+        Slip(
+            lambda A, B, alpha: alpha * conv_delta(A, B, len(A)),
+            "alpha has to be divided by the rank, which is the number of A's kernels.",
+            "alpha 还要除以秩，也就是 A 的卷积核个数。",
+        ),
+        Slip(
+            lambda A, B, alpha: conv_delta(A.flip(2, 3), B, alpha),
+            "The kernel is turned over: in networks a convolution does not flip it.",
+            "卷积核被翻转了：神经网络里的卷积不翻转卷积核。",
+        ),
+        Slip(
+            lambda A, B, alpha: conv_delta(A.transpose(2, 3), B, alpha),
+            "Rows and columns of the kernels have changed places.",
+            "卷积核的行和列互换了。",
+        ),
+    )
+    compare(delta, conv_delta, cases, slips)
+    return Right(
+        "Two convolutions in a row, the second of 1 x 1, are one with the kernel alpha/r · B A.",
+        "先做 A 再做 1 x 1 的 B，两次卷积等于一次卷积，核为 alpha/r · B A。",
+    )
+
+
 def rank_needed(singular_values: Tensor, share: float) -> int:
     """The smallest rank whose best approximation keeps `share` of ‖ΔW‖², given all singular values, falling."""
     energy = singular_values.double().square().cumsum(dim=0)

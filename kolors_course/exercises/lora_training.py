@@ -1,12 +1,16 @@
-"""Exercises of notebook 09: the strength of a LoRA, and how many steps make an epoch."""
+"""Exercises of notebook 09: the strength of a LoRA, how many steps make an epoch, and when a training stops."""
 
 import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from kolors_course.exercises.answers import called, number_of
 from kolors_course.exercises.check import exercise
 from kolors_course.exercises.feedback import Mistake, Right
 from kolors_course.exercises.formulas import Slip, compare
 from kolors_course.lora import lora_scale
+from kolors_course.training.validation import BestSoFar
 
 CAMP_STEPS_PER_EPOCH = 500  # the default of the camp's --steps_per_epoch, whatever the data set
 
@@ -155,6 +159,86 @@ def _steps_mistake(
         f"{answer} steps draw {answer * batch_size * accumulation} pictures, but {needed} are wanted.",
         f"{pictures} 张图，每批 {batch_size} 张，{epochs} 轮，每步 {accumulation} 批：{answer} 步用 "
         f"{answer * batch_size * accumulation} 张图，而需要的是 {needed} 张（{right} 步）。",
+    )
+
+
+def early_stop(losses: Sequence[float], patience: int) -> tuple[int, int]:
+    """Which validation was the best, and after which the training stops, counted from 0."""
+    best = BestSoFar()
+    for i, loss in enumerate(losses):
+        best.update(i, loss, {})
+        if best.misses >= patience:
+            break
+    return best.step, i
+
+
+def _stop(
+    losses: Sequence[float], patience: int, improves: Callable[[int, float, float], bool]
+) -> tuple[int, int]:
+    """`early_stop`, where `improves(i, loss, lowest)` says which validation is a better one."""
+    best, lowest, misses = 0, math.inf, 0
+    for i, loss in enumerate(losses):
+        if improves(i, loss, lowest):
+            best, misses = i, 0
+        else:
+            misses += 1
+        lowest = min(lowest, loss)
+        if misses >= patience:
+            return best, i
+    return best, len(losses) - 1
+
+
+@exercise(
+    lambda: early_stop,
+    "go through the losses one by one; keep the best so far, and count those in a row that were not better.",
+    "逐个看损失；记住目前最好的，并数一数连续多少次没有变好。",
+)
+def check_early_stop(stop: object) -> Right:
+    """Whether `stop(losses, patience)` gives the best validation and the one after which the training stops.
+
+    Raises:
+        Mistake, Unanswered: it does not; the message names the likely reason.
+    """
+    cases = (
+        ([5.0, 4.0, 3.0, 3.5, 3.2, 3.3, 2.0], 3),
+        ([5.0, 4.0, 4.5, 3.0, 3.1, 3.2, 3.3, 3.4], 2),
+        ([5.0, 4.0, 3.0], 3),
+        ([1.0, 1.0, 1.0], 2),
+    )
+    slips = (
+        Slip(
+            lambda losses, patience: (int(np.argmin(losses)), len(losses) - 1),
+            "Nothing stops: after `patience` validations in a row without a better one the training ends, and what "
+            "would have come later is never seen.",
+            "没有停下来：连续 patience 次没有变好，训练就结束，之后的损失根本看不到。",
+        ),
+        Slip(
+            lambda losses, patience: _stop(losses, patience, lambda i, x, low: i == 0 or x < losses[i - 1]),
+            "Each loss is compared with the one before it. Compare it with the best of all so far: a loss that falls "
+            "from 3.5 to 3.2 is no gain if there has been a 3.",
+            "每个损失都只和前一个比。要和目前最好的比：如果已经有过 3，那么从 3.5 降到 3.2 不算变好。",
+        ),
+        Slip(
+            lambda losses, patience: _stop(losses, patience, lambda i, x, low: x <= low),
+            "An equal loss is not a better one: it counts as a miss.",
+            "相等不算变好，要算一次落空。",
+        ),
+        Slip(
+            lambda losses, patience: _stop(losses, patience + 1, lambda i, x, low: x < low),
+            "One too late: the training stops as soon as `patience` validations in a row were not better.",
+            "晚了一次：连续 patience 次没有变好，立刻停止。",
+        ),
+        Slip(
+            lambda losses, patience: early_stop(losses, patience)[::-1],
+            "The two have changed places: first the best one, then the one after which it stops.",
+            "两个数的位置反了：先是最好的那次，再是停下的那次。",
+        ),
+    )
+    compare(stop, early_stop, cases, slips)
+    return Right(
+        "By hand: 5, 4, 3, 3.5, 3.2, 3.3 with a patience of 3: the best is number 2, and after number 5 it stops. "
+        "The 2 that would have come is the price.",
+        "手算：5, 4, 3, 3.5, 3.2, 3.3，patience 为 3：最好的是第 2 次，第 5 次后停止。后面本来会有的 2 就是代价。",
     )
 
 
