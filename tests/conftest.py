@@ -123,3 +123,18 @@ def browser(request):
 
     with open_chromium() as browser:
         yield browser
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The prompts that `draw_kept` drew, and did not take from its store."""
+    from kolors_course.evaluation import kept
+
+    drawn, real = [], kept.generate
+
+    def generate(model, prompts, seeds, sampling):
+        drawn.extend(prompts)
+        return real(model, prompts, seeds, sampling)
+
+    monkeypatch.setattr(kept, "generate", generate)
+    return drawn

@@ -7,25 +7,11 @@ import pytest
 from command_line import command, refused, tree
 
 from kolors_course.cli import main
-from kolors_course.evaluation import kept as kept_module
 from kolors_course.evaluation.suite import TASKS
 
 pytestmark = pytest.mark.usefixtures("tiny_profile")
 
 QUICK = ("--steps", 1, "--guidance", 1)
-
-
-@pytest.fixture
-def counted(monkeypatch):
-    """How many pictures were drawn."""
-    drawn, real = [], kept_module.generate
-
-    def generate(model, prompts, seeds, sampling):
-        drawn.extend(prompts)
-        return real(model, prompts, seeds, sampling)
-
-    monkeypatch.setattr(kept_module, "generate", generate)
-    return drawn
 
 
 def top_of(folder) -> set[str]:

@@ -23,7 +23,6 @@ from kolors_course.evaluation import (
     suite_table,
     wilson,
 )
-from kolors_course.evaluation import kept as kept_module
 from kolors_course.evaluation.suite import PAIRS, SIDED, TASKS
 from kolors_course.platform.paths import data_dir
 
@@ -159,19 +158,6 @@ def test_scores_by_hand():
     assert table[2] == "| single_object | 70.0% (39.7% – 89.2%) |"
     assert table[-3].startswith("| **mean of tasks** | 70.0% (")
     assert table[-1] == "| prompts | 70 |"
-
-
-@pytest.fixture
-def counted(monkeypatch):
-    """The prompts that were drawn, by `draw_kept`, and not taken from its store."""
-    drawn, real = [], kept_module.generate
-
-    def generate(model, prompts, seeds, sampling):
-        drawn.extend(prompts)
-        return real(model, prompts, seeds, sampling)
-
-    monkeypatch.setattr(kept_module, "generate", generate)
-    return drawn
 
 
 def test_what_is_there_is_not_drawn_again(tiny_model, tmp_path, counted):

@@ -64,7 +64,7 @@ def load_aesthetic(path: str | Path) -> AestheticHead:
     path = Path(path)
     layers = _layers(path, _tensors(path))
     shapes = [tuple(weight.shape) for weight, _ in layers]
-    known = [list(zip(WIDTHS[1:], WIDTHS, strict=False)), [(1, WIDTHS[0])]]
+    known = [list(zip(WIDTHS[1:], WIDTHS[:-1], strict=True)), [(1, WIDTHS[0])]]
     if shapes not in known or any(bias.shape != weight.shape[:1] for weight, bias in layers):
         raise CourseError(
             f"{path} is no aesthetic predictor for CLIP ViT-L/14: its layers are {brief(str(shapes), 80)}; give "

@@ -134,7 +134,7 @@ def _bubble(said: Sequence[str], frame: Box, shows: Window, subject: Window, fon
     middle = (body.left + body.width // 2, body.top + body.height // 4)
     widest = round(BUBBLE * frame.width)
     sizes = [(24, INK), (18, SOFT_INK)]
-    lines = [(text, *size) for text, size in zip(said, sizes, strict=False)]
+    lines = [(text, *size) for text, size in zip(said, sizes[: len(said)], strict=True)]
     texts = _column(lines, font, 0, 0, widest - 2 * PAD)
     width = 2 * PAD + 2 + round(max(text.font.getlength(line) for text in texts for line in text.lines))
     height = texts[-1].bottom + 2 * PAD

@@ -56,7 +56,8 @@ def first_wins(trials: Sequence[AskedPair], choices: Sequence[str]) -> int:
         raise CourseError(
             f"at most {len(trials)} choices of 'left' or 'right' belong to {len(trials)} trials"
         )
-    return sum((choice == "right") == trial.swapped for trial, choice in zip(trials, choices, strict=False))
+    judged = zip(trials[: len(choices)], choices, strict=True)
+    return sum((choice == "right") == trial.swapped for trial, choice in judged)
 
 
 def session_line(wins: int, count: int, first: str, second: str) -> str:

@@ -1,6 +1,7 @@
 """Measured shares with their intervals, one below the other."""
 
 from collections.abc import Mapping
+from itertools import cycle
 
 from kolors_course.errors import CourseError
 from kolors_course.evaluation import Interval
@@ -23,7 +24,7 @@ def share_plot(groups: Mapping[str, Mapping[str, Interval]], *, title: str, xlab
     if not rows or any(list(group) != rows for group in groups.values()):
         raise CourseError("intervals are compared of the same things in every group, and of one at least")
     figure, (axis,) = rows_of_panels(1, 1, PAGE, 0.9 + _ROW * len(rows))
-    for place, ((name, group), colour) in enumerate(zip(groups.items(), COLOURS, strict=False)):
+    for place, ((name, group), colour) in enumerate(zip(groups.items(), cycle(COLOURS))):
         shift = (place - (len(groups) - 1) / 2) * 0.6 / len(groups)
         values = [group[row] for row in rows]
         arms = [[v.value - v.low for v in values], [v.high - v.value for v in values]]
